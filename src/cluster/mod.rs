@@ -1,0 +1,52 @@
+//! The seam to whatever runs previews: a namespace, the workload in it, the route to it.
+//!
+//! Domain words in and out; no adapter's type crosses this line. `observe` changes nothing,
+//! `ensure_*` twice is the same as once, `remove_*` of what is absent succeeds, and nothing that
+//! does not carry our stamp is ever touched.
+
+pub mod local;
+
+use async_trait::async_trait;
+
+use crate::fault::Fault;
+use crate::preview::observed::{RouteSeen, WorkloadSeen};
+use crate::preview::{PreviewName, Revision, Seen};
+use crate::workload::WorkloadOrder;
+
+/// One look at a preview's part of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterSeen {
+    /// The namespace.
+    pub namespace: Seen<()>,
+    /// The workload that was last asked for.
+    pub workload: Seen<WorkloadSeen>,
+    /// The route of the public host.
+    pub route: Seen<RouteSeen>,
+}
+
+/// What runs previews.
+#[async_trait]
+pub trait Cluster: Send + Sync {
+    /// Looks. A part that cannot be looked at is [`Seen::Unknown`].
+    async fn observe(&self, name: &PreviewName) -> ClusterSeen;
+
+    /// Creates the namespace with its stamp and its fences, or converges it.
+    async fn ensure_namespace(&self, name: &PreviewName) -> Result<(), Fault>;
+
+    /// Makes the workload run as ordered; an older revision goes on serving until the route moves.
+    async fn ensure_workload(&self, name: &PreviewName, order: &WorkloadOrder)
+    -> Result<(), Fault>;
+
+    /// Leads the public host to the workload of this revision, and retires older revisions.
+    async fn ensure_route(&self, name: &PreviewName, revision: &Revision) -> Result<(), Fault>;
+
+    /// Takes the route away.
+    async fn remove_route(&self, name: &PreviewName) -> Result<(), Fault>;
+
+    /// Starts the removal of the namespace and everything in it; [`Cluster::observe`] says
+    /// [`Seen::Leaving`] until it is done.
+    async fn remove_namespace(&self, name: &PreviewName) -> Result<(), Fault>;
+
+    /// Every preview of which something with our stamp is here. All or a fault, never a part.
+    async fn owned(&self) -> Result<Vec<PreviewName>, Fault>;
+}

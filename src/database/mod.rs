@@ -1,0 +1,62 @@
+//! The seam to the server that holds the previews' own databases.
+//!
+//! Domain words in and out. The server of the previews is not the ledger's: nothing here reads or
+//! writes what Mayfly remembers. A database or role without our mark is never touched.
+
+pub mod password;
+pub mod seed;
+
+use async_trait::async_trait;
+
+use crate::fault::{Fault, Progress};
+use crate::preview::observed::DatabaseSeen;
+use crate::preview::{PreviewName, Seen};
+pub use password::Password;
+pub use seed::Seed;
+
+/// One look at a preview's database and role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatabasesSeen {
+    /// The database.
+    pub database: Seen<DatabaseSeen>,
+    /// The role.
+    pub role: Seen<()>,
+}
+
+/// What a preview's database should be.
+#[derive(Clone, Debug)]
+pub struct DatabaseOrder<'a> {
+    /// What it is seeded with.
+    pub seed: &'a Seed,
+    /// The data generation that it is for.
+    pub generation: u32,
+    /// The password of its role.
+    pub password: &'a Password,
+}
+
+/// What makes seeded databases.
+#[async_trait]
+pub trait Databases: Send + Sync {
+    /// Looks. What cannot be looked at, or is being worked on by somebody, is [`Seen::Unknown`].
+    async fn observe(&self, name: &PreviewName) -> DatabasesSeen;
+
+    /// Makes the role and its seeded database, or converges them. Long work goes on in the
+    /// background and pokes the preview when it is done.
+    async fn ensure_database(
+        &self,
+        name: &PreviewName,
+        order: &DatabaseOrder<'_>,
+    ) -> Result<Progress, Fault>;
+
+    /// Ends every session on the database and drops it.
+    async fn remove_database(&self, name: &PreviewName) -> Result<(), Fault>;
+
+    /// Drops the role.
+    async fn remove_role(&self, name: &PreviewName) -> Result<(), Fault>;
+
+    /// Every preview of which a database or role with our mark is here. All or a fault.
+    async fn owned(&self) -> Result<Vec<PreviewName>, Fault>;
+
+    /// The URL with which the preview's workload connects.
+    fn url(&self, name: &PreviewName, password: &Password) -> String;
+}

@@ -1,0 +1,79 @@
+//! The seam to the forge: what pull requests say, and what they are told.
+//!
+//! Domain words in and out; no `octocrab` type crosses this line. A listing is all pages or a
+//! fault; "not found" is a fault, never a fact, since a revoked token says the same.
+
+pub mod event;
+pub mod github;
+pub mod notice;
+pub mod signature;
+
+use async_trait::async_trait;
+
+use crate::fault::Fault;
+use crate::preview::{Notice, PreviewName, PullFacts, PullNumber, Seen};
+
+/// A repository as the forge's API addresses it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RepositoryRef {
+    /// `acme`.
+    pub owner: String,
+    /// `shop`.
+    pub name: String,
+}
+
+impl RepositoryRef {
+    /// Parses `owner/name`, with the characters that GitHub allows in both.
+    pub fn parse(full_name: &str) -> Option<Self> {
+        let (owner, name) = full_name.split_once('/')?;
+        let fine = |part: &str| {
+            !part.is_empty()
+                && part.len() <= 100
+                && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+                && !matches!(part, "." | "..")
+        };
+        (fine(owner) && fine(name)).then(|| Self { owner: owner.to_owned(), name: name.to_owned() })
+    }
+
+    /// `acme/shop`.
+    pub fn full_name(&self) -> String {
+        format!("{}/{}", self.owner, self.name)
+    }
+}
+
+/// Something to tell a pull request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announcement {
+    /// The preview.
+    pub name: PreviewName,
+    /// Its public URL.
+    pub url: String,
+    /// What to say.
+    pub notice: Notice,
+    /// The teardown receipt, one line per backend; empty unless the notice is a final one.
+    pub receipt: Vec<String>,
+}
+
+/// Where pull requests live.
+#[async_trait]
+pub trait Forge: Send + Sync {
+    /// Reads one pull request.
+    async fn pull(&self, repo: &RepositoryRef, number: PullNumber) -> Result<PullFacts, Fault>;
+
+    /// Lists every open pull request: all pages, or a fault.
+    async fn open_pulls(&self, repo: &RepositoryRef) -> Result<Vec<PullFacts>, Fault>;
+
+    /// Whether an active deployment of this preview is shown.
+    async fn observe(&self, repo: &RepositoryRef, name: &PreviewName) -> Seen<()>;
+
+    /// Says it: one sticky comment, one deployment with its status. Twice is the same as once.
+    async fn publish(
+        &self,
+        repo: &RepositoryRef,
+        number: PullNumber,
+        announcement: &Announcement,
+    ) -> Result<(), Fault>;
+
+    /// Every preview with an active deployment of ours in this repository. All or a fault.
+    async fn owned(&self, repo: &RepositoryRef) -> Result<Vec<PreviewName>, Fault>;
+}

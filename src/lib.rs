@@ -1,0 +1,9 @@
+//! Mayfly: ephemeral preview environments for pull requests.
+
+pub mod cluster;
+pub mod database;
+pub mod dns;
+pub mod fault;
+pub mod forge;
+pub mod preview;
+pub mod workload;

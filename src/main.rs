@@ -1,0 +1,3 @@
+//! The `mayfly` program.
+
+fn main() {}

@@ -1,0 +1,281 @@
+//! How each part of a preview stands, for people, the API and metrics.
+//!
+//! A projection of what was seen. Refuses to be written by anyone: nothing reads a phase to decide
+//! what to do, so no phase can be illegal.
+
+use chrono::{DateTime, Utc};
+
+use super::desired::{Desired, Reason};
+use super::notice::{Notice, Told};
+use super::observed::{Confirmation, Health, Observed, Seen};
+use super::plan::Outlook;
+
+/// A part of a preview.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Part {
+    /// The pull request itself: have we read it since it last changed?
+    PullRequest,
+    /// The namespace.
+    Namespace,
+    /// The database and its role.
+    Database,
+    /// The workload at the wanted revision.
+    Workload,
+    /// The route to that revision.
+    Route,
+    /// The DNS record, asked of a resolver.
+    Dns,
+    /// What the pull request was told.
+    Notice,
+}
+
+impl Part {
+    /// Every part, in the order in which people read them.
+    pub const ALL: [Part; 7] = [
+        Part::PullRequest,
+        Part::Namespace,
+        Part::Database,
+        Part::Workload,
+        Part::Route,
+        Part::Dns,
+        Part::Notice,
+    ];
+
+    /// The part's name in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PullRequest => "PullRequest",
+            Self::Namespace => "Namespace",
+            Self::Database => "Database",
+            Self::Workload => "Workload",
+            Self::Route => "Route",
+            Self::Dns => "Dns",
+            Self::Notice => "Notice",
+        }
+    }
+
+    /// Reads [`Part::as_str`] back.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|part| part.as_str() == text)
+    }
+}
+
+/// Whether a part is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// It is there as wanted.
+    True,
+    /// It is not.
+    False,
+    /// We could not tell.
+    Unknown,
+}
+
+impl Status {
+    /// The status's name in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+
+    /// Reads [`Status::as_str`] back.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::True, Self::False, Self::Unknown].into_iter().find(|s| s.as_str() == text)
+    }
+}
+
+/// How one part stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// Which part.
+    pub part: Part,
+    /// Whether it is there.
+    pub status: Status,
+    /// A sentence for people; empty where there is nothing to add.
+    pub message: String,
+    /// Since when the status is this one.
+    pub since: DateTime<Utc>,
+}
+
+/// One word for the whole preview.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Phase {
+    /// Known, and not looked at yet.
+    Pending,
+    /// On its way; nothing is served yet.
+    Starting,
+    /// The URL serves the wanted commit.
+    Ready,
+    /// The URL serves an older commit, or did until a moment ago.
+    Updating,
+    /// Something that is not ours is in the way.
+    Conflict,
+    /// A fork's commit that nobody approved.
+    AwaitingApproval,
+    /// A draft, or left out by its labels.
+    NotSelected,
+    /// Being removed.
+    Stopping,
+    /// Stopped by a person; nothing is left, and it can be started again.
+    Stopped,
+    /// Nothing is left, and every backend said so.
+    Gone,
+}
+
+impl Phase {
+    /// Every phase.
+    pub const ALL: [Phase; 10] = [
+        Phase::Pending,
+        Phase::Starting,
+        Phase::Ready,
+        Phase::Updating,
+        Phase::Conflict,
+        Phase::AwaitingApproval,
+        Phase::NotSelected,
+        Phase::Stopping,
+        Phase::Stopped,
+        Phase::Gone,
+    ];
+
+    /// The phase's name in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Starting => "Starting",
+            Self::Ready => "Ready",
+            Self::Updating => "Updating",
+            Self::Conflict => "Conflict",
+            Self::AwaitingApproval => "AwaitingApproval",
+            Self::NotSelected => "NotSelected",
+            Self::Stopping => "Stopping",
+            Self::Stopped => "Stopped",
+            Self::Gone => "Gone",
+        }
+    }
+
+    /// Reads [`Phase::as_str`] back.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|phase| phase.as_str() == text)
+    }
+
+    /// Whether every backend was seen to hold nothing of this preview.
+    pub fn holds_nothing(self) -> bool {
+        matches!(self, Self::Gone | Self::Stopped | Self::AwaitingApproval | Self::NotSelected)
+    }
+}
+
+/// The one word for what was seen.
+pub fn phase(desired: &Desired, seen: &Observed, outlook: &Outlook) -> Phase {
+    let settled = matches!(outlook, Outlook::Settled);
+    match desired {
+        Desired::Up(_) => match outlook {
+            Outlook::Blocked(_) => Phase::Conflict,
+            _ if settled || only_the_word_is_missing(desired, seen) => Phase::Ready,
+            _ if seen.route.present().is_some() => Phase::Updating,
+            _ => Phase::Starting,
+        },
+        Desired::Down(_) if !settled => Phase::Stopping,
+        Desired::Down(Reason::AwaitingApproval) => Phase::AwaitingApproval,
+        Desired::Down(Reason::Draft | Reason::NotSelected) => Phase::NotSelected,
+        Desired::Down(Reason::Stopped) => Phase::Stopped,
+        Desired::Down(_) => Phase::Gone,
+    }
+}
+
+/// The URL serves the commit, and only the pull request has not heard of it yet.
+fn only_the_word_is_missing(desired: &Desired, seen: &Observed) -> bool {
+    conditions(desired, seen, DateTime::<Utc>::MIN_UTC, &[])
+        .iter()
+        .all(|c| c.status == Status::True || c.part == Part::Notice)
+}
+
+/// How each part stands, keeping `since` of those in `before` whose status did not change.
+pub fn conditions(
+    desired: &Desired,
+    seen: &Observed,
+    now: DateTime<Utc>,
+    before: &[Condition],
+) -> Vec<Condition> {
+    let want = match desired {
+        Desired::Up(spec) => Some(&spec.revision),
+        Desired::Down(_) => None,
+    };
+    let states = [
+        (
+            Part::PullRequest,
+            match &seen.pull {
+                Confirmation::Confirmed => (Status::True, String::new()),
+                Confirmation::Unconfirmed(why) => (Status::Unknown, why.clone()),
+            },
+        ),
+        (Part::Namespace, state(&seen.namespace, |()| None)),
+        (
+            Part::Database,
+            match state(&seen.database, |db| (!db.ready).then(|| "being made".to_owned())) {
+                (Status::True, _) => state(&seen.role, |()| None),
+                other => other,
+            },
+        ),
+        (
+            Part::Workload,
+            state(&seen.workload, |workload| match &workload.health {
+                _ if want.is_some_and(|want| *want != workload.revision) => {
+                    Some(format!("runs {}", workload.revision.commit.short()))
+                }
+                Health::Ready => None,
+                Health::Progressing(why) | Health::Dead(why) => Some(why.clone()),
+            }),
+        ),
+        (
+            Part::Route,
+            state(&seen.route, |route| {
+                want.is_some_and(|want| *want != route.revision)
+                    .then(|| format!("leads to {}", route.revision.commit.short()))
+            }),
+        ),
+        (Part::Dns, state(&seen.record, |()| None)),
+        (
+            Part::Notice,
+            match &seen.told {
+                Told::Never => (Status::False, "nothing said yet".to_owned()),
+                Told::Unsure => (Status::Unknown, "said, but not known whether heard".to_owned()),
+                Told::Said(notice) => match (notice, want) {
+                    (Notice::Ready { revision, .. }, Some(want)) if revision == want => {
+                        (Status::True, String::new())
+                    }
+                    (_, Some(_)) => (Status::False, "not told yet".to_owned()),
+                    (Notice::Gone { .. } | Notice::AwaitingApproval { .. }, None) => {
+                        (Status::True, String::new())
+                    }
+                    (_, None) => (Status::False, "not told yet".to_owned()),
+                },
+            },
+        ),
+    ];
+    states
+        .into_iter()
+        .map(|(part, (status, message))| {
+            let since = before
+                .iter()
+                .find(|old| old.part == part && old.status == status)
+                .map_or(now, |old| old.since);
+            Condition { part, status, message, since }
+        })
+        .collect()
+}
+
+fn state<T>(seen: &Seen<T>, flaw: impl Fn(&T) -> Option<String>) -> (Status, String) {
+    match seen {
+        Seen::Absent => (Status::False, "not there".to_owned()),
+        Seen::Present(value) => match flaw(value) {
+            None => (Status::True, String::new()),
+            Some(why) => (Status::False, why),
+        },
+        Seen::Leaving(why) => (Status::False, format!("on its way out: {why}")),
+        Seen::Foreign(whose) => (Status::False, format!("not ours: {whose}")),
+        Seen::Unknown(why) => (Status::Unknown, why.clone()),
+    }
+}

@@ -1,0 +1,25 @@
+//! The domain: what a preview is, whether it should exist, and what is missing.
+//!
+//! Everything here is pure and synchronous. This room refuses to do I/O, to read a clock, to
+//! draw random numbers, and to know any wire format: no tokio, sqlx, kube, octocrab or serde.
+
+pub mod brake;
+pub mod condition;
+pub mod desired;
+pub mod facts;
+pub mod name;
+pub mod notice;
+pub mod observed;
+pub mod plan;
+pub mod stamp;
+pub mod step;
+
+pub use condition::{Condition, Part, Phase, Status};
+pub use desired::{Desired, Life, Overrides, Policy, Reason, Spec};
+pub use facts::{CommitSha, PullFacts, PullKey, PullNumber, PullState, RepositoryId};
+pub use name::{PreviewName, Suffix};
+pub use notice::Notice;
+pub use observed::{Observed, Seen};
+pub use plan::{Outlook, Plan, plan};
+pub use stamp::Stamp;
+pub use step::{Revision, Step};

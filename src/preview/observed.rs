@@ -1,0 +1,121 @@
+//! What a look at the world found, one answer per part.
+//!
+//! Refuses to guess: a look that failed is [`Seen::Unknown`], which is neither there nor not
+//! there, and nothing acts on it.
+
+use super::notice::Told;
+use super::step::Revision;
+
+/// One answer of one backend about one thing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen<T> {
+    /// The backend was asked and said: not here.
+    Absent,
+    /// It is here, it is ours, and this is what it looks like.
+    Present(T),
+    /// It is ours and on its way out; the text says what it waits for.
+    Leaving(String),
+    /// Something of this name is here that does not carry our stamp.
+    Foreign(String),
+    /// We do not know; the text says why.
+    Unknown(String),
+}
+
+impl<T> Seen<T> {
+    /// The present value, if it was seen.
+    pub fn present(&self) -> Option<&T> {
+        match self {
+            Self::Present(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// Whether the backend positively said that it is not here.
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
+
+    /// Whether a foreign thing holds the name.
+    pub fn is_foreign(&self) -> bool {
+        matches!(self, Self::Foreign(_))
+    }
+
+    /// The same answer with less detail.
+    pub fn without_detail(&self) -> Seen<()> {
+        match self {
+            Self::Absent => Seen::Absent,
+            Self::Present(_) => Seen::Present(()),
+            Self::Leaving(why) => Seen::Leaving(why.clone()),
+            Self::Foreign(whose) => Seen::Foreign(whose.clone()),
+            Self::Unknown(why) => Seen::Unknown(why.clone()),
+        }
+    }
+}
+
+/// A preview's database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatabaseSeen {
+    /// Whether it is whole: seeded, granted, and open to its role.
+    pub ready: bool,
+    /// The data generation that it was made for.
+    pub generation: u32,
+}
+
+/// How the wanted workload is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It answers its readiness probe.
+    Ready,
+    /// On its way, or waiting to be started again; the text says what for.
+    Progressing(String),
+    /// Nothing runs and nobody will start it unless we do.
+    Dead(String),
+}
+
+/// The workload that was last asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkloadSeen {
+    /// What was asked for.
+    pub revision: Revision,
+    /// How it is doing.
+    pub health: Health,
+}
+
+/// The route of the public host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteSeen {
+    /// The revision that it leads to.
+    pub revision: Revision,
+}
+
+/// Whether the facts in hand are what the forge says now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Confirmation {
+    /// The pull request was read after the last hint that it changed.
+    Confirmed,
+    /// It could not be read; the text says why.
+    Unconfirmed(String),
+}
+
+/// All that one look found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// Whether the facts can be acted upon where that cannot be undone.
+    pub pull: Confirmation,
+    /// The namespace.
+    pub namespace: Seen<()>,
+    /// The database.
+    pub database: Seen<DatabaseSeen>,
+    /// The database's role.
+    pub role: Seen<()>,
+    /// The workload.
+    pub workload: Seen<WorkloadSeen>,
+    /// The route.
+    pub route: Seen<RouteSeen>,
+    /// The DNS record, as a resolver sees it.
+    pub record: Seen<()>,
+    /// Whether the forge still shows an active deployment of this preview.
+    pub deployment: Seen<()>,
+    /// What the pull request was last told.
+    pub told: Told,
+}

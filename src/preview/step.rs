@@ -1,0 +1,81 @@
+//! The closed list of things that the controller ever does to the world.
+//!
+//! A step carries everything that its execution needs to decide; it refuses to leave a choice
+//! open. What is not in this list cannot happen.
+
+use std::fmt;
+
+use super::facts::CommitSha;
+use super::notice::Notice;
+
+/// What runs in a preview: a commit, and how often its start was asked for again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Revision {
+    /// The commit that is served.
+    pub commit: CommitSha,
+    /// Goes up with each redeploy and each reset of the data.
+    pub restart: u32,
+}
+
+impl Revision {
+    /// Reads back what [`fmt::Display`] wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (commit, restart) = text.split_once('.')?;
+        Some(Self { commit: CommitSha::parse(commit)?, restart: restart.parse().ok()? })
+    }
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.commit, self.restart)
+    }
+}
+
+/// One thing to do. Doing it twice is the same as doing it once; removing what is absent succeeds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The namespace, stamped as ours, with its fences.
+    EnsureNamespace,
+    /// The seeded database of this generation, and the role that may use it.
+    EnsureDatabase {
+        /// See [`super::desired::Overrides::data_generation`].
+        generation: u32,
+    },
+    /// The workload at this revision.
+    EnsureWorkload(Revision),
+    /// The route from the public host to the workload at this revision.
+    EnsureRoute(Revision),
+    /// The DNS record of the public host.
+    EnsureRecord,
+    /// Tell the pull request.
+    Publish(Notice),
+    /// The DNS record goes first, so that nobody is led to a dead end.
+    RemoveRecord,
+    /// Then the route.
+    RemoveRoute,
+    /// Then the namespace and all that runs in it.
+    RemoveNamespace,
+    /// Then the database, when nothing of ours can be connected to it any more.
+    RemoveDatabase,
+    /// Then the role.
+    RemoveRole,
+}
+
+impl Step {
+    /// A word for logs, metrics and the journal.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::EnsureNamespace => "ensure_namespace",
+            Self::EnsureDatabase { .. } => "ensure_database",
+            Self::EnsureWorkload(_) => "ensure_workload",
+            Self::EnsureRoute(_) => "ensure_route",
+            Self::EnsureRecord => "ensure_record",
+            Self::Publish(_) => "publish",
+            Self::RemoveRecord => "remove_record",
+            Self::RemoveRoute => "remove_route",
+            Self::RemoveNamespace => "remove_namespace",
+            Self::RemoveDatabase => "remove_database",
+            Self::RemoveRole => "remove_role",
+        }
+    }
+}

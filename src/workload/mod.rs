@@ -1,0 +1,68 @@
+//! What to run in a preview, as data.
+//!
+//! Refuses to know where it runs: adapters of the cluster seam turn an order into processes or
+//! objects.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::preview::{PreviewName, Revision, Suffix};
+
+/// What the team runs, from the repository's configuration; the same for each of its previews.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Program and arguments. Never from the pull request.
+    pub command: Vec<String>,
+    /// The working directory; the controller's own when `None`.
+    pub directory: Option<PathBuf>,
+    /// Environment of every preview of the repository.
+    pub env: Vec<(String, String)>,
+    /// The path whose 2xx or 3xx answer means "ready".
+    pub probe_path: String,
+}
+
+/// One workload, ready to be run.
+#[derive(Clone, PartialEq, Eq)]
+pub struct WorkloadOrder {
+    /// Which revision this is.
+    pub revision: Revision,
+    /// The team's shape.
+    pub shape: Shape,
+    /// The preview's own environment, which wins over the shape's; holds the database password.
+    pub env: Vec<(String, String)>,
+}
+
+impl fmt::Debug for WorkloadOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.env.iter().map(|(name, _)| name).collect();
+        f.debug_struct("WorkloadOrder")
+            .field("revision", &self.revision)
+            .field("command", &self.shape.command)
+            .field("env", &names)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Orders the built-in shape: the configured command with the preview's environment.
+///
+/// `PORT` is the adapter's to add, since only it knows which port is free.
+pub fn order(
+    shape: &Shape,
+    name: &PreviewName,
+    suffix: &Suffix,
+    revision: &Revision,
+    database_url: &str,
+) -> WorkloadOrder {
+    let env = [
+        ("DATABASE_URL", database_url.to_owned()),
+        ("PR_NUMBER", name.number().to_string()),
+        ("COMMIT_SHA", revision.commit.to_string()),
+        ("PREVIEW_NAME", name.namespace()),
+        ("PREVIEW_HOST", name.host(suffix)),
+    ];
+    WorkloadOrder {
+        revision: revision.clone(),
+        shape: shape.clone(),
+        env: env.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+    }
+}

@@ -1,0 +1,1 @@
+//! One suite per seam. Each runs on the stateful fake and on the real adapter.

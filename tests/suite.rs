@@ -1,0 +1,6 @@
+//! Every test of Mayfly, in one binary: it links once, and shares one PostgreSQL server.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod contracts;
+mod world;

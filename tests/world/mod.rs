@@ -1,0 +1,3 @@
+//! The world in which the loop is tested: stateful fakes of the four seams.
+
+pub mod faults;
