@@ -1,9 +1,14 @@
 //! Mayfly: ephemeral preview environments for pull requests.
 
+pub mod clock;
 pub mod cluster;
 pub mod database;
 pub mod dns;
 pub mod fault;
 pub mod forge;
+pub mod ledger;
 pub mod preview;
+pub mod reconcile;
+pub mod repository;
+pub mod telemetry;
 pub mod workload;

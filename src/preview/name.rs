@@ -162,3 +162,23 @@ impl Suffix {
         &self.0
     }
 }
+
+/// Where previews are reached from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// The suffix of every host.
+    pub suffix: Suffix,
+    /// Whether browsers reach it over TLS.
+    pub https: bool,
+    /// The port, where it is not the scheme's own.
+    pub port: Option<u16>,
+}
+
+impl Site {
+    /// The URL that reviewers click: `http://pr-7.preview.localhost:8080/`.
+    pub fn url(&self, name: &PreviewName) -> String {
+        let scheme = if self.https { "https" } else { "http" };
+        let port = self.port.map(|port| format!(":{port}")).unwrap_or_default();
+        format!("{scheme}://{}{port}/", name.host(&self.suffix))
+    }
+}

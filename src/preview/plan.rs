@@ -5,6 +5,7 @@
 //! not confirmed where the reason is the forge's.
 
 use super::desired::{Desired, Reason, Spec};
+use super::facts::CommitSha;
 use super::notice::{Notice, Told};
 use super::observed::{Confirmation, Health, Observed, Seen};
 use super::step::Step;
@@ -32,208 +33,205 @@ pub enum Outlook {
 }
 
 /// Plans one pass.
-pub fn plan(desired: &Desired, seen: &Observed, head: &super::CommitSha) -> Plan {
+pub fn plan(desired: &Desired, seen: &Observed, head: &CommitSha) -> Plan {
     match desired {
         Desired::Up(spec) => up(spec, seen),
         Desired::Down(reason) => down(*reason, seen, head),
     }
 }
 
-fn up(spec: &Spec, seen: &Observed) -> Plan {
-    if let Some(conflict) = conflict(seen) {
-        let notice = Notice::Blocked { conflict: conflict.clone() };
-        return finish(say(seen, notice), Outlook::Blocked(conflict));
-    }
-    let mut steps = Vec::new();
-    let mut waits = Vec::new();
-    let want = &spec.revision;
+/// A plan in the making.
+#[derive(Default)]
+struct Draft {
+    steps: Vec<Step>,
+    waits: Vec<String>,
+    /// Whether a step is more than asking once more for a removal that is on its way.
+    acts: bool,
+}
 
+impl Draft {
+    fn act(&mut self, step: Step) {
+        self.steps.push(step);
+        self.acts = true;
+    }
+
+    /// Notes what is waited for; `false`, since it is not there.
+    fn wait<T>(&mut self, part: &str, seen: &Seen<T>) -> bool {
+        if let Seen::Unknown(why) | Seen::Leaving(why) = seen {
+            self.waits.push(format!("{part}: {why}"));
+        }
+        false
+    }
+
+    /// Removes what is there. What is leaving is asked to leave again, since nobody else may be
+    /// seeing to it, but that is no news to act upon.
+    fn remove<T>(&mut self, part: &str, seen: &Seen<T>, allowed: bool, step: Step) {
+        match seen {
+            Seen::Present(_) if allowed => self.act(step),
+            Seen::Leaving(_) if allowed => self.steps.push(step),
+            _ => {}
+        }
+        self.wait(part, seen);
+    }
+
+    fn say(&mut self, seen: &Observed, notice: Notice) {
+        if seen.told != Told::Said(notice.clone()) {
+            self.act(Step::Publish(notice));
+        }
+    }
+
+    fn finish(self, settled: bool) -> Plan {
+        let outlook = match (self.acts, settled) {
+            (true, _) => Outlook::Acting,
+            (false, true) => Outlook::Settled,
+            (false, false) => Outlook::Waiting(self.waits.join("; ")),
+        };
+        Plan { steps: self.steps, outlook }
+    }
+}
+
+fn up(spec: &Spec, seen: &Observed) -> Plan {
+    let mut draft = Draft::default();
+    if let Some(conflict) = conflict(seen) {
+        draft.say(seen, Notice::Blocked { conflict: conflict.clone() });
+        return Plan { steps: draft.steps, outlook: Outlook::Blocked(conflict) };
+    }
+    let want = &spec.revision;
     let namespace = match &seen.namespace {
         Seen::Present(()) => true,
         Seen::Absent => {
-            steps.push(Step::EnsureNamespace);
+            draft.act(Step::EnsureNamespace);
             false
         }
-        other => wait(&mut waits, "namespace", other),
+        other => draft.wait("namespace", other),
     };
-    let ensure_database = || Step::EnsureDatabase { generation: spec.data_generation };
-    let database = match (&seen.database, &seen.role) {
-        (Seen::Present(db), _) if db.generation != spec.data_generation => {
-            steps.push(Step::RemoveDatabase);
-            false
-        }
-        // A drop that was interrupted can only be dropped again.
-        (Seen::Leaving(_), _) => {
-            steps.push(Step::RemoveDatabase);
-            false
-        }
-        (Seen::Present(db), Seen::Present(())) if db.ready => true,
-        (Seen::Unknown(_), _) => wait(&mut waits, "database", &seen.database),
-        (_, Seen::Unknown(_) | Seen::Leaving(_)) => wait(&mut waits, "role", &seen.role),
-        _ => {
-            steps.push(ensure_database());
-            false
-        }
-    };
+    let database = up_database(spec, seen, &mut draft);
+    let stands = namespace && database;
     let ready = match &seen.workload {
         Seen::Present(workload) if workload.revision == *want => match &workload.health {
-            Health::Ready => namespace && database,
+            Health::Ready => stands,
             Health::Progressing(why) => {
-                waits.push(format!("workload: {why}"));
+                draft.waits.push(format!("workload: {why}"));
                 false
             }
-            Health::Dead(_) => {
-                if namespace && database {
-                    steps.push(Step::EnsureWorkload(want.clone()));
-                }
-                false
-            }
+            Health::Dead(_) => ensure(&mut draft, stands, Step::EnsureWorkload(want.clone())),
         },
         Seen::Absent | Seen::Present(_) => {
-            if namespace && database {
-                steps.push(Step::EnsureWorkload(want.clone()));
-            }
-            false
+            ensure(&mut draft, stands, Step::EnsureWorkload(want.clone()))
         }
-        other => wait(&mut waits, "workload", other),
+        other => draft.wait("workload", other),
     };
     let routed = match &seen.route {
         Seen::Present(route) if route.revision == *want => ready,
         Seen::Absent | Seen::Present(_) => {
-            if ready {
-                steps.push(Step::EnsureRoute(want.clone()));
-            }
-            false
+            ensure(&mut draft, ready, Step::EnsureRoute(want.clone()))
         }
-        other => wait(&mut waits, "route", other),
+        other => draft.wait("route", other),
     };
     let named = match &seen.record {
         Seen::Present(()) => routed,
-        Seen::Absent => {
-            if routed {
-                steps.push(Step::EnsureRecord);
-            }
-            false
-        }
-        other => wait(&mut waits, "DNS record", other),
+        Seen::Absent => ensure(&mut draft, routed, Step::EnsureRecord),
+        other => draft.wait("DNS record", other),
     };
-    if named {
-        if let Confirmation::Unconfirmed(why) = &seen.pull {
-            waits.push(format!("pull request: {why}"));
-            return finish(steps, Outlook::Waiting(waits.join("; ")));
+    if !named {
+        // One word at the start of a life; a push is told when it is served, to spare the forge.
+        if !matches!(&seen.told, Told::Said(Notice::Preparing { .. } | Notice::Ready { .. })) {
+            draft.act(Step::Publish(Notice::Preparing { commit: want.commit.clone() }));
         }
-        let notice = Notice::Ready {
+        return draft.finish(false);
+    }
+    if let Confirmation::Unconfirmed(why) = &seen.pull {
+        draft.waits.push(format!("pull request: {why}"));
+        return draft.finish(false);
+    }
+    draft.say(
+        seen,
+        Notice::Ready {
             revision: want.clone(),
             expires_at: spec.expires_at,
             expiring: spec.expiring,
-        };
-        return finish(say(seen, notice), Outlook::Settled);
-    }
-    // One word at the start of a life; a push is told when it is served, to spare the forge.
-    if !matches!(&seen.told, Told::Said(Notice::Preparing { .. } | Notice::Ready { .. })) {
-        steps.push(Step::Publish(Notice::Preparing { commit: want.commit.clone() }));
-    }
-    finish(steps, Outlook::Waiting(waits.join("; ")))
+        },
+    );
+    draft.finish(true)
 }
 
-fn down(reason: Reason, seen: &Observed, head: &super::CommitSha) -> Plan {
-    if let (true, Confirmation::Unconfirmed(why)) = (reason.needs_confirmation(), &seen.pull) {
-        return finish(Vec::new(), Outlook::Waiting(format!("pull request: {why}")));
-    }
-    let mut steps = Vec::new();
-    let mut waits = Vec::new();
-    // Each stage stands on the one before: it may go when that one is not ours any more.
-    let record = gone(&seen.record);
-    let route = gone(&seen.route);
-    let namespace = gone(&seen.namespace);
-    let database = gone(&seen.database.without_detail());
-    let role = gone(&seen.role);
-    remove(&seen.record, true, Step::RemoveRecord, &mut steps);
-    remove(&seen.route, record, Step::RemoveRoute, &mut steps);
-    remove(&seen.namespace, record && route, Step::RemoveNamespace, &mut steps);
-    // A namespace that hangs in its finalizers does not keep the data: dropping ends the sessions.
-    let leaving = namespace || matches!(seen.namespace, Seen::Leaving(_));
-    remove(&seen.database, record && route && leaving, Step::RemoveDatabase, &mut steps);
-    remove(&seen.role, database && leaving, Step::RemoveRole, &mut steps);
-    for (part, state) in [
-        ("DNS record", &seen.record),
-        ("route", &seen.route.without_detail()),
-        ("namespace", &seen.namespace),
-        ("database", &seen.database.without_detail()),
-        ("role", &seen.role),
-    ] {
-        if let Seen::Unknown(why) | Seen::Leaving(why) = state {
-            waits.push(format!("{part}: {why}"));
-        }
-    }
-    let nothing_left = record && route && namespace && database && role;
-    if !nothing_left {
-        let silent = matches!(
-            &seen.told,
-            Told::Never | Told::Said(Notice::Stopping { .. } | Notice::Gone { .. })
-        );
-        if !silent && says_goodbye(reason) {
-            steps.push(Step::Publish(Notice::Stopping { reason }));
-        }
-        return finish(steps, Outlook::Waiting(waits.join("; ")));
-    }
-    if reason == Reason::AwaitingApproval {
-        let notice = Notice::AwaitingApproval { commit: head.clone() };
-        return finish(say(seen, notice), Outlook::Settled);
-    }
-    if seen.told == Told::Never {
-        return finish(steps, Outlook::Settled);
-    }
-    match &seen.deployment {
-        Seen::Unknown(why) => {
-            finish(steps, Outlook::Waiting(format!("deployment on the forge: {why}")))
-        }
-        Seen::Present(()) | Seen::Leaving(_) => {
-            finish(vec![Step::Publish(Notice::Gone { reason })], Outlook::Acting)
-        }
-        Seen::Absent | Seen::Foreign(_) => {
-            finish(say(seen, Notice::Gone { reason }), Outlook::Settled)
-        }
-    }
-}
-
-/// A fork that lost its approval is told so once, by the notice that asks for the next one.
-fn says_goodbye(reason: Reason) -> bool {
-    reason != Reason::AwaitingApproval
-}
-
-/// Nothing of ours is there: positively absent, or somebody else's.
-fn gone<T>(seen: &Seen<T>) -> bool {
-    matches!(seen, Seen::Absent | Seen::Foreign(_))
-}
-
-fn remove<T>(seen: &Seen<T>, allowed: bool, step: Step, steps: &mut Vec<Step>) {
-    if allowed && matches!(seen, Seen::Present(_) | Seen::Leaving(_)) {
-        steps.push(step);
-    }
-}
-
-fn say(seen: &Observed, notice: Notice) -> Vec<Step> {
-    match &seen.told {
-        Told::Said(said) if *said == notice => Vec::new(),
-        _ => vec![Step::Publish(notice)],
-    }
-}
-
-fn wait<T>(waits: &mut Vec<String>, part: &str, seen: &Seen<T>) -> bool {
-    if let Seen::Unknown(why) | Seen::Leaving(why) = seen {
-        waits.push(format!("{part}: {why}"));
+/// Plans a step whose ground was seen in place; `false`, since its outcome was not.
+fn ensure(draft: &mut Draft, stands: bool, step: Step) -> bool {
+    if stands {
+        draft.act(step);
     }
     false
 }
 
-fn finish(steps: Vec<Step>, outlook: Outlook) -> Plan {
-    let outlook = match outlook {
-        Outlook::Blocked(conflict) => Outlook::Blocked(conflict),
-        _ if !steps.is_empty() => Outlook::Acting,
-        outlook => outlook,
-    };
-    Plan { steps, outlook }
+fn up_database(spec: &Spec, seen: &Observed, draft: &mut Draft) -> bool {
+    match (&seen.database, &seen.role) {
+        (Seen::Present(db), _) if db.generation != spec.data_generation => {
+            draft.act(Step::RemoveDatabase);
+            false
+        }
+        (Seen::Present(db), Seen::Present(())) if db.ready => true,
+        // A drop that was interrupted can only be dropped again.
+        (Seen::Leaving(_), _) => {
+            draft.remove("database", &seen.database, true, Step::RemoveDatabase);
+            false
+        }
+        (Seen::Unknown(_), _) => draft.wait("database", &seen.database),
+        (_, Seen::Unknown(_) | Seen::Leaving(_)) => draft.wait("role", &seen.role),
+        _ => {
+            draft.act(Step::EnsureDatabase { generation: spec.data_generation });
+            false
+        }
+    }
+}
+
+fn down(reason: Reason, seen: &Observed, head: &CommitSha) -> Plan {
+    let mut draft = Draft::default();
+    if let (true, Confirmation::Unconfirmed(why)) = (reason.needs_confirmation(), &seen.pull) {
+        draft.waits.push(format!("pull request: {why}"));
+        return draft.finish(false);
+    }
+    // Each stage stands on the one before: it may go when that one is not ours any more.
+    let record = seen.record.is_gone();
+    let unreachable = record && seen.route.is_gone();
+    let namespace = seen.namespace.is_gone();
+    // A namespace that hangs in its finalizers does not keep the data: dropping ends the sessions.
+    let emptied = unreachable && (namespace || matches!(seen.namespace, Seen::Leaving(_)));
+    let database = seen.database.is_gone();
+    draft.remove("DNS record", &seen.record, true, Step::RemoveRecord);
+    draft.remove("route", &seen.route, record, Step::RemoveRoute);
+    draft.remove("namespace", &seen.namespace, unreachable, Step::RemoveNamespace);
+    draft.remove("database", &seen.database, emptied, Step::RemoveDatabase);
+    draft.remove("role", &seen.role, emptied && database, Step::RemoveRole);
+    if !(unreachable && namespace && database && seen.role.is_gone()) {
+        let silent = matches!(
+            &seen.told,
+            Told::Never | Told::Said(Notice::Stopping { .. } | Notice::Gone { .. })
+        );
+        // A fork that lost its approval is told once, by the notice that asks for the next one.
+        if !silent && reason != Reason::AwaitingApproval {
+            draft.act(Step::Publish(Notice::Stopping { reason }));
+        }
+        return draft.finish(false);
+    }
+    if reason == Reason::AwaitingApproval {
+        draft.say(seen, Notice::AwaitingApproval { commit: head.clone() });
+        return draft.finish(true);
+    }
+    match (&seen.told, &seen.deployment) {
+        (Told::Never, _) => draft.finish(true),
+        (_, Seen::Unknown(why)) => {
+            draft.waits.push(format!("deployment on the forge: {why}"));
+            draft.finish(false)
+        }
+        (_, Seen::Present(()) | Seen::Leaving(_)) => {
+            draft.act(Step::Publish(Notice::Gone { reason }));
+            draft.finish(false)
+        }
+        (_, Seen::Absent | Seen::Foreign(_)) => {
+            draft.say(seen, Notice::Gone { reason });
+            draft.finish(true)
+        }
+    }
 }
 
 /// The first part whose name somebody else holds.

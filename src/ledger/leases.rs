@@ -1,0 +1,225 @@
+//! Leasing due rows to passes, and recording what a pass found.
+//!
+//! Refuses to record anything for a pass that lost its lease: zero rows means that another replica
+//! has looked since, and everything this pass found is discarded.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::previews::{Preview, read};
+use super::shapes::{ConditionShape, FactsShape, ReceiptShape, ToldShape};
+use super::{Ledger, LedgerError};
+use crate::preview::condition::{Condition, Phase};
+use crate::preview::{Memory, Reason, Receipt, Told};
+
+/// The right to change one row, until it ends or is taken over.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    /// The preview as it was when it was leased.
+    pub preview: Preview,
+    /// Who holds it.
+    pub owner: Uuid,
+    /// Counts the leases of this row; an older epoch can write nothing.
+    pub epoch: i64,
+}
+
+/// The lease ended before the pass did; its findings were discarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the lease was lost to another replica")]
+pub struct LeaseLost;
+
+/// What a pass found, to be recorded.
+#[derive(Clone, Debug)]
+pub struct Findings {
+    /// Facts as confirmed, life as it began anew.
+    pub memory: Memory,
+    /// One word for people.
+    pub phase: Phase,
+    /// How each part stands.
+    pub conditions: Vec<Condition>,
+    /// What the plan said.
+    pub outlook: String,
+    /// The fault that ended the pass, if one did.
+    pub error: Option<String>,
+    /// What the pull request was told.
+    pub told: Told,
+    /// The steps that were tried, and how those ended that did not simply succeed.
+    pub deeds: Vec<(&'static str, String)>,
+    /// When it expires.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Why it is being removed; `None` when it is not.
+    pub going: Option<Reason>,
+    /// The proof that nothing is left, when it is so.
+    pub receipt: Option<Receipt>,
+    /// When to look again; `None` for "when poked".
+    pub wake_at: Option<DateTime<Utc>>,
+    /// Consecutive faults, this one included.
+    pub failures: u32,
+}
+
+impl Ledger {
+    /// Leases up to `limit` due rows to `owner` for `lease_for`, longest due first.
+    pub async fn claim(
+        &self,
+        owner: Uuid,
+        limit: i64,
+        lease_for: TimeDelta,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Lease>, LedgerError> {
+        let rows = sqlx::query(
+            "UPDATE previews SET lease_owner = $1, lease_until = $2, epoch = epoch + 1
+             WHERE id IN (
+                 SELECT id FROM previews
+                 WHERE wake_at <= $3 AND (lease_until IS NULL OR lease_until <= $3)
+                 ORDER BY wake_at LIMIT $4 FOR UPDATE SKIP LOCKED)
+             RETURNING *",
+        )
+        .bind(owner)
+        .bind(now + lease_for)
+        .bind(now)
+        .bind(limit)
+        .fetch_all(&self.pool)
+        .await?;
+        let mut leases = Vec::with_capacity(rows.len());
+        for row in &rows {
+            use sqlx::Row;
+            let epoch = row.try_get("epoch")?;
+            match read(row) {
+                Ok(preview) => leases.push(Lease { preview, owner, epoch }),
+                Err(error) => {
+                    // One row that cannot be read must not stop the others; its lease keeps it
+                    // from being claimed again at once.
+                    let id: Uuid = row.try_get("id")?;
+                    tracing::error!(%id, %error, "a preview's row cannot be read; left alone");
+                }
+            }
+        }
+        Ok(leases)
+    }
+
+    /// When the next row that nobody holds is due, if any waits.
+    pub async fn next_due(&self) -> Result<Option<DateTime<Utc>>, LedgerError> {
+        Ok(sqlx::query_scalar(
+            "SELECT wake_at FROM previews
+             WHERE wake_at IS NOT NULL AND lease_until IS NULL ORDER BY wake_at LIMIT 1",
+        )
+        .fetch_optional(&self.pool)
+        .await?)
+    }
+
+    /// Records what a pass found, ends its lease, and keeps a poke that came meanwhile.
+    pub async fn record(
+        &self,
+        lease: &Lease,
+        findings: &Findings,
+        now: DateTime<Utc>,
+    ) -> Result<Result<(), LeaseLost>, LedgerError> {
+        let conditions: Vec<_> = findings.conditions.iter().map(ConditionShape::of).collect();
+        let mut tx = self.pool.begin().await?;
+        // A hint that came meanwhile is newer than what this pass knew: its facts stay.
+        let recorded = sqlx::query(
+            "UPDATE previews SET
+                 facts = CASE WHEN pokes = $4 THEN $5 ELSE facts END,
+                 confirmed_at = $6,
+                 born_at = CASE WHEN pokes = $4 THEN $7 ELSE born_at END,
+                 active_at = CASE WHEN pokes = $4 THEN $8 ELSE active_at END,
+                 phase = $9, conditions = $10, outlook = $11, last_error = $12, told = $13,
+                 expires_at = $14,
+                 going_since = CASE WHEN $15::text IS NULL THEN NULL
+                                    ELSE COALESCE(going_since, $16) END,
+                 going_reason = $15,
+                 receipt = $17,
+                 gone_at = CASE WHEN $17::jsonb IS NULL THEN NULL
+                                WHEN pokes = $4 THEN COALESCE(gone_at, $16)
+                                ELSE gone_at END,
+                 wake_at = CASE WHEN pokes = $4 THEN $18 ELSE $16 END,
+                 failures = $19, lease_owner = NULL, lease_until = NULL, updated_at = $16
+             WHERE id = $1 AND lease_owner = $2 AND epoch = $3",
+        )
+        .bind(lease.preview.id)
+        .bind(lease.owner)
+        .bind(lease.epoch)
+        .bind(lease.preview.pokes)
+        .bind(Json(FactsShape::of(&findings.memory.facts)))
+        .bind(findings.memory.confirmed_at)
+        .bind(findings.memory.life.born_at)
+        .bind(findings.memory.life.active_at)
+        .bind(findings.phase.as_str())
+        .bind(Json(conditions))
+        .bind(&findings.outlook)
+        .bind(&findings.error)
+        .bind(Json(ToldShape::of(&findings.told)))
+        .bind(findings.expires_at)
+        .bind(findings.going.map(Reason::as_str))
+        .bind(now)
+        .bind(findings.receipt.as_ref().map(|receipt| Json(ReceiptShape::of(receipt))))
+        .bind(findings.wake_at)
+        .bind(i32::try_from(findings.failures).unwrap_or(i32::MAX))
+        .execute(&mut *tx)
+        .await?;
+        if recorded.rows_affected() == 0 {
+            return Ok(Err(LeaseLost));
+        }
+        for (action, reason) in &findings.deeds {
+            sqlx::query(
+                "INSERT INTO journal (at, preview_id, actor, action, reason)
+                 VALUES ($1, $2, 'mayfly', $3, $4)",
+            )
+            .bind(now)
+            .bind(lease.preview.id)
+            .bind(action)
+            .bind(reason)
+            .execute(&mut *tx)
+            .await?;
+        }
+        if findings.phase != lease.preview.phase {
+            sqlx::query(
+                "INSERT INTO journal (at, preview_id, actor, action, reason)
+                 VALUES ($1, $2, 'mayfly', 'phase', $3)",
+            )
+            .bind(now)
+            .bind(lease.preview.id)
+            .bind(findings.phase.as_str())
+            .execute(&mut *tx)
+            .await?;
+        }
+        if findings.receipt.is_some() {
+            sqlx::query(
+                "UPDATE resources SET gone_at = $2 WHERE preview_id = $1 AND gone_at IS NULL",
+            )
+            .bind(lease.preview.id)
+            .bind(now)
+            .execute(&mut *tx)
+            .await?;
+        }
+        tx.commit().await?;
+        Ok(Ok(()))
+    }
+
+    /// Writes, before the forge is told anything, that what it was told is not known any more.
+    pub async fn unsure(&self, lease: &Lease) -> Result<Result<(), LeaseLost>, LedgerError> {
+        let written = sqlx::query(
+            "UPDATE previews SET told = '\"unsure\"'
+             WHERE id = $1 AND lease_owner = $2 AND epoch = $3",
+        )
+        .bind(lease.preview.id)
+        .bind(lease.owner)
+        .bind(lease.epoch)
+        .execute(&self.pool)
+        .await?;
+        Ok(if written.rows_affected() == 1 { Ok(()) } else { Err(LeaseLost) })
+    }
+
+    /// Ends every lease of this owner, for a shutdown that did not let its passes end.
+    pub async fn release_all(&self, owner: Uuid) -> Result<u64, LedgerError> {
+        let released = sqlx::query(
+            "UPDATE previews SET lease_owner = NULL, lease_until = NULL, epoch = epoch + 1
+             WHERE lease_owner = $1",
+        )
+        .bind(owner)
+        .execute(&self.pool)
+        .await?;
+        Ok(released.rows_affected())
+    }
+}

@@ -1,0 +1,133 @@
+//! PostgreSQL: the one source of truth, and the queue. All SQL about previews is in this room.
+//!
+//! Refuses to hold a transaction across a network call, and to know what a namespace or a DNS
+//! record is. Every statement that changes a leased row is fenced by lease owner and epoch.
+
+mod brake;
+mod chores;
+mod deliveries;
+mod journal;
+mod leases;
+mod previews;
+mod resources;
+mod shapes;
+mod tokens;
+mod wakeups;
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+pub use brake::Brake;
+pub use deliveries::{Delivery, Learned, PullHint};
+pub use journal::{Entry, JournalPage};
+pub use leases::{Findings, Lease, LeaseLost};
+pub use previews::{Filter, Going, Preview};
+pub use resources::Kind;
+pub use tokens::{Role, TokenInfo};
+pub use wakeups::Wakeups;
+
+/// The channel on which a change to the queue is announced.
+const CHANNEL: &str = "mayfly_due";
+
+/// How long the migrator waits for another replica that is migrating.
+const MIGRATION_LOCK_TIMEOUT: &str = "60s";
+
+/// What can go wrong in the ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The server could not be asked, or refused.
+    #[error("ledger: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The schema could not be brought up to date.
+    #[error("ledger migrations: {0}")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+    /// A row does not have the shape that this version writes.
+    #[error("ledger row {what}: {why}")]
+    Shape {
+        /// Which row and column.
+        what: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Another repository's preview has this name.
+    #[error("preview name {0} is taken by another repository; give one of them a prefix")]
+    NameTaken(String),
+}
+
+/// Mayfly's memory; clones share one pool of connections.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    pool: PgPool,
+}
+
+impl Ledger {
+    /// Connects; fails when the server does not answer within ten seconds.
+    pub async fn connect(url: &str, max_connections: u32) -> Result<Self, LedgerError> {
+        let options: PgConnectOptions = url.parse()?;
+        let options = options.application_name("mayfly").options([
+            // A statement that hangs must not outlive the pass that waits for it.
+            ("statement_timeout", "15s"),
+            ("idle_in_transaction_session_timeout", "15s"),
+        ]);
+        let pool = PgPoolOptions::new()
+            .max_connections(max_connections)
+            .acquire_timeout(Duration::from_secs(10))
+            .connect_with(options)
+            .await?;
+        Ok(Self { pool })
+    }
+
+    /// Brings the schema up to date; forward only. Waits a bounded time for another replica that
+    /// is doing the same.
+    pub async fn migrate(&self) -> Result<(), LedgerError> {
+        let mut connection = self.pool.acquire().await?;
+        let timeouts = format!("SET lock_timeout = '{MIGRATION_LOCK_TIMEOUT}'");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(timeouts)).execute(&mut *connection).await?;
+        let outcome = migrator().run(&mut *connection).await;
+        // The connection's settings are not the pool's: do not give it back.
+        let _ = connection.close().await;
+        Ok(outcome?)
+    }
+
+    /// The server's time.
+    pub async fn server_time(&self) -> Result<DateTime<Utc>, LedgerError> {
+        Ok(sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&self.pool).await?)
+    }
+
+    /// Whether the schema is the one that this version expects, or a newer one.
+    pub async fn is_migrated(&self) -> Result<bool, LedgerError> {
+        let wanted = migrator().iter().map(|m| m.version).max().unwrap_or(0);
+        let there: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
+            .fetch_one(&self.pool)
+            .await?;
+        if !there {
+            return Ok(false);
+        }
+        let have: Option<i64> =
+            sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success")
+                .fetch_one(&self.pool)
+                .await?;
+        Ok(have.unwrap_or(0) >= wanted)
+    }
+
+    /// Closes every connection.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// The pool, for tests that read the truth behind the ledger's back.
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+}
+
+/// The migrations that are compiled in. A newer schema than ours is tolerated: the previous
+/// version goes on serving while the next one rolls out.
+pub fn migrator() -> sqlx::migrate::Migrator {
+    let mut migrator = sqlx::migrate!();
+    migrator.set_ignore_missing(true);
+    migrator
+}

@@ -1,0 +1,74 @@
+//! Every outside thing that was ever intended, written before it is created.
+//!
+//! A crash between the two leaves a row that says where to look. Refuses to say whether a thing
+//! exists: only the backend knows that.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::leases::{Lease, LeaseLost};
+use super::{Ledger, LedgerError};
+
+/// A kind of outside thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A namespace and what is in it.
+    Namespace,
+    /// A database and its role.
+    Database,
+    /// A route.
+    Route,
+    /// A DNS record.
+    Record,
+    /// A comment and a deployment on the forge.
+    Notice,
+}
+
+impl Kind {
+    /// The kind's name in the table.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Namespace => "namespace",
+            Self::Database => "database",
+            Self::Route => "route",
+            Self::Record => "record",
+            Self::Notice => "notice",
+        }
+    }
+}
+
+impl Ledger {
+    /// Writes the intent to create a thing, for a pass that still holds its lease.
+    pub async fn intend(
+        &self,
+        lease: &Lease,
+        kind: Kind,
+        now: DateTime<Utc>,
+    ) -> Result<Result<(), LeaseLost>, LedgerError> {
+        let written = sqlx::query(
+            "INSERT INTO resources (preview_id, kind, name, intended_at)
+             SELECT id, $4, name, $5 FROM previews
+             WHERE id = $1 AND lease_owner = $2 AND epoch = $3
+             ON CONFLICT (preview_id, kind) DO UPDATE
+                 SET gone_at = NULL, intended_at = EXCLUDED.intended_at",
+        )
+        .bind(lease.preview.id)
+        .bind(lease.owner)
+        .bind(lease.epoch)
+        .bind(kind.as_str())
+        .bind(now)
+        .execute(&self.pool)
+        .await?;
+        Ok(if written.rows_affected() == 1 { Ok(()) } else { Err(LeaseLost) })
+    }
+
+    /// What was intended for a preview and not yet seen to be gone, by kind.
+    pub async fn intended(&self, preview_id: Uuid) -> Result<Vec<String>, LedgerError> {
+        Ok(sqlx::query_scalar(
+            "SELECT kind FROM resources WHERE preview_id = $1 AND gone_at IS NULL ORDER BY kind",
+        )
+        .bind(preview_id)
+        .fetch_all(&self.pool)
+        .await?)
+    }
+}

@@ -1,0 +1,253 @@
+//! How domain values are written into `jsonb` columns, and read back.
+//!
+//! Refuses to let serde into the domain: these mirror it field by field, so that renaming a domain
+//! field does not silently change what is stored. A new field has a default.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::LedgerError;
+use crate::preview::condition::{Condition, Part, Status};
+use crate::preview::receipt::{Receipt, ReceiptLine};
+use crate::preview::{
+    CommitSha, Notice, Overrides, PullFacts, PullKey, PullState, Reason, Revision, Told,
+};
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct FactsShape {
+    state: String,
+    head: String,
+    fork: bool,
+    trusted_author: bool,
+    draft: bool,
+    labels: Vec<String>,
+    author: String,
+    title: String,
+    updated_at: DateTime<Utc>,
+}
+
+impl FactsShape {
+    pub(super) fn of(facts: &PullFacts) -> Self {
+        let state = match facts.state {
+            PullState::Open => "open",
+            PullState::Closed => "closed",
+            PullState::Merged => "merged",
+        };
+        Self {
+            state: state.to_owned(),
+            head: facts.head.to_string(),
+            fork: facts.fork,
+            trusted_author: facts.trusted_author,
+            draft: facts.draft,
+            labels: facts.labels.clone(),
+            author: facts.author.clone(),
+            title: facts.title.clone(),
+            updated_at: facts.updated_at,
+        }
+    }
+
+    pub(super) fn facts(self, key: PullKey) -> Result<PullFacts, LedgerError> {
+        let state = match self.state.as_str() {
+            "open" => PullState::Open,
+            "closed" => PullState::Closed,
+            "merged" => PullState::Merged,
+            other => return Err(bad("facts.state", other)),
+        };
+        Ok(PullFacts {
+            key,
+            state,
+            head: commit("facts.head", &self.head)?,
+            fork: self.fork,
+            trusted_author: self.trusted_author,
+            draft: self.draft,
+            labels: self.labels,
+            author: self.author,
+            title: self.title,
+            updated_at: self.updated_at,
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize, Default)]
+#[serde(default)]
+pub(super) struct OverridesShape {
+    extended_until: Option<DateTime<Utc>>,
+    pinned: bool,
+    stopped: bool,
+    deleted_at: Option<String>,
+    approved: Option<String>,
+    redeploys: u32,
+    data_generation: u32,
+}
+
+impl OverridesShape {
+    pub(super) fn of(overrides: &Overrides) -> Self {
+        Self {
+            extended_until: overrides.extended_until,
+            pinned: overrides.pinned,
+            stopped: overrides.stopped,
+            deleted_at: overrides.deleted_at.as_ref().map(CommitSha::to_string),
+            approved: overrides.approved.as_ref().map(CommitSha::to_string),
+            redeploys: overrides.redeploys,
+            data_generation: overrides.data_generation,
+        }
+    }
+
+    pub(super) fn overrides(self) -> Result<Overrides, LedgerError> {
+        let optional = |what, sha: Option<String>| sha.map(|sha| commit(what, &sha)).transpose();
+        Ok(Overrides {
+            extended_until: self.extended_until,
+            pinned: self.pinned,
+            stopped: self.stopped,
+            deleted_at: optional("overrides.deleted_at", self.deleted_at)?,
+            approved: optional("overrides.approved", self.approved)?,
+            redeploys: self.redeploys,
+            data_generation: self.data_generation,
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct ConditionShape {
+    part: String,
+    status: String,
+    message: String,
+    since: DateTime<Utc>,
+}
+
+impl ConditionShape {
+    pub(super) fn of(condition: &Condition) -> Self {
+        Self {
+            part: condition.part.as_str().to_owned(),
+            status: condition.status.as_str().to_owned(),
+            message: condition.message.clone(),
+            since: condition.since,
+        }
+    }
+
+    /// `None` for a part or status that only another version knows.
+    pub(super) fn condition(self) -> Option<Condition> {
+        Some(Condition {
+            part: Part::parse(&self.part)?,
+            status: Status::parse(&self.status)?,
+            message: self.message,
+            since: self.since,
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ToldShape {
+    Never,
+    Unsure,
+    Preparing { commit: String },
+    Ready { revision: String, expires_at: DateTime<Utc>, expiring: bool },
+    Blocked { conflict: String },
+    AwaitingApproval { commit: String },
+    Stopping { reason: String },
+    Gone { reason: String },
+}
+
+impl ToldShape {
+    pub(super) fn of(told: &Told) -> Self {
+        let notice = match told {
+            Told::Never => return Self::Never,
+            Told::Unsure => return Self::Unsure,
+            Told::Said(notice) => notice,
+        };
+        match notice {
+            Notice::Preparing { commit } => Self::Preparing { commit: commit.to_string() },
+            Notice::Ready { revision, expires_at, expiring } => Self::Ready {
+                revision: revision.to_string(),
+                expires_at: *expires_at,
+                expiring: *expiring,
+            },
+            Notice::Blocked { conflict } => Self::Blocked { conflict: conflict.clone() },
+            Notice::AwaitingApproval { commit } => {
+                Self::AwaitingApproval { commit: commit.to_string() }
+            }
+            Notice::Stopping { reason } => Self::Stopping { reason: reason.as_str().to_owned() },
+            Notice::Gone { reason } => Self::Gone { reason: reason.as_str().to_owned() },
+        }
+    }
+
+    pub(super) fn told(self) -> Result<Told, LedgerError> {
+        let notice = match self {
+            Self::Never => return Ok(Told::Never),
+            Self::Unsure => return Ok(Told::Unsure),
+            Self::Preparing { commit: sha } => {
+                Notice::Preparing { commit: commit("told.commit", &sha)? }
+            }
+            Self::Ready { revision, expires_at, expiring } => Notice::Ready {
+                revision: Revision::parse(&revision).ok_or_else(|| bad("told", &revision))?,
+                expires_at,
+                expiring,
+            },
+            Self::Blocked { conflict } => Notice::Blocked { conflict },
+            Self::AwaitingApproval { commit: sha } => {
+                Notice::AwaitingApproval { commit: commit("told.commit", &sha)? }
+            }
+            Self::Stopping { reason: word } => Notice::Stopping { reason: reason(&word)? },
+            Self::Gone { reason: word } => Notice::Gone { reason: reason(&word)? },
+        };
+        Ok(Told::Said(notice))
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct ReceiptShape {
+    asked_at: DateTime<Utc>,
+    lines: Vec<ReceiptLineShape>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ReceiptLineShape {
+    what: String,
+    name: String,
+    answer: String,
+}
+
+impl ReceiptShape {
+    pub(super) fn of(receipt: &Receipt) -> Self {
+        let line = |line: &ReceiptLine| ReceiptLineShape {
+            what: line.what.clone(),
+            name: line.name.clone(),
+            answer: line.answer.clone(),
+        };
+        Self { asked_at: receipt.asked_at, lines: receipt.lines.iter().map(line).collect() }
+    }
+
+    pub(super) fn receipt(self) -> Receipt {
+        let line = |line: ReceiptLineShape| ReceiptLine {
+            what: line.what,
+            name: line.name,
+            answer: line.answer,
+        };
+        Receipt { asked_at: self.asked_at, lines: self.lines.into_iter().map(line).collect() }
+    }
+}
+
+/// Reads back what [`Reason::as_str`] wrote.
+pub(super) fn reason(word: &str) -> Result<Reason, LedgerError> {
+    let all = [
+        Reason::Closed,
+        Reason::Merged,
+        Reason::Idle,
+        Reason::MaxLife,
+        Reason::Stopped,
+        Reason::Deleted,
+        Reason::AwaitingApproval,
+        Reason::Draft,
+        Reason::NotSelected,
+    ];
+    all.into_iter().find(|r| r.as_str() == word).ok_or_else(|| bad("reason", word))
+}
+
+pub(super) fn bad(what: &str, why: &str) -> LedgerError {
+    LedgerError::Shape { what: what.to_owned(), why: format!("unexpected {why:?}") }
+}
+
+fn commit(what: &str, text: &str) -> Result<CommitSha, LedgerError> {
+    CommitSha::parse(text).ok_or_else(|| bad(what, text))
+}

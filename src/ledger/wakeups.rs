@@ -1,0 +1,91 @@
+//! Making rows due, and hearing that some are.
+//!
+//! A wake-up carries no data: it says "look", never "what happened". Refuses to be relied upon;
+//! the poll finds what a lost wake-up did not.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::postgres::PgListener;
+use uuid::Uuid;
+
+use super::{CHANNEL, Ledger, LedgerError};
+use crate::preview::PreviewName;
+
+/// Hears other replicas' wake-ups.
+#[derive(Debug)]
+pub struct Wakeups(PgListener);
+
+impl Wakeups {
+    /// Waits for the next wake-up; also returns after the connection was lost and made again,
+    /// since something may have been missed.
+    pub async fn next(&mut self) -> Result<(), LedgerError> {
+        self.0.try_recv().await?;
+        Ok(())
+    }
+}
+
+impl Ledger {
+    /// Starts to hear wake-ups.
+    pub async fn listen(&self) -> Result<Wakeups, LedgerError> {
+        let mut listener = PgListener::connect_with(&self.pool).await?;
+        listener.listen(CHANNEL).await?;
+        Ok(Wakeups(listener))
+    }
+
+    /// Makes one preview due now, by the name of its things; `false` when there is none.
+    pub async fn poke_named(
+        &self,
+        name: &PreviewName,
+        now: DateTime<Utc>,
+    ) -> Result<bool, LedgerError> {
+        let poked: i64 = sqlx::query_scalar(
+            "WITH poked AS (
+                 UPDATE previews SET pokes = pokes + 1,
+                     wake_at = LEAST(COALESCE(wake_at, $2), $2)
+                 WHERE name = $1 RETURNING id),
+             told AS (SELECT pg_notify($3, '') FROM poked)
+             SELECT count(*) FROM told",
+        )
+        .bind(name.namespace())
+        .bind(now)
+        .bind(CHANNEL)
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(poked > 0)
+    }
+
+    /// Doubts what is known of one preview: the pull request is read again, at once.
+    pub async fn doubt(&self, id: Uuid, now: DateTime<Utc>) -> Result<(), LedgerError> {
+        sqlx::query(
+            "WITH poked AS (
+                 UPDATE previews SET hinted_at = $2, pokes = pokes + 1,
+                     wake_at = LEAST(COALESCE(wake_at, $2), $2)
+                 WHERE id = $1 RETURNING id)
+             SELECT pg_notify($3, '') FROM poked",
+        )
+        .bind(id)
+        .bind(now)
+        .bind(CHANNEL)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Makes every preview of which something may be there due, spread over this long.
+    pub async fn poke_all(
+        &self,
+        spread_over: TimeDelta,
+        now: DateTime<Utc>,
+    ) -> Result<u64, LedgerError> {
+        let poked = sqlx::query(
+            "UPDATE previews SET pokes = pokes + 1,
+                 wake_at = LEAST(wake_at, $1 + random() * make_interval(secs => $2))
+             WHERE gone_at IS NULL",
+        )
+        .bind(now)
+        .bind(spread_over.num_milliseconds() as f64 / 1000.0)
+        .execute(&self.pool)
+        .await?;
+        sqlx::query("SELECT pg_notify($1, '')").bind(CHANNEL).execute(&self.pool).await?;
+        Ok(poked.rows_affected())
+    }
+}

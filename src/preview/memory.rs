@@ -1,0 +1,133 @@
+//! What is remembered of one pull request, and how a new reading changes it.
+//!
+//! Webhooks are hints: they say that something changed, in no promised order. Refuses to call a
+//! hint confirmed; only a reading of the pull request that began after the last hint does that.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::desired::{Desired, Life, Overrides, Policy, Reason, desired, expiry, extended};
+use super::facts::{PullFacts, PullState};
+
+/// For this long after a hint, a reading older than the hint is taken for a lagging replica of the
+/// forge; after that the reading is believed, since a hint can be wrong for ever.
+pub const LAG_SECONDS: i64 = 60;
+
+/// Everything that decides what one preview should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// The newest reading.
+    pub facts: PullFacts,
+    /// When this life began and was last active.
+    pub life: Life,
+    /// What people asked for.
+    pub overrides: Overrides,
+    /// When somebody last said that the pull request changed.
+    pub hinted_at: DateTime<Utc>,
+    /// When the last successful reading of it began.
+    pub confirmed_at: Option<DateTime<Utc>>,
+    /// Whether nothing is left of it, as a receipt says; a new life begins with the next push.
+    pub gone: bool,
+}
+
+/// A reading that is older than what a hint already said: ask again later.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the forge answered with an older state than its own event; asking again")]
+pub struct StaleReading;
+
+impl Memory {
+    /// Remembers a pull request that was never heard of.
+    pub fn begin(facts: PullFacts, now: DateTime<Utc>) -> Self {
+        Self {
+            facts,
+            life: Life { born_at: now, active_at: now },
+            overrides: Overrides::default(),
+            hinted_at: now,
+            confirmed_at: None,
+            gone: false,
+        }
+    }
+
+    /// Takes a hint: the facts of an event, which may be old, repeated, or out of order.
+    pub fn hear(&mut self, facts: PullFacts, now: DateTime<Utc>) {
+        self.hinted_at = now;
+        if facts.updated_at > self.facts.updated_at {
+            self.adopt(facts, now);
+        }
+    }
+
+    /// Takes a reading of the pull request that began at `asked_at`.
+    pub fn confirm(
+        &mut self,
+        facts: PullFacts,
+        asked_at: DateTime<Utc>,
+    ) -> Result<(), StaleReading> {
+        let lag = TimeDelta::seconds(LAG_SECONDS);
+        if facts.updated_at < self.facts.updated_at && asked_at - self.hinted_at < lag {
+            return Err(StaleReading);
+        }
+        self.confirmed_at = Some(asked_at);
+        self.adopt(facts, asked_at);
+        Ok(())
+    }
+
+    /// What should be, given all this.
+    pub fn desired(&self, policy: &Policy, now: DateTime<Utc>) -> Desired {
+        desired(&self.facts, &self.overrides, self.life, policy, now)
+    }
+
+    /// When it expires if nobody does anything.
+    pub fn expires_at(&self, policy: &Policy) -> DateTime<Utc> {
+        expiry(self.life, &self.overrides, policy).0
+    }
+
+    /// Whether the facts are what the forge said after the last hint; for an expiry, after the
+    /// instant of expiry too, since a lost event may have been a push.
+    pub fn is_confirmed(&self, desired: &Desired, policy: &Policy) -> bool {
+        let Some(confirmed_at) = self.confirmed_at else { return false };
+        let since = match desired {
+            Desired::Down(Reason::Idle) => self.hinted_at.max(self.expires_at(policy)),
+            _ => self.hinted_at,
+        };
+        confirmed_at >= since
+    }
+
+    /// Extends the life by this much; the new expiry, and whether the maximum life cut it short.
+    pub fn extend(
+        &mut self,
+        policy: &Policy,
+        by: TimeDelta,
+        now: DateTime<Utc>,
+    ) -> (DateTime<Utc>, bool) {
+        let (until, clamped) = extended(self.life, &self.overrides, policy, by, now);
+        self.overrides.extended_until = Some(until);
+        (until, clamped)
+    }
+
+    /// Starts it again after a person stopped or deleted it, or after it expired.
+    pub fn start(&mut self, now: DateTime<Utc>) {
+        self.overrides.stopped = false;
+        self.overrides.deleted_at = None;
+        self.life.active_at = now;
+        self.revive(now);
+    }
+
+    fn adopt(&mut self, facts: PullFacts, now: DateTime<Utc>) {
+        let reopened = facts.state == PullState::Open && self.facts.state != PullState::Open;
+        if reopened || facts.head != self.facts.head {
+            self.life.active_at = now;
+            self.revive(now);
+        }
+        if reopened {
+            self.life.born_at = now;
+        }
+        self.facts = facts;
+    }
+
+    fn revive(&mut self, now: DateTime<Utc>) {
+        if self.gone {
+            self.life.born_at = now;
+            self.overrides.extended_until = None;
+            self.gone = false;
+        }
+    }
+}

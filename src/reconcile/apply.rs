@@ -1,0 +1,88 @@
+//! The one hand that reaches out: each step becomes one call of one seam.
+//!
+//! Refuses to choose: one exhaustive match, without a condition. The intent is in the ledger before
+//! anything exists.
+
+use super::Reconciler;
+use crate::database::DatabaseOrder;
+use crate::fault::{Fault, Progress};
+use crate::forge::Announcement;
+use crate::ledger::{Kind, Lease, LeaseLost, LedgerError};
+use crate::preview::{Receipt, Step};
+use crate::repository::Repository;
+use crate::workload;
+
+/// Why a step was not done.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StepError {
+    /// The outside call failed.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// Another replica has the row now: stop, and record nothing.
+    #[error(transparent)]
+    LeaseLost(#[from] LeaseLost),
+    /// The ledger could not be asked: stop, the lease ends by itself.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+/// Does one step.
+pub(super) async fn apply(
+    this: &Reconciler,
+    lease: &Lease,
+    repository: &Repository,
+    step: &Step,
+    receipt: Option<&Receipt>,
+) -> Result<Progress, StepError> {
+    let preview = &lease.preview;
+    let name = &preview.name;
+    let seams = &this.seams;
+    let intend = |kind| this.ledger.intend(lease, kind, this.clock.now());
+    match step {
+        Step::EnsureNamespace => {
+            intend(Kind::Namespace).await??;
+            seams.cluster.ensure_namespace(name).await?;
+        }
+        Step::EnsureDatabase { generation } => {
+            intend(Kind::Database).await??;
+            let order = DatabaseOrder {
+                seed: &repository.seed,
+                generation: *generation,
+                password: &preview.password,
+            };
+            return Ok(seams.databases.ensure_database(name, &order).await?);
+        }
+        Step::EnsureWorkload(revision) => {
+            let url = seams.databases.url(name, &preview.password);
+            let suffix = &this.site.suffix;
+            let order = workload::order(&repository.shape, name, suffix, revision, &url);
+            seams.cluster.ensure_workload(name, &order).await?;
+        }
+        Step::EnsureRoute(revision) => {
+            intend(Kind::Route).await??;
+            seams.cluster.ensure_route(name, revision).await?;
+        }
+        Step::EnsureRecord => {
+            intend(Kind::Record).await??;
+            seams.dns.ensure_record(name).await?;
+        }
+        Step::Publish(notice) => {
+            intend(Kind::Notice).await??;
+            this.ledger.unsure(lease).await??;
+            let announcement = Announcement {
+                name: name.clone(),
+                url: this.site.url(name),
+                notice: notice.clone(),
+                receipt: receipt.map(Receipt::sentences).unwrap_or_default(),
+            };
+            let number = preview.memory.facts.key.number;
+            seams.forge.publish(&preview.repository, number, &announcement).await?;
+        }
+        Step::RemoveRecord => seams.dns.remove_record(name).await?,
+        Step::RemoveRoute => seams.cluster.remove_route(name).await?,
+        Step::RemoveNamespace => seams.cluster.remove_namespace(name).await?,
+        Step::RemoveDatabase => seams.databases.remove_database(name).await?,
+        Step::RemoveRole => seams.databases.remove_role(name).await?,
+    }
+    Ok(Progress::Done)
+}

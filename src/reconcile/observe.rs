@@ -1,0 +1,82 @@
+//! One look at the world, all backends at once.
+//!
+//! Changes nothing. A look that fails is `Unknown`; it never ends the pass, so that one backend
+//! that is down does not hide the others.
+
+use chrono::{DateTime, Utc};
+
+use super::Reconciler;
+use crate::ledger::Preview;
+use crate::preview::observed::Confirmation;
+use crate::preview::{Desired, Memory, Observed, Policy, Seen, Told};
+
+/// Asks every backend, and re-reads the pull request into `memory` where hearsay is not enough.
+pub(super) async fn look(
+    this: &Reconciler,
+    preview: &Preview,
+    memory: &mut Memory,
+    policy: &Policy,
+    now: DateTime<Utc>,
+) -> Observed {
+    let name = &preview.name;
+    let (pull, cluster, databases, record) = tokio::join!(
+        confirm(this, preview, memory, policy, now),
+        this.seams.cluster.observe(name),
+        this.seams.databases.observe(name),
+        this.seams.dns.observe(name),
+    );
+    let nothing_left = [
+        cluster.namespace.is_gone(),
+        cluster.route.is_gone(),
+        databases.database.is_gone(),
+        databases.role.is_gone(),
+        record.is_gone(),
+    ];
+    let down = matches!(memory.desired(policy, now), Desired::Down(_));
+    // The forge's budget is small: it is asked for its deployments only where the answer counts,
+    // for the receipt.
+    let deployment = if preview.told == Told::Never {
+        Seen::Absent
+    } else if down && nothing_left.into_iter().all(|gone| gone) {
+        this.seams.forge.observe(&preview.repository, name).await
+    } else {
+        Seen::Unknown("not asked".to_owned())
+    };
+    Observed {
+        pull,
+        namespace: cluster.namespace,
+        database: databases.database,
+        role: databases.role,
+        workload: cluster.workload,
+        route: cluster.route,
+        record,
+        deployment,
+        told: preview.told.clone(),
+    }
+}
+
+/// Reads the pull request, unless it was read since it last may have changed.
+async fn confirm(
+    this: &Reconciler,
+    preview: &Preview,
+    memory: &mut Memory,
+    policy: &Policy,
+    now: DateTime<Utc>,
+) -> Confirmation {
+    if memory.is_confirmed(&memory.desired(policy, now), policy) {
+        return Confirmation::Confirmed;
+    }
+    let number = memory.facts.key.number;
+    let facts = match this.seams.forge.pull(&preview.repository, number).await {
+        Ok(facts) => facts,
+        Err(fault) => return Confirmation::Unconfirmed(fault.to_string()),
+    };
+    if facts.key != memory.facts.key {
+        let why = "the forge answered with another repository's pull request".to_owned();
+        return Confirmation::Unconfirmed(why);
+    }
+    match memory.confirm(facts, now) {
+        Ok(()) => Confirmation::Confirmed,
+        Err(stale) => Confirmation::Unconfirmed(stale.to_string()),
+    }
+}

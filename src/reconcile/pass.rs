@@ -1,0 +1,286 @@
+//! One pass over one leased preview: look, plan, act, record.
+//!
+//! Refuses to wait for the world, and to record anything once its lease is lost.
+
+use chrono::{DateTime, Utc};
+
+use super::Reconciler;
+use super::apply::{StepError, apply};
+use super::observe::look;
+use super::pace::{Ending, wake_at};
+use crate::clock::jitter;
+use crate::fault::{Disposition, Progress};
+use crate::ledger::{Findings, Lease, LedgerError, Preview};
+use crate::preview::condition::{Condition, Status, conditions, phase};
+use crate::preview::desired::next_change;
+use crate::preview::{Desired, Outlook, Plan, Receipt, Step, Told, plan};
+use crate::repository::Repository;
+
+/// What the steps of a pass came to.
+struct Deeds {
+    told: Told,
+    done: Vec<(&'static str, String)>,
+    fault: Option<(Disposition, String)>,
+    underway: Option<String>,
+}
+
+impl Reconciler {
+    /// Runs a pass under its deadline and records what came of it, whatever that is.
+    pub(super) async fn guarded_pass(&self, lease: &Lease) {
+        let name = lease.preview.name.namespace();
+        let span = tracing::info_span!("pass", preview = %name, epoch = lease.epoch);
+        let pass = tracing::Instrument::instrument(self.pass(lease), span);
+        match tokio::time::timeout(self.limits.pass_deadline, pass).await {
+            Ok(Ok(Some(findings))) => self.record(lease, findings).await,
+            Ok(Ok(None)) => tracing::debug!(preview = %name, "lease lost; findings discarded"),
+            Ok(Err(error)) => {
+                tracing::warn!(preview = %name, %error, "the ledger failed during a pass");
+            }
+            Err(_) => {
+                tracing::warn!(preview = %name, "a pass exceeded its deadline");
+                self.record_failure(lease, "the pass exceeded its deadline").await;
+            }
+        }
+    }
+
+    /// Records that a pass came to nothing, and when to try again.
+    pub(super) async fn record_failure(&self, lease: &Lease, why: &str) {
+        let preview = &lease.preview;
+        let failures = preview.failures.saturating_add(1);
+        let ending = Ending::Faulted(Disposition::Permanent, failures);
+        let mut findings = unchanged(preview);
+        findings.error = Some(why.to_owned());
+        findings.failures = failures;
+        // A pass that was cut off may have been telling the forge.
+        findings.told = if preview.told == Told::Never { Told::Never } else { Told::Unsure };
+        findings.wake_at = wake_at(ending, &self.pacing, jitter(), self.clock.now());
+        self.record(lease, findings).await;
+    }
+
+    async fn record(&self, lease: &Lease, findings: Findings) {
+        let now = self.clock.now();
+        let name = lease.preview.name.namespace();
+        if findings.phase != lease.preview.phase {
+            tracing::info!(preview = %name, from = lease.preview.phase.as_str(),
+                to = findings.phase.as_str(), "phase");
+            self.metrics.phase_changed(&lease.preview, findings.phase, now);
+        }
+        match self.ledger.record(lease, &findings, now).await {
+            Ok(Ok(())) => self.metrics.pass(if findings.error.is_some() { "fault" } else { "ok" }),
+            Ok(Err(_)) => self.metrics.pass("lease_lost"),
+            Err(error) => {
+                self.metrics.pass("ledger");
+                tracing::warn!(preview = %name, %error, "a pass could not be recorded");
+            }
+        }
+    }
+
+    /// `None` when the lease was lost.
+    async fn pass(&self, lease: &Lease) -> Result<Option<Findings>, LedgerError> {
+        let now = self.clock.now();
+        let preview = &lease.preview;
+        let Some(repository) = self.repositories.of_name(&preview.name) else {
+            return Ok(Some(self.orphaned(preview, now)));
+        };
+        let policy = &repository.policy;
+        let mut memory = preview.memory.clone();
+        let seen = look(self, preview, &mut memory, policy, now).await;
+        let desired = memory.desired(policy, now);
+        let mut plan = plan(&desired, &seen, &memory.facts.head);
+        let held = self.held_by_brake(preview, &desired, &plan, now).await?;
+        if let Some(why) = &held {
+            plan = Plan { steps: Vec::new(), outlook: Outlook::Blocked(why.clone()) };
+        }
+        let receipt = match desired {
+            Desired::Down(_) => Receipt::of(&seen, &preview.name, &self.site.suffix, now),
+            Desired::Up(_) => None,
+        };
+        let Some(deeds) = self.act(lease, repository, &plan, receipt.as_ref()).await? else {
+            return Ok(None);
+        };
+        let conditions = conditions(&desired, &seen, now, &preview.conditions);
+        let failures = if deeds.fault.is_some() { preview.failures.saturating_add(1) } else { 0 };
+        let ending = match &deeds.fault {
+            Some((disposition, _)) => Ending::Faulted(*disposition, failures),
+            None => ending(&desired, &plan, &deeds, &conditions, now, |d| next_change(d, policy)),
+        };
+        let settled = plan.outlook == Outlook::Settled;
+        let phase = match held {
+            Some(_) => preview.phase,
+            None => phase(&desired, &seen, &plan.outlook),
+        };
+        let receipt = match (settled, &desired) {
+            // The first proof stays: it is the one that the pull request was shown.
+            (true, Desired::Down(_)) => preview.receipt.clone().or(receipt),
+            _ => None,
+        };
+        memory.gone = receipt.is_some();
+        Ok(Some(Findings {
+            phase,
+            conditions,
+            outlook: describe(&plan, &deeds),
+            error: deeds.fault.map(|(_, why)| why),
+            told: deeds.told,
+            deeds: deeds.done,
+            expires_at: match &desired {
+                Desired::Up(spec) => Some(spec.expires_at),
+                Desired::Down(_) => None,
+            },
+            going: match &desired {
+                // Hearsay alone does not begin a removal; once begun, it goes on.
+                Desired::Down(reason)
+                    if preview.going.is_some() || settled || !plan.steps.is_empty() =>
+                {
+                    Some(*reason)
+                }
+                _ => None,
+            },
+            receipt,
+            wake_at: wake_at(ending, &self.pacing, jitter(), now),
+            failures,
+            memory,
+        }))
+    }
+
+    /// Whether the brake keeps an expiry from beginning, and what to say about it.
+    async fn held_by_brake(
+        &self,
+        preview: &Preview,
+        desired: &Desired,
+        plan: &Plan,
+        now: DateTime<Utc>,
+    ) -> Result<Option<String>, LedgerError> {
+        let Desired::Down(reason) = desired else { return Ok(None) };
+        let begins = reason.is_expiry() && preview.going.is_none() && !plan.steps.is_empty();
+        if !begins || self.ledger.may_expire(preview.id, *reason, now).await? {
+            return Ok(None);
+        }
+        self.metrics.brake_engaged();
+        tracing::error!(preview = %preview.name, "the mass-teardown brake holds an expiry");
+        Ok(Some(
+            "held by the mass-teardown brake: too many previews expire at once; it goes when fewer \
+             do, or when an admin releases the brake"
+                .to_owned(),
+        ))
+    }
+
+    /// Does the steps in order. After a fault only notices are still tried: what the pull request
+    /// is told neither waits for the rest nor holds it up.
+    async fn act(
+        &self,
+        lease: &Lease,
+        repository: &Repository,
+        plan: &Plan,
+        receipt: Option<&Receipt>,
+    ) -> Result<Option<Deeds>, LedgerError> {
+        let told = lease.preview.told.clone();
+        let mut deeds = Deeds { told, done: Vec::new(), fault: None, underway: None };
+        for step in &plan.steps {
+            let notice = match step {
+                Step::Publish(notice) => Some(notice),
+                _ if deeds.fault.is_some() => continue,
+                _ => None,
+            };
+            let outcome = match apply(self, lease, repository, step, receipt).await {
+                Ok(Progress::Done) => {
+                    if let Some(notice) = notice {
+                        deeds.told = Told::Said(notice.clone());
+                    }
+                    String::new()
+                }
+                Ok(Progress::Underway(what)) => {
+                    deeds.underway = Some(what.clone());
+                    what
+                }
+                Err(StepError::Fault(fault)) => {
+                    if notice.is_some() {
+                        deeds.told = Told::Unsure;
+                    }
+                    tracing::info!(step = step.as_str(), %fault, "step");
+                    let why = fault.to_string();
+                    deeds.fault.get_or_insert((fault.disposition, why.clone()));
+                    why
+                }
+                Err(StepError::LeaseLost(_)) => return Ok(None),
+                Err(StepError::Ledger(error)) => return Err(error),
+            };
+            self.metrics.step(step.as_str(), deeds.fault.is_none());
+            deeds.done.push((step.as_str(), outcome));
+        }
+        Ok(Some(deeds))
+    }
+
+    /// A preview whose repository is not configured any more: absence is no reason to delete.
+    fn orphaned(&self, preview: &Preview, now: DateTime<Utc>) -> Findings {
+        let mut findings = unchanged(preview);
+        findings.outlook = format!(
+            "repository {} is not in the configuration; add it again, or delete the preview first",
+            preview.repository.full_name()
+        );
+        findings.wake_at = wake_at(Ending::Held, &self.pacing, jitter(), now);
+        findings
+    }
+}
+
+fn unchanged(preview: &Preview) -> Findings {
+    Findings {
+        memory: preview.memory.clone(),
+        phase: preview.phase,
+        conditions: preview.conditions.clone(),
+        outlook: preview.outlook.clone(),
+        error: None,
+        told: preview.told.clone(),
+        deeds: Vec::new(),
+        expires_at: preview.expires_at,
+        going: preview.going.map(|going| going.reason),
+        receipt: preview.receipt.clone(),
+        wake_at: None,
+        failures: preview.failures,
+    }
+}
+
+fn ending(
+    desired: &Desired,
+    plan: &Plan,
+    deeds: &Deeds,
+    conditions: &[Condition],
+    now: DateTime<Utc>,
+    next_change: impl Fn(&Desired) -> Option<DateTime<Utc>>,
+) -> Ending {
+    let newest = conditions
+        .iter()
+        .filter(|condition| condition.status != Status::True || condition.since == now)
+        .map(|condition| condition.since)
+        .max();
+    let still = now - newest.unwrap_or(now);
+    match plan.outlook {
+        // Background work pokes when it ends; until then there is nothing new to see.
+        Outlook::Acting if deeds.underway.is_some() && deeds.done.len() == 1 => {
+            Ending::Waiting(still)
+        }
+        Outlook::Acting => Ending::Acted,
+        Outlook::Waiting(_) => Ending::Waiting(still),
+        Outlook::Blocked(_) if !plan.steps.is_empty() => Ending::Acted,
+        Outlook::Blocked(_) => Ending::Held,
+        Outlook::Settled => match next_change(desired) {
+            Some(at) => Ending::SettledUp(at),
+            None => Ending::SettledDown,
+        },
+    }
+}
+
+/// What a person reads about the plan.
+fn describe(plan: &Plan, deeds: &Deeds) -> String {
+    if let Some(what) = &deeds.underway {
+        return what.clone();
+    }
+    match &plan.outlook {
+        Outlook::Settled => String::new(),
+        Outlook::Acting => {
+            let steps: Vec<_> = plan.steps.iter().map(Step::as_str).collect();
+            steps.join(", ")
+        }
+        Outlook::Waiting(why) => format!("waiting for {why}"),
+        Outlook::Blocked(why) => why.clone(),
+    }
+}

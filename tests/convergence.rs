@@ -1,0 +1,424 @@
+//! The plan reaches its goal from every state of the world, whatever goes wrong on the way, and
+//! never does on the way what must not be done.
+//!
+//! A model of the world, small enough to be walked through whole: no I/O, no clock.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use mayfly::preview::observed::{Confirmation, DatabaseSeen, Health, RouteSeen, WorkloadSeen};
+use mayfly::preview::{
+    CommitSha, Desired, Notice, Observed, Outlook, Reason, Revision, Seen, Spec, Step, Told, plan,
+};
+
+fn instant() -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + TimeDelta::days(20_000)
+}
+
+fn commit(digit: char) -> CommitSha {
+    CommitSha::parse(&digit.to_string().repeat(40)).unwrap()
+}
+
+fn revision(digit: char, generation: u32) -> Revision {
+    Revision { commit: commit(digit), restart: generation }
+}
+
+fn up(digit: char, generation: u32) -> Desired {
+    Desired::Up(Spec {
+        revision: revision(digit, generation),
+        data_generation: generation,
+        expires_at: instant(),
+        expiring: false,
+    })
+}
+
+/// The truth. Only `apply` and `tick` change it.
+#[derive(Clone, Debug)]
+struct World {
+    namespace: Seen<()>,
+    database: Seen<DatabaseSeen>,
+    role: bool,
+    workload: Option<(Revision, Health)>,
+    route: Option<Revision>,
+    record: bool,
+    deployment: bool,
+    told: Told,
+}
+
+impl World {
+    fn look(&self, blind: Option<usize>) -> Observed {
+        let there = |there: bool| if there { Seen::Present(()) } else { Seen::Absent };
+        let mut seen = Observed {
+            pull: Confirmation::Confirmed,
+            namespace: self.namespace.clone(),
+            database: self.database.clone(),
+            role: there(self.role),
+            workload: match &self.workload {
+                Some((revision, health)) => Seen::Present(WorkloadSeen {
+                    revision: revision.clone(),
+                    health: health.clone(),
+                }),
+                None => Seen::Absent,
+            },
+            route: match &self.route {
+                Some(revision) => Seen::Present(RouteSeen { revision: revision.clone() }),
+                None => Seen::Absent,
+            },
+            record: there(self.record),
+            deployment: there(self.deployment),
+            told: self.told.clone(),
+        };
+        let why = || "could not look".to_owned();
+        match blind {
+            Some(0) => seen.pull = Confirmation::Unconfirmed(why()),
+            Some(1) => seen.namespace = Seen::Unknown(why()),
+            Some(2) => seen.database = Seen::Unknown(why()),
+            Some(3) => seen.role = Seen::Unknown(why()),
+            Some(4) => seen.workload = Seen::Unknown(why()),
+            Some(5) => seen.route = Seen::Unknown(why()),
+            Some(6) => seen.record = Seen::Unknown(why()),
+            Some(7) => seen.deployment = Seen::Unknown(why()),
+            _ => {}
+        }
+        seen
+    }
+
+    /// What a step does, and what must hold when it is done.
+    fn apply(&mut self, step: &Step, desired: &Desired) {
+        let going = matches!(desired, Desired::Down(_));
+        match step {
+            Step::EnsureNamespace => self.namespace = Seen::Present(()),
+            Step::EnsureDatabase { generation } => {
+                self.role = true;
+                self.database =
+                    Seen::Present(DatabaseSeen { ready: true, generation: *generation });
+            }
+            Step::EnsureWorkload(revision) => {
+                assert!(self.namespace.present().is_some(), "a workload without a namespace");
+                assert!(
+                    self.role && self.database.present().is_some_and(|db| db.ready),
+                    "a workload without its data"
+                );
+                self.workload = Some((revision.clone(), Health::Progressing("starting".into())));
+            }
+            Step::EnsureRoute(revision) => {
+                assert_eq!(
+                    self.workload,
+                    Some((revision.clone(), Health::Ready)),
+                    "a route to what is not ready"
+                );
+                self.route = Some(revision.clone());
+            }
+            Step::EnsureRecord => {
+                assert!(self.route.is_some(), "a name that leads nowhere");
+                self.record = true;
+            }
+            Step::Publish(notice) => {
+                if let Notice::Ready { revision, .. } = notice {
+                    assert!(self.serves(revision), "told Ready, and it is not");
+                }
+                if matches!(notice, Notice::Gone { .. }) {
+                    assert!(self.is_empty(), "told Gone, and something is left: {self:?}");
+                }
+                self.deployment = matches!(notice, Notice::Preparing { .. } | Notice::Ready { .. });
+                self.told = Told::Said(notice.clone());
+            }
+            Step::RemoveRecord => self.record = false,
+            Step::RemoveRoute => {
+                assert!(!self.record, "a name left behind that leads nowhere");
+                self.route = None;
+            }
+            Step::RemoveNamespace => {
+                assert!(going, "a namespace removed from a preview that should be up");
+                assert!(self.route.is_none(), "a route left behind that leads nowhere");
+                if !self.namespace.is_absent() {
+                    self.namespace = Seen::Leaving("finalizers".into());
+                }
+            }
+            Step::RemoveDatabase => {
+                assert!(
+                    !going || !matches!(self.namespace, Seen::Present(())),
+                    "data removed under a running workload"
+                );
+                self.database = Seen::Absent;
+            }
+            Step::RemoveRole => {
+                assert!(self.database.is_absent(), "a role removed before its database");
+                self.role = false;
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        if matches!(self.namespace, Seen::Leaving(_)) {
+            self.namespace = Seen::Absent;
+            self.workload = None;
+        }
+        if let Some((_, health @ Health::Progressing(_))) = &mut self.workload {
+            *health = Health::Ready;
+        }
+    }
+
+    fn serves(&self, revision: &Revision) -> bool {
+        self.record
+            && self.route.as_ref() == Some(revision)
+            && self.workload == Some((revision.clone(), Health::Ready))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.namespace.is_absent()
+            && self.database.is_absent()
+            && !self.role
+            && self.route.is_none()
+            && !self.record
+    }
+}
+
+fn every_world() -> Vec<World> {
+    let database = |ready, generation| Seen::Present(DatabaseSeen { ready, generation });
+    let mut worlds = Vec::new();
+    for namespace in [Seen::Absent, Seen::Present(()), Seen::Leaving("finalizers".into())] {
+        let workloads = match namespace {
+            Seen::Absent => vec![None],
+            _ => vec![
+                None,
+                Some((revision('a', 0), Health::Ready)),
+                Some((revision('a', 0), Health::Progressing("starting".into()))),
+                Some((revision('a', 0), Health::Dead("exited".into()))),
+                Some((revision('b', 1), Health::Ready)),
+            ],
+        };
+        for workload in workloads {
+            for database in [
+                Seen::Absent,
+                database(true, 0),
+                database(false, 0),
+                database(true, 1),
+                Seen::Leaving("an interrupted drop".into()),
+            ] {
+                for role in [true, false] {
+                    for route in [None, Some(revision('a', 0)), Some(revision('b', 1))] {
+                        for record in [true, false] {
+                            for (told, deployment) in every_word() {
+                                worlds.push(World {
+                                    namespace: namespace.clone(),
+                                    database: database.clone(),
+                                    role,
+                                    workload: workload.clone(),
+                                    route: route.clone(),
+                                    record,
+                                    deployment,
+                                    told,
+                                });
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    worlds
+}
+
+fn every_word() -> Vec<(Told, bool)> {
+    let ready = |digit, generation| {
+        Told::Said(Notice::Ready {
+            revision: revision(digit, generation),
+            expires_at: instant(),
+            expiring: false,
+        })
+    };
+    let gone = Told::Said(Notice::Gone { reason: Reason::Closed });
+    vec![
+        (Told::Never, false),
+        (Told::Unsure, false),
+        (Told::Unsure, true),
+        (ready('a', 0), true),
+        (ready('b', 1), true),
+        (gone, false),
+    ]
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Trouble {
+    None,
+    /// The nth step fails before, and the rest of its pass is not tried.
+    FailsBefore(usize),
+    /// The process dies after the nth step: what was told is not recorded.
+    CrashesAfter(usize),
+    /// The nth step happens twice.
+    Repeats(usize),
+    /// In the nth pass, this part cannot be seen.
+    Blind(usize, usize),
+    /// After the nth step, the intent becomes another.
+    Flips(usize),
+}
+
+/// Runs to the goal under one trouble; how many passes it took.
+fn run(start: &World, first: &Desired, then: &Desired, trouble: Trouble) -> usize {
+    const BOUND: usize = 40;
+    let mut world = start.clone();
+    let mut desired = first.clone();
+    let mut count = 0;
+    for pass in 0..BOUND {
+        let blind = match trouble {
+            Trouble::Blind(nth, part) if nth == pass => Some(part),
+            _ => None,
+        };
+        let seen = world.look(blind);
+        let plan = plan(&desired, &seen, &commit('a'));
+        if blind == Some(0) && matches!(desired, Desired::Down(_)) {
+            assert!(plan.steps.is_empty(), "removal on hearsay: {plan:?}");
+        }
+        if plan.outlook == Outlook::Settled {
+            assert!(plan.steps.is_empty());
+            match &desired {
+                Desired::Up(spec) => assert!(world.serves(&spec.revision), "Ready, and is not"),
+                Desired::Down(_) => assert!(world.is_empty(), "Gone, and something is left"),
+            }
+            if desired == *then || !matches!(trouble, Trouble::Flips(_)) {
+                return pass;
+            }
+            desired = then.clone();
+        }
+        for step in &plan.steps {
+            count += 1;
+            match trouble {
+                Trouble::FailsBefore(nth) if nth == count => break,
+                Trouble::CrashesAfter(nth) if nth == count => {
+                    world.apply(step, &desired);
+                    if matches!(step, Step::Publish(_)) {
+                        world.told = Told::Unsure;
+                    }
+                    break;
+                }
+                Trouble::Repeats(nth) if nth == count => {
+                    world.apply(step, &desired);
+                    world.apply(step, &desired);
+                }
+                Trouble::Flips(nth) if nth == count => {
+                    world.apply(step, &desired);
+                    desired = then.clone();
+                    break;
+                }
+                _ => world.apply(step, &desired),
+            }
+        }
+        world.tick();
+    }
+    panic!(
+        "no goal after {BOUND} passes from {start:?} to {desired:?} with {trouble:?}: {world:?}"
+    );
+}
+
+#[test]
+fn every_goal_is_reached_from_every_state_under_every_single_trouble() {
+    let intents = [
+        (up('a', 0), Desired::Down(Reason::Closed)),
+        (Desired::Down(Reason::Closed), up('a', 0)),
+        (Desired::Down(Reason::Stopped), up('b', 1)),
+        (up('a', 0), up('b', 1)),
+    ];
+    let mut troubles = vec![Trouble::None];
+    for nth in 1..=8 {
+        troubles.extend([
+            Trouble::FailsBefore(nth),
+            Trouble::CrashesAfter(nth),
+            Trouble::Repeats(nth),
+            Trouble::Flips(nth),
+        ]);
+    }
+    for pass in 0..3 {
+        troubles.extend((0..8).map(|part| Trouble::Blind(pass, part)));
+    }
+    let mut cases = 0_u64;
+    for world in every_world() {
+        for (first, then) in &intents {
+            if *first == Desired::Down(Reason::Stopped) {
+                // A person's stop needs no confirmation; one trouble shows it.
+                run(&world, first, then, Trouble::None);
+                cases += 1;
+                continue;
+            }
+            for trouble in &troubles {
+                run(&world, first, then, *trouble);
+                cases += 1;
+            }
+        }
+    }
+    assert!(cases > 500_000, "only {cases} cases");
+}
+
+#[test]
+fn a_settled_world_plans_nothing_and_stays_so() {
+    for world in every_world() {
+        for desired in [up('a', 0), Desired::Down(Reason::Merged)] {
+            let mut world = world.clone();
+            let mut settled = false;
+            for _ in 0..40 {
+                let plan = plan(&desired, &world.look(None), &commit('a'));
+                assert!(!settled || plan.outlook == Outlook::Settled, "it was settled before");
+                settled = plan.outlook == Outlook::Settled;
+                for step in &plan.steps {
+                    world.apply(step, &desired);
+                }
+                world.tick();
+            }
+            assert!(settled);
+        }
+    }
+}
+
+#[test]
+fn nothing_is_done_to_what_is_not_ours() {
+    let foreign = || Seen::Foreign("somebody".to_owned());
+    for world in every_world() {
+        for desired in [up('a', 0), Desired::Down(Reason::Closed)] {
+            for part in 0..5 {
+                let mut seen = world.look(None);
+                match part {
+                    0 => seen.namespace = foreign(),
+                    1 => seen.database = Seen::Foreign("somebody".to_owned()),
+                    2 => seen.role = foreign(),
+                    3 => seen.route = Seen::Foreign("somebody".to_owned()),
+                    _ => seen.record = foreign(),
+                }
+                for step in plan(&desired, &seen, &commit('a')).steps {
+                    let touches = match step {
+                        Step::EnsureNamespace | Step::RemoveNamespace => 0,
+                        Step::EnsureDatabase { .. } | Step::RemoveDatabase => 1,
+                        Step::RemoveRole => 2,
+                        Step::EnsureRoute(_) | Step::RemoveRoute => 3,
+                        Step::EnsureRecord | Step::RemoveRecord => 4,
+                        Step::EnsureWorkload(_) => 0,
+                        Step::Publish(_) => continue,
+                    };
+                    assert_ne!(touches, part, "{step:?} touches a foreign thing");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn at_most_two_words_are_said_per_revision() {
+    let mut world = World {
+        namespace: Seen::Absent,
+        database: Seen::Absent,
+        role: false,
+        workload: None,
+        route: None,
+        record: false,
+        deployment: false,
+        told: Told::Never,
+    };
+    for (desired, most) in [(up('a', 0), 2), (up('b', 0), 2), (Desired::Down(Reason::Merged), 2)] {
+        let mut said = 0;
+        for _ in 0..40 {
+            for step in plan(&desired, &world.look(None), &commit('a')).steps {
+                said += usize::from(matches!(step, Step::Publish(_)));
+                world.apply(&step, &desired);
+            }
+            world.tick();
+        }
+        assert!(said <= most, "{said} words for {desired:?}");
+    }
+}
