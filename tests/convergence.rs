@@ -89,7 +89,7 @@ impl World {
             Step::EnsureDatabase { generation } => {
                 self.role = true;
                 self.database =
-                    Seen::Present(DatabaseSeen { ready: true, generation: *generation });
+                    Seen::Present(DatabaseSeen { ready: true, generation: Some(*generation) });
             }
             Step::EnsureWorkload(revision) => {
                 assert!(self.namespace.present().is_some(), "a workload without a namespace");
@@ -189,9 +189,10 @@ fn every_world() -> Vec<World> {
         for workload in workloads {
             for database in [
                 Seen::Absent,
-                database(true, 0),
-                database(false, 0),
-                database(true, 1),
+                database(true, Some(0)),
+                database(false, None),
+                database(false, Some(0)),
+                database(true, Some(1)),
                 Seen::Leaving("an interrupted drop".into()),
             ] {
                 for role in [true, false] {

@@ -4,6 +4,7 @@
 //! writes what Mayfly remembers. A database or role without our mark is never touched.
 
 pub mod password;
+pub mod postgres;
 pub mod seed;
 
 use async_trait::async_trait;

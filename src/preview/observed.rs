@@ -57,8 +57,9 @@ impl<T> Seen<T> {
 pub struct DatabaseSeen {
     /// Whether it is whole: seeded, granted, and open to its role.
     pub ready: bool,
-    /// The data generation that it was made for.
-    pub generation: u32,
+    /// The data generation that it was made for; `None` when it was never finished, and so never
+    /// used.
+    pub generation: Option<u32>,
 }
 
 /// How the wanted workload is doing.

@@ -165,7 +165,7 @@ fn ensure(draft: &mut Draft, stands: bool, step: Step) -> bool {
 
 fn up_database(spec: &Spec, seen: &Observed, draft: &mut Draft) -> bool {
     match (&seen.database, &seen.role) {
-        (Seen::Present(db), _) if db.generation != spec.data_generation => {
+        (Seen::Present(db), _) if db.generation.is_some_and(|g| g != spec.data_generation) => {
             draft.act(Step::RemoveDatabase);
             false
         }

@@ -1,0 +1,142 @@
+//! Making a preview's role and its clone of the template.
+//!
+//! A clone is closed until it is finished: created without connections, then in one transaction
+//! commented, granted to its role alone, and opened. A crash in between leaves what the next call
+//! finishes. The template's own grants are not copied, and its objects belong to the app role.
+
+use sqlx::PgConnection;
+
+use super::Inner;
+use super::admin::{Locked, code, fault, ident, literal, run};
+use super::look::comment;
+use super::template;
+use crate::database::{Password, Seed};
+use crate::fault::{Fault, Progress};
+use crate::preview::PreviewName;
+
+/// Up to this size the write-ahead log is the faster way to copy; above it, files are.
+const WAL_LOG_MAX_BYTES: i64 = 100 * 1024 * 1024;
+
+pub(super) struct Wanted<'a> {
+    pub(super) name: &'a PreviewName,
+    pub(super) generation: u32,
+    pub(super) password: &'a Password,
+}
+
+/// Makes or converges both. The lock is held by the caller's session until this returns.
+pub(super) async fn ensure(
+    inner: &Inner,
+    mut locked: Locked,
+    seed: &Seed,
+    wanted: &Wanted<'_>,
+) -> Result<Progress, Fault> {
+    let session = &mut locked.session;
+    role(inner, session, wanted).await?;
+    let database = wanted.name.database();
+    let there: Option<String> = sqlx::query_scalar(
+        "SELECT pg_get_userbyid(datdba)::text FROM pg_database WHERE datname = $1",
+    )
+    .bind(&database)
+    .fetch_optional(&mut *session)
+    .await
+    .map_err(|e| fault(format!("looking for database {database}"), &e))?;
+    match there {
+        Some(owner) if owner != inner.admin.owner => {
+            let doing = format!("making database {database}");
+            return Err(Fault::not_ours(doing, format!("it is owned by {owner}")));
+        }
+        Some(_) => {}
+        None => {
+            let Some(template) = template::ready(inner, seed).await? else {
+                return Ok(Progress::Underway("database: its template is being seeded".to_owned()));
+            };
+            let _turn = inner.clones.acquire().await;
+            create(inner, session, &database, &template).await?;
+        }
+    }
+    finish(session, wanted).await?;
+    Ok(Progress::Done)
+}
+
+async fn role(inner: &Inner, session: &mut PgConnection, wanted: &Wanted<'_>) -> Result<(), Fault> {
+    let role = wanted.name.role();
+    let doing = || format!("making role {role}");
+    let ours: Option<bool> = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
+                        WHERE m.member = r.oid AND g.rolname = $2)
+         FROM pg_roles r WHERE r.rolname = $1",
+    )
+    .bind(&role)
+    .bind(&inner.admin.app)
+    .fetch_optional(&mut *session)
+    .await
+    .map_err(|e| fault(doing(), &e))?;
+    // The server gets the verifier (RFC 5802), so that no statement log holds the password.
+    let verifier = postgres_protocol::password::scram_sha_256(wanted.password.reveal().as_bytes());
+    let rights = format!(
+        "{} LOGIN NOCREATEDB NOCREATEROLE CONNECTION LIMIT {} PASSWORD {}",
+        ident(&role),
+        inner.config.connection_limit,
+        literal(&verifier)
+    );
+    let sql = match ours {
+        // Membership is the ownership mark, and is given in the statement that creates.
+        None => format!("CREATE ROLE {rights} IN ROLE {}", ident(&inner.admin.app)),
+        Some(true) => format!("ALTER ROLE {rights}"),
+        Some(false) => {
+            let why = format!("it is not a member of {}", inner.admin.app);
+            return Err(Fault::not_ours(doing(), why));
+        }
+    };
+    run(session, &sql).await.map_err(|e| fault(doing(), &e))?;
+    // Only a superuser may bound temporary files; a managed server bounds them itself.
+    let bound = format!("ALTER ROLE {} SET temp_file_limit = '1GB'", ident(&role));
+    match run(session, &bound).await {
+        Err(error) if code(&error) != "42501" => Err(fault(doing(), &error)),
+        _ => Ok(()),
+    }
+}
+
+async fn create(
+    inner: &Inner,
+    session: &mut PgConnection,
+    database: &str,
+    template: &str,
+) -> Result<(), Fault> {
+    let doing = || format!("cloning {template} into {database}");
+    let bytes: i64 = sqlx::query_scalar("SELECT pg_database_size($1::name)")
+        .bind(template)
+        .fetch_one(&mut *session)
+        .await
+        .map_err(|e| fault(doing(), &e))?;
+    let strategy = if bytes <= WAL_LOG_MAX_BYTES { "wal_log" } else { "file_copy" };
+    let sql = format!(
+        "CREATE DATABASE {} TEMPLATE {} OWNER {} ALLOW_CONNECTIONS false STRATEGY {strategy}",
+        ident(database),
+        ident(template),
+        ident(&inner.admin.owner),
+    );
+    match run(session, &sql).await {
+        // 42P04: it is there after all. 55006: somebody looks at the template; try again.
+        Err(error) if code(&error) == "42P04" => Ok(()),
+        Err(error) if matches!(code(&error).as_str(), "55006" | "3D000") => {
+            Err(Fault::transient(doing(), error))
+        }
+        other => other.map_err(|e| fault(doing(), &e)),
+    }
+}
+
+/// Comment, grant, open: several statements in one message are one transaction.
+async fn finish(session: &mut PgConnection, wanted: &Wanted<'_>) -> Result<(), Fault> {
+    let (database, role) = (ident(&wanted.name.database()), ident(&wanted.name.role()));
+    let sql = format!(
+        "COMMENT ON DATABASE {database} IS {};
+         REVOKE ALL ON DATABASE {database} FROM PUBLIC;
+         GRANT CONNECT, TEMPORARY ON DATABASE {database} TO {role};
+         ALTER DATABASE {database} ALLOW_CONNECTIONS true",
+        literal(&comment(wanted.generation))
+    );
+    run(session, &sql)
+        .await
+        .map_err(|e| fault(format!("opening database {}", wanted.name.database()), &e))
+}

@@ -1,0 +1,102 @@
+//! Looking at a preview's database and role. Changes nothing.
+
+use sqlx::Row;
+
+use super::admin::{Admin, fault};
+use crate::database::DatabasesSeen;
+use crate::fault::Fault;
+use crate::preview::observed::DatabaseSeen;
+use crate::preview::{PreviewName, Seen};
+
+/// One row: the database or nulls, the role or nulls, and whether somebody holds the name's lock.
+const LOOK: &str = "
+    SELECT d.oid IS NOT NULL AS there,
+           pg_get_userbyid(d.datdba) AS owner,
+           d.datallowconn AS open,
+           d.datconnlimit AS connection_limit,
+           shobj_description(d.oid, 'pg_database') AS comment,
+           r.oid IS NOT NULL AS role_there,
+           COALESCE(EXISTS (SELECT 1 FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
+                            WHERE m.member = r.oid AND g.rolname = $3), false) AS role_ours,
+           COALESCE(has_database_privilege(r.oid, d.oid, 'CONNECT'), false) AS granted,
+           EXISTS (SELECT 1 FROM pg_locks l
+                   WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted
+                     AND l.database = (SELECT oid FROM pg_database
+                                       WHERE datname = current_database())
+                     AND (l.classid::bigint << 32 | l.objid::bigint)
+                         = hashtextextended($1, 0)) AS busy
+    FROM (SELECT 1) one
+    LEFT JOIN pg_database d ON d.datname = $1
+    LEFT JOIN pg_roles r ON r.rolname = $2";
+
+pub(super) async fn observe(admin: &Admin, name: &PreviewName) -> DatabasesSeen {
+    match look(admin, name).await {
+        Ok(seen) => seen,
+        Err(error) => {
+            let why = fault(format!("looking at database {}", name.database()), &error).to_string();
+            DatabasesSeen { database: Seen::Unknown(why.clone()), role: Seen::Unknown(why) }
+        }
+    }
+}
+
+async fn look(admin: &Admin, name: &PreviewName) -> Result<DatabasesSeen, sqlx::Error> {
+    let row = sqlx::query(LOOK)
+        .bind(name.database())
+        .bind(name.role())
+        .bind(&admin.app)
+        .fetch_one(&admin.pool)
+        .await?;
+    if row.try_get("busy")? {
+        let why = || "it is being worked on".to_owned();
+        return Ok(DatabasesSeen { database: Seen::Unknown(why()), role: Seen::Unknown(why()) });
+    }
+    let role = match (row.try_get("role_there")?, row.try_get("role_ours")?) {
+        (false, _) => Seen::Absent,
+        (true, true) => Seen::Present(()),
+        (true, false) => {
+            Seen::Foreign(format!("role {} is not a member of {}", name.role(), admin.app))
+        }
+    };
+    if !row.try_get::<bool, _>("there")? {
+        return Ok(DatabasesSeen { database: Seen::Absent, role });
+    }
+    let owner: String = row.try_get("owner")?;
+    let database = if owner != admin.owner {
+        Seen::Foreign(format!("database {} is owned by {owner}", name.database()))
+    } else if row.try_get::<i32, _>("connection_limit")? == -2 {
+        // PostgreSQL marks a database so when its DROP was interrupted.
+        Seen::Leaving("an interrupted drop".to_owned())
+    } else {
+        let comment: Option<String> = row.try_get("comment")?;
+        let generation = comment.as_deref().and_then(generation);
+        let open: bool = row.try_get("open")?;
+        let granted: bool = row.try_get("granted")?;
+        Seen::Present(DatabaseSeen { ready: open && granted && generation.is_some(), generation })
+    };
+    Ok(DatabasesSeen { database, role })
+}
+
+/// The comment that finishes a database, and that [`generation`] reads.
+pub(super) fn comment(generation: u32) -> String {
+    format!("mayfly generation {generation}")
+}
+
+fn generation(comment: &str) -> Option<u32> {
+    comment.strip_prefix("mayfly generation ")?.parse().ok()
+}
+
+pub(super) async fn owned(admin: &Admin) -> Result<Vec<PreviewName>, Fault> {
+    let names: Vec<String> = sqlx::query_scalar(
+        "SELECT datname::text FROM pg_database WHERE pg_get_userbyid(datdba) = $1
+         UNION
+         SELECT r.rolname::text FROM pg_roles r
+             JOIN pg_auth_members m ON m.member = r.oid JOIN pg_roles g ON g.oid = m.roleid
+         WHERE g.rolname = $2",
+    )
+    .bind(&admin.owner)
+    .bind(&admin.app)
+    .fetch_all(&admin.pool)
+    .await
+    .map_err(|error| fault("listing our databases and roles", &error))?;
+    Ok(names.iter().filter_map(|name| PreviewName::parse_database(name)).collect())
+}

@@ -1,0 +1,157 @@
+//! Previews' databases on a PostgreSQL server.
+//!
+//! One template per seed, built once; each preview gets a clone of it and a role that may use that
+//! clone and nothing else. Ownership marks are atomic with creation: a database is ours when the
+//! owner role owns it, a role is ours when it is a member of the app role.
+//!
+//! Refuses to let a preview's role own its database, and to touch what is not marked.
+
+mod admin;
+mod clone;
+mod look;
+mod remove;
+mod script;
+mod template;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::postgres::PgConnectOptions;
+use tokio::sync::{Mutex, Semaphore, mpsc};
+
+use super::{DatabaseOrder, Databases, DatabasesSeen, Password, Seed};
+use crate::clock::Clock;
+use crate::fault::{Fault, Progress};
+use crate::preview::PreviewName;
+use admin::Admin;
+
+/// How long a call waits for its own background work before it says "underway".
+const GRACE: Duration = Duration::from_millis(1500);
+
+/// How to reach the server, and its bounds.
+#[derive(Clone, Debug)]
+pub struct PostgresConfig {
+    /// The administrator's URL; its database is the one for maintenance.
+    pub admin_url: String,
+    /// `host:port` under which previews reach the server, where it differs from ours.
+    pub public_address: Option<(String, u16)>,
+    /// The installation's name: the owner role is `<instance>_owner`, the app role
+    /// `<instance>_app`, templates are `<instance>_seed_<digest>`.
+    pub instance: String,
+    /// How many clones run at once; the others queue.
+    pub clones_at_once: usize,
+    /// How many sessions one preview may have.
+    pub connection_limit: u32,
+    /// How long a seed may take.
+    pub seed_timeout: Duration,
+    /// How large a seeded database may be, in bytes.
+    pub seed_max_bytes: i64,
+}
+
+/// The adapter; clones share one set of connections.
+#[derive(Clone)]
+pub struct PostgresDatabases {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    admin: Admin,
+    config: PostgresConfig,
+    clock: Arc<dyn Clock>,
+    changes: mpsc::Sender<PreviewName>,
+    /// How many previews may be worked on or queued; each holds a connection and its lock.
+    slots: Arc<Semaphore>,
+    /// How many clones run at once.
+    clones: Semaphore,
+    /// Why the last build of a template failed, so that it is not tried at full speed.
+    failed: Mutex<Option<template::FailedBuild>>,
+}
+
+impl PostgresDatabases {
+    /// Connects, creates the two marker roles if need be, and closes the maintenance databases to
+    /// roles that have no business there. `keep` are the seeds in use; templates of others are
+    /// dropped once they are a day old. Names that may have changed are sent to `changes`.
+    pub async fn connect(
+        config: PostgresConfig,
+        keep: &[&Seed],
+        clock: Arc<dyn Clock>,
+        changes: mpsc::Sender<PreviewName>,
+    ) -> Result<Self, Fault> {
+        let options: PgConnectOptions = config
+            .admin_url
+            .parse()
+            .map_err(|error| Fault::permanent("reading databases.admin_url", error))?;
+        let admin = Admin::new(options, &config.instance)?;
+        admin.prepare().await?;
+        let inner = Arc::new(Inner {
+            admin,
+            clock,
+            changes,
+            slots: Arc::new(Semaphore::new(16)),
+            clones: Semaphore::new(config.clones_at_once.max(1)),
+            failed: Mutex::new(None),
+            config,
+        });
+        template::retire(&inner, keep).await?;
+        Ok(Self { inner })
+    }
+}
+
+#[async_trait]
+impl Databases for PostgresDatabases {
+    async fn observe(&self, name: &PreviewName) -> DatabasesSeen {
+        look::observe(&self.inner.admin, name).await
+    }
+
+    async fn ensure_database(
+        &self,
+        name: &PreviewName,
+        order: &DatabaseOrder<'_>,
+    ) -> Result<Progress, Fault> {
+        let queued = || Ok(Progress::Underway("database: waiting for its turn".to_owned()));
+        let Ok(slot) = self.inner.slots.clone().try_acquire_owned() else { return queued() };
+        // The lock is taken before anything is promised: from here on every replica sees that the
+        // database is being worked on, and does not take it for absent.
+        let Some(locked) = self.inner.admin.lock(&name.database()).await? else {
+            return queued();
+        };
+        let inner = self.inner.clone();
+        let (seed, password) = (order.seed.clone(), order.password.clone());
+        let (generation, owned) = (order.generation, name.clone());
+        let mut work = tokio::spawn(async move {
+            let wanted = clone::Wanted { name: &owned, generation, password: &password };
+            let done = clone::ensure(&inner, locked, &seed, &wanted).await;
+            drop(slot);
+            // A full queue of changes loses nothing: the preview is looked at again anyway.
+            let _ = inner.changes.try_send(owned);
+            done
+        });
+        match tokio::time::timeout(GRACE, &mut work).await {
+            Ok(Ok(done)) => done,
+            Ok(Err(panic)) => Err(Fault::permanent(format!("making database of {name}"), panic)),
+            Err(_) => Ok(Progress::Underway("database: being seeded or cloned".to_owned())),
+        }
+    }
+
+    async fn remove_database(&self, name: &PreviewName) -> Result<(), Fault> {
+        remove::database(&self.inner.admin, name).await
+    }
+
+    async fn remove_role(&self, name: &PreviewName) -> Result<(), Fault> {
+        remove::role(&self.inner.admin, name).await
+    }
+
+    async fn owned(&self) -> Result<Vec<PreviewName>, Fault> {
+        look::owned(&self.inner.admin).await
+    }
+
+    fn url(&self, name: &PreviewName, password: &Password) -> String {
+        let (host, port) = match &self.inner.config.public_address {
+            Some((host, port)) => (host.clone(), *port),
+            None => self.inner.admin.address(),
+        };
+        let (role, secret) = (name.role(), password.reveal());
+        format!("postgres://{role}:{secret}@{host}:{port}/{}", name.database())
+    }
+}

@@ -1,0 +1,216 @@
+//! The template of a seed: built once, then closed, then only ever cloned.
+//!
+//! Schema and rows are written by a role that may log in to this one database and exists only for
+//! as long as the seed runs, so a seed can do no harm elsewhere. Refuses a seed that takes too long
+//! or grows too large.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::{Connection, PgConnection};
+
+use super::Inner;
+use super::admin::{fault, ident, literal, run};
+use super::script::run_file;
+use crate::clock::fresh_bytes;
+use crate::database::{Password, Seed};
+use crate::fault::Fault;
+
+/// How long a failed build is reported without trying again.
+const RETRY_AFTER: TimeDelta = TimeDelta::seconds(30);
+
+/// How old a template of a seed that is not in use becomes before it is dropped.
+const RETIRE_AFTER: TimeDelta = TimeDelta::days(1);
+
+/// A build that failed.
+pub(super) struct FailedBuild {
+    digest: String,
+    at: DateTime<Utc>,
+    fault: Fault,
+}
+
+/// The template of a seed, built now if need be; `None` while somebody else builds it.
+pub(super) async fn ready(inner: &Inner, seed: &Seed) -> Result<Option<String>, Fault> {
+    let name = format!("{}{}", inner.admin.template_prefix, &seed.digest()[..16]);
+    if is_ready(inner, &name).await? {
+        return Ok(Some(name));
+    }
+    let now = inner.clock.now();
+    if let Some(failed) = &*inner.failed.lock().await
+        && failed.digest == seed.digest()
+        && now - failed.at < RETRY_AFTER
+    {
+        return Err(failed.fault.clone());
+    }
+    let Some(mut locked) = inner.admin.lock(&name).await? else { return Ok(None) };
+    // Somebody may have finished it while we were taking the lock.
+    if is_ready(inner, &name).await? {
+        return Ok(Some(name));
+    }
+    let built = match tokio::time::timeout(
+        inner.config.seed_timeout,
+        build(inner, &mut locked.session, &name, seed),
+    )
+    .await
+    {
+        Ok(built) => built,
+        Err(_) => Err(Fault::permanent(
+            format!("seeding template {name}"),
+            format!("it took longer than {} s", inner.config.seed_timeout.as_secs()),
+        )),
+    };
+    if let Err(fault) = built {
+        tracing::warn!(%fault, "a seed template could not be built");
+        let failed =
+            FailedBuild { digest: seed.digest().to_owned(), at: now, fault: fault.clone() };
+        *inner.failed.lock().await = Some(failed);
+        return Err(fault);
+    }
+    Ok(Some(name))
+}
+
+async fn is_ready(inner: &Inner, name: &str) -> Result<bool, Fault> {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM pg_database WHERE datname = $1 AND datistemplate
+                        AND NOT datallowconn AND pg_get_userbyid(datdba) = $2)",
+    )
+    .bind(name)
+    .bind(&inner.admin.owner)
+    .fetch_one(&inner.admin.pool)
+    .await
+    .map_err(|e| fault(format!("looking for template {name}"), &e))
+}
+
+async fn build(
+    inner: &Inner,
+    session: &mut PgConnection,
+    name: &str,
+    seed: &Seed,
+) -> Result<(), Fault> {
+    let doing = format!("seeding template {name}");
+    let fail = |error: sqlx::Error| fault(doing.clone(), &error);
+    let (database, owner, app) = (ident(name), ident(&inner.admin.owner), ident(&inner.admin.app));
+    // The seeder is named as its template is, which makes what a crash left behind easy to find.
+    let seeder = ident(name);
+    drop_template(inner, session, name).await?;
+    let password = Password::from_bytes(fresh_bytes());
+    let verifier = postgres_protocol::password::scram_sha_256(password.reveal().as_bytes());
+    for sql in [
+        format!(
+            "CREATE ROLE {seeder} LOGIN CONNECTION LIMIT 2 PASSWORD {} IN ROLE {app}",
+            literal(&verifier)
+        ),
+        format!(
+            "CREATE DATABASE {database} TEMPLATE template0 ENCODING 'UTF8' OWNER {owner} \
+                 ALLOW_CONNECTIONS false"
+        ),
+        format!(
+            "REVOKE ALL ON DATABASE {database} FROM PUBLIC;
+                 GRANT CONNECT, CREATE, TEMPORARY ON DATABASE {database} TO {seeder};
+                 ALTER DATABASE {database} ALLOW_CONNECTIONS true"
+        ),
+    ] {
+        run(session, &sql).await.map_err(fail)?;
+    }
+    let mut inside = inner.admin.connect_to(name).await?;
+    run(&mut inside, &format!("ALTER SCHEMA public OWNER TO {app}")).await.map_err(fail)?;
+    for extension in seed.extensions() {
+        let create = format!("CREATE EXTENSION IF NOT EXISTS {}", ident(extension));
+        run(&mut inside, &create).await.map_err(fail)?;
+    }
+    fill(inner, name, seed, &password).await?;
+    // What the seed made as itself, and not as the app role, is the app role's too.
+    let reassign = format!("REASSIGN OWNED BY {seeder} TO {app}; DROP OWNED BY {seeder}");
+    run(&mut inside, &reassign).await.map_err(fail)?;
+    let bytes: i64 = sqlx::query_scalar("SELECT pg_database_size(current_database())")
+        .fetch_one(&mut inside)
+        .await
+        .map_err(fail)?;
+    if bytes > inner.config.seed_max_bytes {
+        let allowed = inner.config.seed_max_bytes;
+        return Err(Fault::permanent(doing, format!("{bytes} bytes; {allowed} are allowed")));
+    }
+    // Clones start with frozen rows and fresh statistics.
+    run(&mut inside, "VACUUM (FREEZE, ANALYZE)").await.map_err(fail)?;
+    inside.close().await.map_err(fail)?;
+    run(session, &format!("DROP ROLE {seeder}")).await.map_err(fail)?;
+    let built_at = inner.clock.now().to_rfc3339();
+    let close = format!(
+        "COMMENT ON DATABASE {database} IS {};
+         ALTER DATABASE {database} IS_TEMPLATE true ALLOW_CONNECTIONS false",
+        literal(&format!("mayfly template {built_at}"))
+    );
+    run(session, &close).await.map_err(fail)
+}
+
+/// Runs the seed's files as the seeder, whose objects belong to the app role.
+async fn fill(inner: &Inner, name: &str, seed: &Seed, password: &Password) -> Result<(), Fault> {
+    let mut session = inner.admin.connect_as(name, name, password.reveal()).await?;
+    let fail = |error: sqlx::Error| fault(format!("seeding template {name}"), &error);
+    let seconds = inner.config.seed_timeout.as_secs();
+    let prepare =
+        format!("SET ROLE {}; SET statement_timeout = '{seconds}s'", ident(&inner.admin.app));
+    run(&mut session, &prepare).await.map_err(fail)?;
+    for file in seed.files() {
+        // A dump sets search_path and more for its session; the next file starts afresh.
+        run_file(&mut session, &file.sql).await.map_err(|error| {
+            Fault::permanent(format!("seeding template {name}: {}", file.path), error)
+        })?;
+        run(&mut session, &format!("RESET ALL; {prepare}")).await.map_err(fail)?;
+    }
+    session.close().await.map_err(fail)
+}
+
+/// Drops a template and its seeder, whole or half-built, if they are there and ours.
+async fn drop_template(inner: &Inner, session: &mut PgConnection, name: &str) -> Result<(), Fault> {
+    let fail = |error: sqlx::Error| fault(format!("dropping template {name}"), &error);
+    let found: Option<(String, i32)> = sqlx::query_as(
+        "SELECT pg_get_userbyid(datdba)::text, datconnlimit FROM pg_database WHERE datname = $1",
+    )
+    .bind(name)
+    .fetch_optional(&mut *session)
+    .await
+    .map_err(fail)?;
+    if let Some((owner, limit)) = found {
+        if owner != inner.admin.owner {
+            let doing = format!("dropping template {name}");
+            return Err(Fault::not_ours(doing, format!("it is owned by {owner}")));
+        }
+        if limit != -2 {
+            let open =
+                format!("ALTER DATABASE {} IS_TEMPLATE false ALLOW_CONNECTIONS false", ident(name));
+            run(session, &open).await.map_err(fail)?;
+        }
+        let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", ident(name));
+        run(session, &drop).await.map_err(fail)?;
+    }
+    run(session, &format!("DROP ROLE IF EXISTS {}", ident(name))).await.map_err(fail)
+}
+
+/// Drops templates of seeds that are not in use, once they are old enough that no replica of the
+/// previous version can still want them.
+pub(super) async fn retire(inner: &Inner, keep: &[&Seed]) -> Result<(), Fault> {
+    let templates: Vec<(String, Option<String>)> = sqlx::query_as(
+        "SELECT datname::text, shobj_description(oid, 'pg_database') FROM pg_database
+         WHERE pg_get_userbyid(datdba) = $1 AND datistemplate AND starts_with(datname, $2)",
+    )
+    .bind(&inner.admin.owner)
+    .bind(&inner.admin.template_prefix)
+    .fetch_all(&inner.admin.pool)
+    .await
+    .map_err(|e| fault("listing templates", &e))?;
+    for (name, comment) in templates {
+        let digest = &name[inner.admin.template_prefix.len()..];
+        let built_at = comment
+            .as_deref()
+            .and_then(|comment| comment.strip_prefix("mayfly template "))
+            .and_then(|text| DateTime::parse_from_rfc3339(text).ok());
+        let old = built_at.is_some_and(|at| inner.clock.now() - at.to_utc() > RETIRE_AFTER);
+        if !old || keep.iter().any(|seed| seed.digest().starts_with(digest)) {
+            continue;
+        }
+        if let Some(mut locked) = inner.admin.lock(&name).await? {
+            tracing::info!(template = %name, "dropping the template of a seed not in use");
+            drop_template(inner, &mut locked.session, &name).await?;
+        }
+    }
+    Ok(())
+}
