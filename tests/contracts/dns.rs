@@ -1,0 +1,171 @@
+//! What any DNS must keep, on the fake and on the embedded server.
+
+mod kept;
+mod wire;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mayfly::dns::Dns;
+use mayfly::dns::embedded::EmbeddedDns;
+use mayfly::fault::{Disposition, Fault};
+use mayfly::preview::{PreviewName, PullNumber, Seen, Stamp, Suffix};
+use tempfile::TempDir;
+
+use crate::world::dns::FakeDns;
+use crate::world::faults::{Faults, Mode};
+
+const INSTANCE: &str = "here";
+const SUFFIX: &str = "preview.example.test";
+const TARGET: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+const FOREIGN: i64 = 666;
+const DEADLINE: Duration = Duration::from_secs(10);
+
+fn pr(number: i64) -> PreviewName {
+    PreviewName::new(None, PullNumber::new(number).unwrap())
+}
+
+async fn within<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE, work).await.expect("it ends before the deadline")
+}
+
+/// What the loop relies on.
+async fn dns_contract(dns: &dyn Dns, plant_foreign: impl Fn(&PreviewName)) {
+    let (one, two, foreign) = (pr(1), pr(2), pr(FOREIGN));
+    assert_eq!(dns.observe(&one).await, Seen::Absent, "absent at first");
+    assert_eq!(dns.owned().await.unwrap(), [], "nothing is ours at first");
+    dns.remove_record(&one).await.expect("removing what is absent succeeds");
+
+    for _ in 0..2 {
+        dns.ensure_record(&one).await.expect("twice is the same as once");
+        assert_eq!(dns.observe(&one).await, Seen::Present(()));
+        assert_eq!(dns.owned().await.unwrap(), std::slice::from_ref(&one));
+    }
+    assert_eq!(dns.observe(&two).await, Seen::Absent, "one name's record is not another's");
+
+    plant_foreign(&foreign);
+    let seen = dns.observe(&foreign).await;
+    assert!(seen.is_foreign(), "{seen:?}");
+    for attempt in [dns.ensure_record(&foreign).await, dns.remove_record(&foreign).await] {
+        assert_eq!(attempt.unwrap_err().disposition, Disposition::NotOurs);
+        assert_eq!(dns.observe(&foreign).await, seen, "it was not touched");
+    }
+    dns.ensure_record(&two).await.unwrap();
+    assert_eq!(dns.owned().await.unwrap(), [one.clone(), two.clone()], "ours, and only ours");
+
+    for name in [&one, &two, &one] {
+        dns.remove_record(name).await.unwrap();
+        assert_eq!(dns.observe(name).await, Seen::Absent);
+    }
+    assert_eq!(dns.owned().await.unwrap(), []);
+    assert_eq!(dns.observe(&foreign).await, seen, "it outlives all of ours");
+}
+
+#[tokio::test]
+async fn the_fake_keeps_the_contract() {
+    let dns = FakeDns::new(INSTANCE, Faults::default());
+    dns_contract(&dns, |name| dns.plant(name, &Stamp::new("elsewhere", name).line())).await;
+    assert_eq!(dns.records().len(), 1, "the foreign one");
+}
+
+#[tokio::test]
+async fn the_fake_keeps_the_contract_when_everything_happens_twice() {
+    let faults = Faults::default();
+    let dns = FakeDns::new(INSTANCE, faults.clone());
+    for call in ["dns.observe", "dns.ensure_record", "dns.remove_record", "dns.owned"] {
+        faults.always(call, Mode::Repeat);
+    }
+    dns_contract(&dns, |name| dns.plant(name, &Stamp::new("elsewhere", name).line())).await;
+}
+
+#[tokio::test]
+async fn a_failed_look_of_the_fake_is_unknown() {
+    let faults = Faults::default();
+    let dns = FakeDns::new(INSTANCE, faults.clone());
+    for mode in [Mode::FailBefore, Mode::FailAfter] {
+        faults.always("dns.observe", mode);
+        assert!(matches!(dns.observe(&pr(1)).await, Seen::Unknown(_)));
+    }
+}
+
+/// A zone file in a directory of its own.
+struct Place {
+    dir: TempDir,
+}
+
+impl Place {
+    fn empty() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    /// With records that somebody else wrote: label, address, stamp.
+    fn with(records: &[(&str, IpAddr, Option<&str>)]) -> Self {
+        let place = Self::empty();
+        let records: serde_json::Map<_, _> = records
+            .iter()
+            .map(|(label, address, stamp)| {
+                let entry = serde_json::json!({ "address": address, "stamp": stamp });
+                ((*label).to_owned(), entry)
+            })
+            .collect();
+        std::fs::write(place.file(), serde_json::json!({ "records": records }).to_string())
+            .unwrap();
+        place
+    }
+
+    fn file(&self) -> PathBuf {
+        self.dir.path().join("zone.json")
+    }
+
+    fn serve(&self) -> EmbeddedDns {
+        serve(&self.file(), TARGET).unwrap()
+    }
+}
+
+fn serve(file: &Path, target: IpAddr) -> Result<EmbeddedDns, Fault> {
+    let suffix = Suffix::parse(SUFFIX).unwrap();
+    EmbeddedDns::start(LOOPBACK, suffix, INSTANCE.to_owned(), target, file.to_owned())
+}
+
+#[tokio::test]
+async fn the_embedded_server_keeps_the_contract() {
+    let place = Place::with(&[("pr-666", TARGET, Some("mayfly=elsewhere/pr-666"))]);
+    let dns = place.serve();
+    dns_contract(&dns, |name| assert_eq!(*name, pr(FOREIGN), "planted before the start")).await;
+}
+
+#[tokio::test]
+async fn the_embedded_server_keeps_the_contract_over_ipv6() {
+    let target = IpAddr::V6(Ipv6Addr::LOCALHOST);
+    let place = Place::with(&[("pr-666", target, None)]);
+    dns_contract(&serve(&place.file(), target).unwrap(), |_| ()).await;
+}
+
+#[tokio::test]
+async fn a_record_without_our_stamp_is_never_touched() {
+    let v6 = IpAddr::V6(Ipv6Addr::LOCALHOST);
+    let records = [
+        ("pr-1", TARGET, None),
+        ("pr-2", v6, None),
+        ("pr-3", TARGET, Some("mayfly=elsewhere/pr-3")),
+        ("pr-4", TARGET, Some("mayfly=here/pr-99")), // ours, and another preview's
+        ("pr-5", TARGET, Some("")),
+    ];
+    let place = Place::with(&records);
+    for _ in 0..2 {
+        let dns = place.serve();
+        for name in (1..=5).map(pr) {
+            assert!(dns.observe(&name).await.is_foreign());
+            for attempt in [dns.ensure_record(&name).await, dns.remove_record(&name).await] {
+                assert_eq!(attempt.unwrap_err().disposition, Disposition::NotOurs);
+            }
+            assert!(dns.observe(&name).await.is_foreign());
+        }
+        assert_eq!(dns.owned().await.unwrap(), []);
+        dns.ensure_record(&pr(6)).await.unwrap(); // writes the whole file again
+        dns.remove_record(&pr(6)).await.unwrap();
+        dns.shutdown().await;
+    }
+}

@@ -1,0 +1,96 @@
+//! DNS records in memory, with faults to order.
+//!
+//! Refuses what the real one refuses: a name whose stamp is not ours is never changed.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use mayfly::dns::Dns;
+use mayfly::fault::Fault;
+use mayfly::preview::{PreviewName, Seen, Stamp};
+
+use super::faults::Faults;
+
+/// The records of one world; clones share them.
+#[derive(Clone)]
+pub struct FakeDns {
+    instance: String,
+    faults: Faults,
+    records: Arc<Mutex<BTreeMap<String, String>>>,
+}
+
+impl FakeDns {
+    /// No records; what `instance` writes is ours.
+    pub fn new(instance: &str, faults: Faults) -> Self {
+        Self { instance: instance.to_owned(), faults, records: Arc::default() }
+    }
+
+    /// Every namespace that has a record, and the stamp line beside it.
+    pub fn records(&self) -> BTreeMap<String, String> {
+        self.records.lock().unwrap().clone()
+    }
+
+    /// Puts a record there by hand, with this stamp line.
+    pub fn plant(&self, name: &PreviewName, stamp_line: &str) {
+        self.records.lock().unwrap().insert(name.namespace(), stamp_line.to_owned());
+    }
+
+    /// Removes a record by hand.
+    pub fn erase(&self, name: &PreviewName) {
+        self.records.lock().unwrap().remove(&name.namespace());
+    }
+
+    fn ours(&self, name: &PreviewName) -> String {
+        Stamp::new(&self.instance, name).line()
+    }
+
+    fn change(&self, call: &str, name: &PreviewName, wanted: Option<String>) -> Result<(), Fault> {
+        self.faults.run(call, || {
+            let mut records = self.records.lock().unwrap();
+            match records.get(&name.namespace()) {
+                Some(stamp) if *stamp != self.ours(name) => {
+                    return Err(Fault::not_ours(call, format!("the record carries {stamp:?}")));
+                }
+                _ => {}
+            }
+            match wanted.clone() {
+                Some(stamp) => records.insert(name.namespace(), stamp),
+                None => records.remove(&name.namespace()),
+            };
+            Ok(())
+        })
+    }
+}
+
+#[async_trait]
+impl Dns for FakeDns {
+    async fn observe(&self, name: &PreviewName) -> Seen<()> {
+        let look = || {
+            Ok(match self.records.lock().unwrap().get(&name.namespace()) {
+                None => Seen::Absent,
+                Some(stamp) if *stamp == self.ours(name) => Seen::Present(()),
+                Some(stamp) => Seen::Foreign(format!("the record carries {stamp:?}")),
+            })
+        };
+        self.faults.run("dns.observe", look).unwrap_or_else(|f| Seen::Unknown(f.to_string()))
+    }
+
+    async fn ensure_record(&self, name: &PreviewName) -> Result<(), Fault> {
+        self.change("dns.ensure_record", name, Some(self.ours(name)))
+    }
+
+    async fn remove_record(&self, name: &PreviewName) -> Result<(), Fault> {
+        self.change("dns.remove_record", name, None)
+    }
+
+    async fn owned(&self) -> Result<Vec<PreviewName>, Fault> {
+        self.faults.run("dns.owned", || {
+            let records = self.records.lock().unwrap();
+            let names = records.iter().filter_map(|(namespace, stamp)| {
+                PreviewName::parse(namespace).filter(|name| self.ours(name) == *stamp)
+            });
+            Ok(names.collect())
+        })
+    }
+}
