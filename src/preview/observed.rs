@@ -35,6 +35,11 @@ impl<T> Seen<T> {
         matches!(self, Self::Absent)
     }
 
+    /// Whether a foreign thing holds the name.
+    pub fn is_foreign(&self) -> bool {
+        matches!(self, Self::Foreign(_))
+    }
+
     /// Whether nothing of ours is there: positively absent, or somebody else's.
     pub fn is_gone(&self) -> bool {
         matches!(self, Self::Absent | Self::Foreign(_))

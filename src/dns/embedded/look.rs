@@ -1,18 +1,21 @@
 //! One look at a name, through the network, as a resolver would.
 //!
-//! Refuses to remember: every look has its own resolver, so that no cache and no question that is
-//! already under way can answer for it. Refuses to take anything but an authority's word: what
+//! Refuses to remember: every look has its own connections, so that no cache and no question that is
+//! already under way can answer for it; and hickory's resolver itself would answer for `localhost`
+//! without asking anybody (RFC 6761), so its name server pool is asked directly. Refuses to take anything but an authority's word: what
 //! is not a positive answer or a denial with the zone's SOA is no answer.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig};
+use futures_util::StreamExt;
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverOpts};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::xfer::DnsHandle;
 use hickory_resolver::net::{DnsError, NetError};
-use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::op::{DnsRequestOptions, Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::{NameServerPool, PoolContext, TlsConfig};
 
 use super::zone::Zone;
 
@@ -31,8 +34,8 @@ pub(super) struct Found {
 /// Asks `server` what a label of the zone has; the error is a sentence for people.
 pub(super) async fn look(server: SocketAddr, zone: &Zone, label: &str) -> Result<Found, String> {
     let host = zone.host(label).map_err(|e| e.to_string())?;
-    let resolver = resolver(server).map_err(|e| e.to_string())?;
-    let ask = |kind| ask(&resolver, zone.apex(), &host, kind);
+    let pool = pool(server).map_err(|e| e.to_string())?;
+    let ask = |kind| ask(&pool, zone.apex(), &host, kind);
     let (v4, v6, texts) =
         tokio::try_join!(ask(RecordType::A), ask(RecordType::AAAA), ask(RecordType::TXT))
             .map_err(|why| format!("asking {server} for {host}: {why}"))?;
@@ -43,16 +46,19 @@ pub(super) async fn look(server: SocketAddr, zone: &Zone, label: &str) -> Result
 }
 
 async fn ask(
-    resolver: &TokioResolver,
+    pool: &NameServerPool<TokioRuntimeProvider>,
     apex: &Name,
     host: &Name,
     kind: RecordType,
 ) -> Result<Vec<RData>, String> {
-    match resolver.lookup(host.clone(), kind).await {
-        Ok(answer) => {
-            let told = &answer.message().metadata;
+    let mut options = DnsRequestOptions::default();
+    options.recursion_desired = false;
+    let mut answers = pool.lookup(Query::query(host.clone(), kind), options);
+    match answers.next().await {
+        Some(Ok(answer)) => {
+            let told = &answer.metadata;
             let data: Vec<_> = answer
-                .answers()
+                .answers
                 .iter()
                 .filter(|record| record.record_type() == kind && record.name == *host)
                 .map(|record| record.data.clone())
@@ -63,28 +69,25 @@ async fn ask(
             }
             Ok(data)
         }
-        Err(NetError::Dns(DnsError::NoRecordsFound(denial)))
+        Some(Err(NetError::Dns(DnsError::NoRecordsFound(denial))))
             if denial.soa.as_ref().is_some_and(|soa| soa.name == *apex) =>
         {
             Ok(Vec::new())
         }
-        Err(error) => Err(format!("{kind}: {error}")),
+        Some(Err(error)) => Err(format!("{kind}: {error}")),
+        None => Err(format!("{kind}: no answer")),
     }
 }
 
-fn resolver(server: SocketAddr) -> Result<TokioResolver, NetError> {
+fn pool(server: SocketAddr) -> Result<NameServerPool<TokioRuntimeProvider>, NetError> {
     let mut udp = ConnectionConfig::udp();
     udp.port = server.port();
     let only = NameServerConfig::new(server.ip(), true, vec![udp]);
-    let config = ResolverConfig::from_parts(None, Vec::new(), vec![only]);
-    let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-    let options = builder.options_mut();
+    let mut options = ResolverOpts::default();
     options.timeout = TIMEOUT;
     options.attempts = 0; // counts the retries after the first
-    options.cache_size = 0;
-    options.use_hosts_file = ResolveHosts::Never;
-    options.recursion_desired = false;
-    builder.build()
+    let context = PoolContext::new(options, TlsConfig::new()?);
+    Ok(NameServerPool::from_config([only], context.into(), TokioRuntimeProvider::default()))
 }
 
 fn text(data: &RData) -> Option<String> {
