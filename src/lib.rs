@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod cluster;
 pub mod database;
+pub mod demo;
 pub mod dns;
 pub mod fault;
 pub mod forge;

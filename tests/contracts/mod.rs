@@ -1,3 +1,4 @@
 //! One suite per seam. Each runs on the stateful fake and on the real adapter.
 
+mod database;
 mod dns;

@@ -3,5 +3,7 @@
 // Each fake offers more ways to fail and to look than today's tests use.
 #![allow(dead_code)]
 
+pub mod database;
 pub mod dns;
 pub mod faults;
+pub mod postgres;

@@ -1,0 +1,462 @@
+//! What every adapter of the databases seam keeps, and what a real PostgreSQL must not allow.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mayfly::clock::{ServerClock, fresh_bytes};
+use mayfly::database::postgres::{PostgresConfig, PostgresDatabases};
+use mayfly::database::seed::SeedFile;
+use mayfly::database::{DatabaseOrder, Databases, Password, Seed};
+use mayfly::fault::{Disposition, Fault, Progress};
+use mayfly::preview::{PreviewName, PullNumber, Seen};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tokio::sync::mpsc;
+
+use crate::world::database::FakeDatabases;
+use crate::world::faults::Faults;
+use crate::world::postgres::{server, unique};
+
+fn pr(number: i64) -> PreviewName {
+    PreviewName::new(None, PullNumber::new(number).unwrap())
+}
+
+fn password() -> Password {
+    Password::from_bytes(fresh_bytes())
+}
+
+fn seed() -> Seed {
+    let sql = "CREATE TABLE items (id int PRIMARY KEY, name text);
+CREATE SEQUENCE numbers;
+COPY items (id, name) FROM stdin;
+1\tcrane fly
+2\tlacewing
+\\.
+";
+    let file = SeedFile { path: "001.sql".to_owned(), sql: sql.to_owned() };
+    Seed::new(vec![file], &[]).unwrap()
+}
+
+/// A previews' server of its own for each test: another instance on the shared server, whose
+/// numbers no other test uses.
+struct Place {
+    databases: PostgresDatabases,
+    base: i64,
+    instance: String,
+}
+
+impl Place {
+    async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    async fn with(change: impl FnOnce(&mut PostgresConfig)) -> Self {
+        let unique = unique();
+        let mut config = PostgresConfig {
+            admin_url: server().await.url("postgres"),
+            public_address: None,
+            instance: format!("t{unique}"),
+            clones_at_once: 2,
+            connection_limit: 5,
+            seed_timeout: Duration::from_secs(30),
+            seed_max_bytes: 1 << 30,
+        };
+        change(&mut config);
+        let instance = config.instance.clone();
+        let (changes, _) = mpsc::channel(16);
+        let clock = Arc::new(ServerClock::default());
+        let databases =
+            PostgresDatabases::connect(config, &[&seed()], clock, changes).await.unwrap();
+        Self { databases, base: i64::from(unique) * 1000, instance }
+    }
+
+    fn pr(&self, number: i64) -> PreviewName {
+        pr(self.base + number)
+    }
+
+    async fn admin(&self) -> PgConnection {
+        PgConnection::connect(&server().await.url("postgres")).await.unwrap()
+    }
+
+    async fn run(&self, sql: String) {
+        let mut session = self.admin().await;
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut session).await.unwrap();
+        session.close().await.unwrap();
+    }
+
+    async fn make(&self, name: &PreviewName, password: &Password) {
+        make(&self.databases, name, &seed(), 0, password).await.unwrap();
+    }
+
+    /// Logs in with the preview's own credentials to any database.
+    async fn log_in(
+        &self,
+        name: &PreviewName,
+        password: &Password,
+        database: &str,
+    ) -> Result<PgConnection, sqlx::Error> {
+        let url = self.databases.url(name, password);
+        let (server, _) = url.rsplit_once('/').unwrap();
+        PgConnection::connect(&format!("{server}/{database}")).await
+    }
+}
+
+/// Ensures until it is done or fails, with a deadline.
+async fn make(
+    databases: &dyn Databases,
+    name: &PreviewName,
+    seed: &Seed,
+    generation: u32,
+    password: &Password,
+) -> Result<(), Fault> {
+    let order = DatabaseOrder { seed, generation, password };
+    tokio::time::timeout(Duration::from_secs(60), async {
+        while databases.ensure_database(name, &order).await? != Progress::Done {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    })
+    .await
+    .expect("a database within a minute")
+}
+
+async fn ready(databases: &dyn Databases, name: &PreviewName) -> Option<u32> {
+    let seen = databases.observe(name).await;
+    let database = seen.database.present()?;
+    (database.ready && seen.role == Seen::Present(())).then_some(database.generation?)
+}
+
+/// What the seam promises, whoever keeps it.
+async fn databases_contract(databases: &dyn Databases, base: i64) {
+    let (ours, other) = (pr(base + 1), pr(base + 2));
+    let secret = password();
+    let seen = databases.observe(&ours).await;
+    assert_eq!((seen.database, seen.role), (Seen::Absent, Seen::Absent));
+    databases.remove_database(&ours).await.expect("removing the absent succeeds");
+    databases.remove_role(&ours).await.expect("removing the absent succeeds");
+    for _ in 0..2 {
+        make(databases, &ours, &seed(), 0, &secret).await.unwrap();
+        assert_eq!(ready(databases, &ours).await, Some(0));
+    }
+    assert_eq!(databases.observe(&other).await.database, Seen::Absent);
+    assert_eq!(databases.owned().await.unwrap(), vec![ours.clone()]);
+    databases.remove_database(&ours).await.unwrap();
+    let seen = databases.observe(&ours).await;
+    assert_eq!((seen.database, seen.role), (Seen::Absent, Seen::Present(())));
+    make(databases, &ours, &seed(), 3, &secret).await.unwrap();
+    assert_eq!(ready(databases, &ours).await, Some(3), "another generation of the data");
+    databases.remove_database(&ours).await.unwrap();
+    databases.remove_role(&ours).await.unwrap();
+    let seen = databases.observe(&ours).await;
+    assert_eq!((seen.database, seen.role), (Seen::Absent, Seen::Absent));
+    assert_eq!(databases.owned().await.unwrap(), vec![]);
+}
+
+#[tokio::test]
+async fn the_fake_keeps_the_contract() {
+    databases_contract(&FakeDatabases::new(Faults::default()), 1).await;
+}
+
+#[tokio::test]
+async fn postgres_keeps_the_contract() {
+    let place = Place::new().await;
+    databases_contract(&place.databases, place.base).await;
+}
+
+#[tokio::test]
+async fn a_preview_finds_its_seeded_rows_and_may_change_all_of_them() {
+    let place = Place::new().await;
+    let (name, secret) = (place.pr(1), password());
+    place.make(&name, &secret).await;
+    let mut session = PgConnection::connect(&place.databases.url(&name, &secret)).await.unwrap();
+    let names: Vec<String> = sqlx::query_scalar("SELECT name FROM items ORDER BY id")
+        .fetch_all(&mut session)
+        .await
+        .unwrap();
+    assert_eq!(names, ["crane fly", "lacewing"]);
+    for sql in [
+        "INSERT INTO items VALUES (3, 'mayfly')",
+        "SELECT nextval('numbers')",
+        "ALTER TABLE items ADD COLUMN wings int",
+        "CREATE TABLE more (id int)",
+        "DROP TABLE items",
+        "CREATE TEMPORARY TABLE scratch (id int)",
+    ] {
+        sqlx::raw_sql(sql).execute(&mut session).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_preview_can_log_in_nowhere_but_at_home() {
+    let place = Place::new().await;
+    let secret = password();
+    let all = [place.pr(1), place.pr(2), place.pr(3)];
+    for name in &all {
+        place.make(name, &secret).await;
+    }
+    let template: String =
+        sqlx::query_scalar("SELECT datname::text FROM pg_database WHERE starts_with(datname, $1)")
+            .bind(format!("{}_seed_", place.instance))
+            .fetch_one(&mut place.admin().await)
+            .await
+            .unwrap();
+    for name in &all {
+        for other in &all {
+            let logged_in = place.log_in(name, &secret, &other.database()).await.is_ok();
+            assert_eq!(logged_in, name == other, "{name} at {other}");
+        }
+        for elsewhere in ["postgres", "template1", "template0", &template] {
+            let refused = place.log_in(name, &secret, elsewhere).await;
+            assert!(refused.is_err(), "{name} at {elsewhere}");
+        }
+    }
+    let wrong = place.log_in(&all[0], &password(), &all[0].database()).await;
+    assert!(wrong.is_err(), "a wrong password");
+}
+
+#[tokio::test]
+async fn a_preview_cannot_widen_its_rights() {
+    let place = Place::new().await;
+    let (name, secret) = (place.pr(1), password());
+    place.make(&name, &secret).await;
+    let (db, role) = (name.database(), name.role());
+    let instance = &place.instance;
+    let url = place.databases.url(&name, &secret);
+    for sql in [
+        format!("GRANT CONNECT ON DATABASE {db} TO PUBLIC"),
+        format!("ALTER DATABASE {db} CONNECTION LIMIT 500"),
+        format!("ALTER DATABASE {db} ALLOW_CONNECTIONS false"),
+        format!("ALTER DATABASE {db} OWNER TO {role}"),
+        format!("DROP DATABASE {db}"),
+        format!("CREATE SCHEMA mine"),
+        format!("ALTER ROLE {role} CONNECTION LIMIT -1"),
+        format!("ALTER ROLE {role} SUPERUSER"),
+        format!("ALTER ROLE {role} CREATEDB"),
+        format!("CREATE ROLE another"),
+        format!("SET ROLE {instance}_owner"),
+        format!("SET ROLE postgres"),
+        format!("GRANT {instance}_owner TO {role}"),
+        format!("SET temp_file_limit = -1"),
+        format!("COPY items TO '/tmp/out'"),
+        format!("COPY items FROM PROGRAM 'id'"),
+        format!("CREATE EXTENSION dblink"),
+        format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'postgres'"
+        ),
+    ] {
+        let mut session = PgConnection::connect(&url).await.unwrap();
+        let outcome = sqlx::raw_sql(AssertSqlSafe(sql.clone())).execute(&mut session).await;
+        // Some of these are warnings that grant nothing; what counts is what holds afterwards.
+        if outcome.is_ok() {
+            assert!(sql.starts_with("GRANT CONNECT"), "{sql} succeeded");
+        }
+    }
+    let (open, limit): (bool, i32) = sqlx::query_as(
+        "SELECT has_database_privilege('public', oid, 'CONNECT'), datconnlimit
+         FROM pg_database WHERE datname = $1",
+    )
+    .bind(&db)
+    .fetch_one(&mut place.admin().await)
+    .await
+    .unwrap();
+    assert_eq!((open, limit), (false, -1));
+}
+
+#[tokio::test]
+async fn a_preview_cannot_take_more_than_its_sessions() {
+    let place = Place::new().await;
+    let (name, secret) = (place.pr(1), password());
+    place.make(&name, &secret).await;
+    let url = place.databases.url(&name, &secret);
+    let mut sessions = Vec::new();
+    for _ in 0..5 {
+        sessions.push(PgConnection::connect(&url).await.unwrap());
+    }
+    assert!(PgConnection::connect(&url).await.is_err(), "the sixth session of five");
+}
+
+#[tokio::test]
+async fn a_preview_cannot_make_itself_or_its_database_undroppable() {
+    let place = Place::new().await;
+    let (name, other, secret) = (place.pr(1), place.pr(2), password());
+    place.make(&name, &secret).await;
+    place.make(&other, &secret).await;
+    let url = place.databases.url(&name, &secret);
+    let mut session = PgConnection::connect(&url).await.unwrap();
+    for sql in [
+        "SELECT lo_create(0)".to_owned(),
+        "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC".to_owned(),
+        "CREATE TABLE mine (id int)".to_owned(),
+        format!("GRANT ALL ON mine TO {}", other.role()),
+        format!("GRANT {} TO {}", name.role(), other.role()),
+        "BEGIN; LOCK TABLE mine; PREPARE TRANSACTION 'stuck'".to_owned(),
+        "BEGIN; LOCK TABLE mine".to_owned(),
+    ] {
+        // What the server refuses does no harm either.
+        let _ = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut session).await;
+    }
+    place.databases.remove_database(&name).await.unwrap();
+    place.databases.remove_role(&name).await.unwrap();
+    assert_eq!(place.databases.owned().await.unwrap(), vec![other]);
+}
+
+#[tokio::test]
+async fn a_database_with_open_sessions_is_dropped_all_the_same() {
+    let place = Place::new().await;
+    let (name, secret) = (place.pr(1), password());
+    place.make(&name, &secret).await;
+    let mut session = PgConnection::connect(&place.databases.url(&name, &secret)).await.unwrap();
+    sqlx::raw_sql("BEGIN; LOCK TABLE items").execute(&mut session).await.unwrap();
+    place.databases.remove_database(&name).await.unwrap();
+    assert_eq!(place.databases.observe(&name).await.database, Seen::Absent);
+}
+
+#[tokio::test]
+async fn a_database_or_role_without_our_mark_is_never_touched() {
+    let place = Place::new().await;
+    let (name, secret) = (place.pr(1), password());
+    place.run(format!("CREATE DATABASE {}", name.database())).await;
+    place.run(format!("CREATE ROLE {} LOGIN", name.role())).await;
+    let seen = place.databases.observe(&name).await;
+    assert!(seen.database.is_foreign() && seen.role.is_foreign(), "{seen:?}");
+    let order = DatabaseOrder { seed: &seed(), generation: 0, password: &secret };
+    let refused = [
+        place.databases.ensure_database(&name, &order).await.map(|_| ()),
+        place.databases.remove_database(&name).await,
+        place.databases.remove_role(&name).await,
+    ];
+    for outcome in refused {
+        assert_eq!(outcome.unwrap_err().disposition, Disposition::NotOurs);
+    }
+    assert_eq!(place.databases.owned().await.unwrap(), vec![]);
+    place.run(format!("DROP DATABASE {}", name.database())).await;
+    place.run(format!("DROP ROLE {}", name.role())).await;
+}
+
+#[tokio::test]
+async fn an_interrupted_drop_is_seen_as_leaving_and_finished() {
+    let place = Place::new().await;
+    let (name, secret) = (place.pr(1), password());
+    place.make(&name, &secret).await;
+    let database = name.database();
+    place
+        .run(format!("UPDATE pg_database SET datconnlimit = -2 WHERE datname = '{database}'"))
+        .await;
+    assert!(matches!(place.databases.observe(&name).await.database, Seen::Leaving(_)));
+    place.databases.remove_database(&name).await.unwrap();
+    assert_eq!(place.databases.observe(&name).await.database, Seen::Absent);
+}
+
+#[tokio::test]
+async fn a_clone_that_was_not_finished_is_not_ready_and_gets_finished() {
+    let place = Place::new().await;
+    let (name, secret) = (place.pr(1), password());
+    place
+        .run(format!(
+            "CREATE DATABASE {} OWNER {}_owner ALLOW_CONNECTIONS false",
+            name.database(),
+            place.instance
+        ))
+        .await;
+    let seen = place.databases.observe(&name).await;
+    let half = seen.database.present().expect("it is ours");
+    assert!(!half.ready && half.generation.is_none(), "{half:?}");
+    place.make(&name, &secret).await;
+    assert_eq!(ready(&place.databases, &name).await, Some(0));
+}
+
+#[tokio::test]
+async fn what_is_being_worked_on_is_unknown_and_not_absent() {
+    let place = Place::new().await;
+    let name = place.pr(1);
+    let mut elsewhere = place.admin().await;
+    sqlx::query("SELECT pg_advisory_lock(hashtextextended($1, 0))")
+        .bind(name.database())
+        .execute(&mut elsewhere)
+        .await
+        .unwrap();
+    let seen = place.databases.observe(&name).await;
+    assert!(matches!(seen.database, Seen::Unknown(_)), "{seen:?}");
+    let refused = place.databases.remove_database(&name).await.unwrap_err();
+    assert_eq!(refused.disposition, Disposition::Transient);
+}
+
+#[tokio::test]
+async fn twenty_previews_at_once_all_get_their_database_from_one_template() {
+    let place = Place::new().await;
+    let secret = password();
+    let names: Vec<_> = (1..=20).map(|n| place.pr(n)).collect();
+    let seed = seed();
+    let all = names.iter().map(|name| make(&place.databases, name, &seed, 0, &secret));
+    for outcome in futures_util::future::join_all(all).await {
+        outcome.unwrap();
+    }
+    assert_eq!(place.databases.owned().await.unwrap().len(), 20);
+    let templates: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM pg_database WHERE starts_with(datname, $1)")
+            .bind(format!("{}_seed_", place.instance))
+            .fetch_one(&mut place.admin().await)
+            .await
+            .unwrap();
+    assert_eq!(templates, 1);
+}
+
+#[tokio::test]
+async fn a_seed_that_fails_says_where_and_leaves_no_role_behind() {
+    let place = Place::new().await;
+    let file = |path: &str, sql: &str| SeedFile { path: path.to_owned(), sql: sql.to_owned() };
+    let files = vec![file("1.sql", "CREATE TABLE a (id int);"), file("2.sql", "INSERT INTO b;")];
+    let broken = Seed::new(files, &[]).unwrap();
+    let secret = password();
+    let fault = make(&place.databases, &place.pr(1), &broken, 0, &secret).await.unwrap_err();
+    assert_eq!(fault.disposition, Disposition::Permanent);
+    assert!(fault.to_string().contains("2.sql"), "{fault}");
+    place.make(&place.pr(2), &secret).await;
+}
+
+#[tokio::test]
+async fn a_seed_can_do_nothing_outside_its_own_database() {
+    let place = Place::new().await;
+    let secret = password();
+    for (n, sql) in [
+        (1, "RESET ROLE; CREATE ROLE intruder;"),
+        (2, "RESET ROLE; ALTER DATABASE postgres CONNECTION LIMIT 1;"),
+        (3, "COPY (SELECT 1) TO PROGRAM 'id';"),
+        (4, "\\! id"),
+        (5, "SET SESSION AUTHORIZATION postgres;"),
+    ] {
+        let file = SeedFile { path: "evil.sql".to_owned(), sql: sql.to_owned() };
+        let seed = Seed::new(vec![file], &[]).unwrap();
+        let outcome = make(&place.databases, &place.pr(n), &seed, 0, &secret).await;
+        assert!(outcome.is_err(), "{sql} succeeded");
+    }
+}
+
+#[tokio::test]
+async fn a_seed_that_grows_too_large_is_refused() {
+    let place = Place::with(|config| config.seed_max_bytes = 1024).await;
+    let fault = make(&place.databases, &place.pr(1), &seed(), 0, &password()).await.unwrap_err();
+    assert!(fault.to_string().contains("are allowed"), "{fault}");
+}
+
+#[tokio::test]
+async fn a_seed_that_takes_too_long_is_refused() {
+    let place = Place::with(|config| config.seed_timeout = Duration::from_millis(300)).await;
+    let file = SeedFile { path: "slow.sql".to_owned(), sql: "SELECT pg_sleep(60)".to_owned() };
+    let slow = Seed::new(vec![file], &[]).unwrap();
+    let fault = make(&place.databases, &place.pr(1), &slow, 0, &password()).await.unwrap_err();
+    assert!(fault.to_string().contains("longer than"), "{fault}");
+}
+
+#[tokio::test]
+async fn no_statement_that_the_server_could_log_holds_a_password() {
+    let place = Place::new().await;
+    let (name, secret) = (place.pr(1), password());
+    place.make(&name, &secret).await;
+    let stored: String = sqlx::query_scalar("SELECT rolpassword FROM pg_authid WHERE rolname = $1")
+        .bind(name.role())
+        .fetch_one(&mut place.admin().await)
+        .await
+        .unwrap();
+    assert!(stored.starts_with("SCRAM-SHA-256$"), "sent as a verifier, kept as one");
+    assert_eq!(format!("{secret:?}"), "Password(…)");
+}
