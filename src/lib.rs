@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod cluster;
+pub mod config;
 pub mod database;
 pub mod demo;
 pub mod dns;

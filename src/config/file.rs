@@ -1,0 +1,254 @@
+//! The configuration as it is written: one YAML file, and environment variables over it.
+//!
+//! Each key can be set by `MAYFLY_` and its path in upper case, joined by two underscores:
+//! `previews.suffix` is `MAYFLY_PREVIEWS__SUFFIX`. Refuses unknown keys, and secrets in the file.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::ConfigError;
+
+/// Keys that may come from the environment or from the file named by `<key>_file`, never from the
+/// configuration itself.
+pub(super) const SECRETS: [&[&str]; 5] = [
+    &["ledger", "url"],
+    &["databases", "admin_url"],
+    &["github", "token"],
+    &["github", "webhook_secret"],
+    &["github", "webhook_secret_previous"],
+];
+
+/// Variables that belong to the program and not to its configuration.
+const RESERVED: [&str; 3] = ["MAYFLY_LOG", "MAYFLY_CONFIG", "MAYFLY_TOKEN"];
+
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub(super) instance: Option<String>,
+    pub(super) listen: Option<SocketAddr>,
+    pub(super) operations_listen: Option<SocketAddr>,
+    pub(super) log_format: Option<String>,
+    pub(super) ledger: LedgerPart,
+    pub(super) previews: PreviewsPart,
+    pub(super) github: GitHubPart,
+    pub(super) cluster: ClusterPart,
+    pub(super) dns: DnsPart,
+    pub(super) databases: DatabasesPart,
+    #[serde(default)]
+    pub(super) reconcile: ReconcilePart,
+    #[serde(default)]
+    pub(super) sweep: SweepPart,
+    #[serde(default)]
+    pub(super) policy: PolicyPart,
+    pub(super) repositories: Vec<RepositoryPart>,
+}
+
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LedgerPart {
+    pub(super) url: Option<SecretString>,
+    pub(super) url_file: Option<PathBuf>,
+    pub(super) max_connections: Option<u32>,
+}
+
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PreviewsPart {
+    pub(super) suffix: String,
+    #[serde(default)]
+    pub(super) https: bool,
+    pub(super) port: Option<u16>,
+}
+
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GitHubPart {
+    pub(super) api_url: Option<String>,
+    pub(super) token: Option<SecretString>,
+    pub(super) token_file: Option<PathBuf>,
+    pub(super) app: Option<AppPart>,
+    pub(super) webhook_secret: Option<SecretString>,
+    pub(super) webhook_secret_file: Option<PathBuf>,
+    pub(super) webhook_secret_previous: Option<SecretString>,
+    pub(super) webhook_secret_previous_file: Option<PathBuf>,
+    pub(super) timeout: Option<String>,
+}
+
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AppPart {
+    pub(super) id: u64,
+    pub(super) installation_id: u64,
+    pub(super) private_key_file: PathBuf,
+}
+
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ClusterPart {
+    pub(super) local: LocalPart,
+}
+
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LocalPart {
+    pub(super) data_dir: PathBuf,
+    pub(super) proxy_listen: SocketAddr,
+    pub(super) grace: Option<String>,
+}
+
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DnsPart {
+    pub(super) embedded: EmbeddedPart,
+}
+
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EmbeddedPart {
+    pub(super) listen: SocketAddr,
+    pub(super) target: IpAddr,
+}
+
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DatabasesPart {
+    pub(super) admin_url: Option<SecretString>,
+    pub(super) admin_url_file: Option<PathBuf>,
+    pub(super) public_host: Option<String>,
+    pub(super) public_port: Option<u16>,
+    pub(super) clones_at_once: Option<usize>,
+    pub(super) connection_limit: Option<u32>,
+    pub(super) seed_timeout: Option<String>,
+    pub(super) seed_max_megabytes: Option<u32>,
+}
+
+#[derive(Deserialize, Debug, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ReconcilePart {
+    pub(super) concurrent_passes: Option<usize>,
+    pub(super) lease: Option<String>,
+    pub(super) pass_deadline: Option<String>,
+    pub(super) poll: Option<String>,
+    pub(super) listen: Option<bool>,
+    pub(super) drift_check_every: Option<String>,
+    pub(super) retry_at_most_every: Option<String>,
+}
+
+#[derive(Deserialize, Debug, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct SweepPart {
+    pub(super) pull_requests_every: Option<String>,
+    pub(super) orphans_every: Option<String>,
+    pub(super) deliveries_kept: Option<String>,
+}
+
+#[derive(Deserialize, Debug, Default, Clone)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct PolicyPart {
+    pub(super) inactivity_ttl: Option<String>,
+    pub(super) max_life: Option<String>,
+    pub(super) warn_before: Option<String>,
+    pub(super) approve_forks: Option<bool>,
+    pub(super) drafts: Option<bool>,
+    pub(super) only_label: Option<String>,
+    pub(super) skip_label: Option<String>,
+}
+
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RepositoryPart {
+    pub(super) name: String,
+    pub(super) id: Option<i64>,
+    pub(super) prefix: Option<String>,
+    pub(super) workload: WorkloadPart,
+    pub(super) seed: SeedPart,
+    #[serde(default)]
+    pub(super) policy: PolicyPart,
+}
+
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WorkloadPart {
+    pub(super) command: Vec<String>,
+    pub(super) directory: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) env: BTreeMap<String, String>,
+    pub(super) probe_path: Option<String>,
+}
+
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SeedPart {
+    pub(super) directories: Vec<PathBuf>,
+    #[serde(default)]
+    pub(super) extensions: Vec<String>,
+}
+
+/// Reads the text of a configuration file and the environment over it.
+pub(super) fn read(
+    text: &str,
+    environment: impl Iterator<Item = (String, String)>,
+) -> Result<File, ConfigError> {
+    let mut tree: Value = serde_saphyr::from_str(text)
+        .map_err(|error| ConfigError::new("the file", format!("is not YAML: {error}")))?;
+    if tree.is_null() {
+        tree = Value::Object(serde_json::Map::new());
+    }
+    for path in SECRETS {
+        if tree.pointer(&format!("/{}", path.join("/"))).is_some() {
+            let (key, variable) = (path.join("."), variable(path));
+            return Err(ConfigError::new(
+                &key,
+                format!("is a secret; set {variable}, or {key}_file to a file that holds it"),
+            ));
+        }
+    }
+    for (name, value) in environment {
+        let Some(path) = name.strip_prefix("MAYFLY_") else { continue };
+        if RESERVED.contains(&name.as_str()) {
+            continue;
+        }
+        let path: Vec<_> = path.split("__").map(str::to_ascii_lowercase).collect();
+        let secret = SECRETS.iter().any(|s| s.iter().eq(path.iter()));
+        set(&mut tree, &path, if secret { Value::String(value) } else { scalar(&value) })
+            .map_err(|()| ConfigError::new(&name, "does not name a key of the configuration"))?;
+    }
+    serde_path_to_error::deserialize(tree).map_err(|error| {
+        let path = error.path().to_string();
+        let key = if path == "." { "the configuration".to_owned() } else { path };
+        ConfigError::new(&key, error.inner().to_string())
+    })
+}
+
+/// The variable that sets a key.
+pub(super) fn variable(path: &[&str]) -> String {
+    format!("MAYFLY_{}", path.join("__").to_ascii_uppercase())
+}
+
+/// A variable's text as YAML would read it on one line.
+fn scalar(text: &str) -> Value {
+    match text {
+        "true" => Value::Bool(true),
+        "false" => Value::Bool(false),
+        _ => match text.parse::<i64>() {
+            Ok(number) => Value::from(number),
+            Err(_) => Value::String(text.to_owned()),
+        },
+    }
+}
+
+fn set(tree: &mut Value, path: &[String], value: Value) -> Result<(), ()> {
+    let (last, parents) = path.split_last().ok_or(())?;
+    let mut here = tree;
+    for key in parents {
+        let map = here.as_object_mut().ok_or(())?;
+        here = map.entry(key.clone()).or_insert_with(|| Value::Object(serde_json::Map::new()));
+    }
+    here.as_object_mut().ok_or(())?.insert(last.clone(), value);
+    Ok(())
+}
