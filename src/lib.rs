@@ -2,6 +2,7 @@
 
 pub mod cluster;
 pub mod database;
+pub mod demo;
 pub mod dns;
 pub mod fault;
 pub mod forge;
