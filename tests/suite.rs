@@ -3,4 +3,5 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod contracts;
+mod forge_wire;
 mod world;

@@ -1,1 +1,6 @@
 //! One suite per seam. Each runs on the stateful fake and on the real adapter.
+
+mod forge;
+mod forge_github;
+mod forge_github_faults;
+mod forge_stage;

@@ -11,7 +11,7 @@ use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
 use chrono::Utc;
 
-use super::routes::refusal;
+use super::answers::refusal;
 use super::{APP_SLUG, Shared, TOKEN_LOGIN};
 
 pub(super) const USER_TOKEN: &str = "stand-in-token";

@@ -4,6 +4,7 @@
 //! Answers only the routes that Mayfly calls, with GitHub's shapes, pages and refusals. Refuses to
 //! be kinder than GitHub where that would hide a mistake.
 
+mod answers;
 mod gate;
 mod payload;
 mod routes;

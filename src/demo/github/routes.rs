@@ -1,18 +1,19 @@
 //! The routes, as GitHub documents them.
 //!
-//! Refuses with GitHub's own shape: a message and an address of documentation.
+//! Refuses what GitHub would refuse: unknown commits, over-long texts, tokens of the wrong kind.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::extract::{OriginalUri, Path, Query, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
 use axum::{Extension, Json, Router, middleware};
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
 
+use super::answers::{not_found, page, refusal};
 use super::gate::{self, Caller, INSTALLATION_TOKEN};
 use super::payload;
 use super::state::{Deployment, Status, now};
@@ -42,48 +43,6 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route_layer(middleware::from_fn_with_state(shared.clone(), gate::pass))
         .fallback(async || refusal(404, "Not Found"))
         .with_state(shared)
-}
-
-/// An error as GitHub words it.
-pub(super) fn refusal(status: u16, message: &str) -> Response {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let body = json!({
-        "message": message,
-        "documentation_url": "https://docs.github.com/rest",
-        "status": status.as_u16().to_string(),
-    });
-    (status, Json(body)).into_response()
-}
-
-fn not_found() -> Response {
-    refusal(404, "Not Found")
-}
-
-/// The page that was asked for, with a Link header to the others.
-fn page(shared: &Shared, uri: &OriginalUri, params: &Params, items: Vec<Value>) -> Response {
-    let number = |name: &str, or: usize| {
-        params.get(name).and_then(|n| n.parse().ok()).filter(|n| *n > 0).unwrap_or(or)
-    };
-    let (size, current) = (number("per_page", 30).min(100), number("page", 1));
-    let last = items.len().div_ceil(size).max(1);
-    let to = |rel: &str, page: usize| {
-        let others = params.iter().filter(|(name, _)| *name != "page");
-        let query: String = others.map(|(name, value)| format!("{name}={value}&")).collect();
-        format!("<http://{}{}?{query}page={page}>; rel=\"{rel}\"", shared.address, uri.path())
-    };
-    let mut links = Vec::new();
-    if current > 1 {
-        links.extend([to("prev", current - 1), to("first", 1)]);
-    }
-    if current < last {
-        links.extend([to("next", current + 1), to("last", last)]);
-    }
-    let items: Vec<Value> = items.into_iter().skip((current - 1) * size).take(size).collect();
-    let mut answer = Json(items).into_response();
-    if let (false, Ok(links)) = (links.is_empty(), HeaderValue::from_str(&links.join(", "))) {
-        answer.headers_mut().insert(header::LINK, links);
-    }
-    answer
 }
 
 async fn user(Extension(Caller(caller)): Extension<Caller>) -> Response {

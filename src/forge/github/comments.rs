@@ -38,7 +38,7 @@ struct Words<'a> {
 }
 
 impl GitHub {
-    /// Makes our comment say it: created, edited or left alone; older twins win and younger go.
+    /// Makes our comment say it: created, edited or left alone. Of twins, the oldest stays.
     pub(super) async fn comment(
         &self,
         repo: &RepositoryRef,
