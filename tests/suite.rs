@@ -4,4 +4,5 @@
 
 mod contracts;
 mod convergence;
+mod forge_wire;
 mod world;

@@ -30,9 +30,17 @@ pub fn parse(text: &str) -> Result<TimeDelta, String> {
 /// Writes a duration for people, to the second: `2d 4h`.
 pub fn human(length: TimeDelta) -> String {
     let seconds = length.num_seconds().max(0);
-    let parts =
-        [(seconds / 86_400, "d"), (seconds / 3600 % 24, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
-    let words: Vec<_> =
-        parts.iter().filter(|(n, _)| *n > 0).take(2).map(|(n, unit)| format!("{n}{unit}")).collect();
+    let parts = [
+        (seconds / 86_400, "d"),
+        (seconds / 3600 % 24, "h"),
+        (seconds / 60 % 60, "m"),
+        (seconds % 60, "s"),
+    ];
+    let words: Vec<_> = parts
+        .iter()
+        .filter(|(n, _)| *n > 0)
+        .take(2)
+        .map(|(n, unit)| format!("{n}{unit}"))
+        .collect();
     if words.is_empty() { "0s".to_owned() } else { words.join(" ") }
 }

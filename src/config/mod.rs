@@ -141,7 +141,10 @@ fn check(file: File) -> Result<Config, ConfigError> {
         None | Some("json") => LogFormat::Json,
         Some("text") => LogFormat::Text,
         Some(other) => {
-            return Err(ConfigError::new("log_format", format!("{other:?} is neither json nor text")));
+            return Err(ConfigError::new(
+                "log_format",
+                format!("{other:?} is neither json nor text"),
+            ));
         }
     };
     let suffix = Suffix::parse(&file.previews.suffix)
@@ -210,7 +213,11 @@ fn check(file: File) -> Result<Config, ConfigError> {
                 file.sweep.pull_requests_every.as_deref(),
                 "5m",
             )?,
-            orphans_every: delta("sweep.orphans_every", file.sweep.orphans_every.as_deref(), "10m")?,
+            orphans_every: delta(
+                "sweep.orphans_every",
+                file.sweep.orphans_every.as_deref(),
+                "10m",
+            )?,
             deliveries_kept: delta(
                 "sweep.deliveries_kept",
                 file.sweep.deliveries_kept.as_deref(),
@@ -254,7 +261,8 @@ fn github(instance: &str, part: &file::GitHubPart) -> Result<GitHubConfig, Confi
 
 fn webhook_secrets(part: &file::GitHubPart) -> Result<WebhookSecrets, ConfigError> {
     let path = part.webhook_secret_file.as_deref();
-    let mut secrets = vec![secret(&["github", "webhook_secret"], part.webhook_secret.clone(), path)?];
+    let mut secrets =
+        vec![secret(&["github", "webhook_secret"], part.webhook_secret.clone(), path)?];
     if part.webhook_secret_previous.is_some() || part.webhook_secret_previous_file.is_some() {
         secrets.push(secret(
             &["github", "webhook_secret_previous"],
@@ -343,7 +351,12 @@ fn policy(key: &str, own: &PolicyPart, defaults: &PolicyPart) -> Result<Policy, 
         delta(&format!("{key}.{field}"), pick(own, default).as_deref(), fallback)
     };
     let policy = Policy {
-        inactivity_ttl: length("inactivity_ttl", &own.inactivity_ttl, &defaults.inactivity_ttl, "3d")?,
+        inactivity_ttl: length(
+            "inactivity_ttl",
+            &own.inactivity_ttl,
+            &defaults.inactivity_ttl,
+            "3d",
+        )?,
         max_life: length("max_life", &own.max_life, &defaults.max_life, "30d")?,
         warn_before: length("warn_before", &own.warn_before, &defaults.warn_before, "4h")?,
         approve_forks: own.approve_forks.or(defaults.approve_forks).unwrap_or(true),

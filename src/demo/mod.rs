@@ -1,6 +1,7 @@
-//! The demo's room: what a machine without a cluster, a database server and a forge needs to show
-//! the whole of Mayfly.
+//! The demo's room: stand-ins for what a laptop does not have.
 //!
-//! No production room may import anything from here.
+//! The production code talks to them as to the real thing. No production room may import anything
+//! from here.
 
+pub mod github;
 pub mod postgres;

@@ -1,1 +1,164 @@
-//! placeholder
+//! The words that a person reads on a pull request.
+//!
+//! Refuses to let text from outside be markup: it is shown as code, in which Markdown knows no
+//! HTML, links, mentions or references. Equal announcements give equal words, so that an unchanged
+//! comment is not edited.
+
+use chrono::{DateTime, Utc};
+
+use super::Announcement;
+use crate::preview::desired::Reason;
+use crate::preview::{Notice, PreviewName};
+
+/// The longest comment that GitHub accepts, in characters.
+pub const MAX_COMMENT_CHARS: usize = 65_536;
+/// The longest description of a deployment status that GitHub accepts, in characters.
+pub const MAX_DESCRIPTION_CHARS: usize = 140;
+
+const MAX_QUOTE_CHARS: usize = 500;
+const MAX_RECEIPT_LINES: usize = 50;
+
+/// The hidden first line by which we find our comment again.
+pub fn marker(instance: &str, name: &PreviewName) -> String {
+    format!("<!-- mayfly:{instance}:{name} -->")
+}
+
+/// The sticky comment.
+pub fn markdown(announcement: &Announcement, instance: &str) -> String {
+    let name = &announcement.name;
+    let mut text = format!("{}\n{}\n", marker(instance, name), words(announcement));
+    if !announcement.receipt.is_empty() {
+        text.push_str("\nWhat each backend answered when it was asked again:\n\n");
+        for line in announcement.receipt.iter().take(MAX_RECEIPT_LINES) {
+            text.push_str(&format!("- {}\n", quoted(line)));
+        }
+        let more = announcement.receipt.len().saturating_sub(MAX_RECEIPT_LINES);
+        if more > 0 {
+            text.push_str(&format!("- and {more} more\n"));
+        }
+    }
+    debug_assert!(text.chars().count() <= MAX_COMMENT_CHARS);
+    text
+}
+
+fn words(announcement: &Announcement) -> String {
+    let name = &announcement.name;
+    match &announcement.notice {
+        Notice::Preparing { commit } => format!(
+            "### Preview `{name}` is on its way\n\nPreparing commit `{}`. \
+             This comment will carry the link as soon as it answers.",
+            commit.short()
+        ),
+        Notice::Ready { revision, expires_at, expiring } => {
+            let (title, until) = if *expiring {
+                ("will expire soon", "**It will be removed on")
+            } else {
+                ("is ready", "It expires on")
+            };
+            let end = if *expiring { ".**" } else { "." };
+            format!(
+                "### Preview `{name}` {title}\n\n{}\n\nServes commit `{}`. {until} {}{end} \
+                 To keep it longer, push a commit or ask Mayfly to extend `{name}`.",
+                link(&announcement.url),
+                revision.commit.short(),
+                instant(*expires_at)
+            )
+        }
+        Notice::Blocked { conflict } => format!(
+            "### Preview `{name}` is blocked\n\nSomething that is not Mayfly's holds a name that \
+             this preview needs, and was left untouched:\n\n- {}\n\n\
+             Once that is removed or renamed, the preview continues by itself.",
+            quoted(conflict)
+        ),
+        Notice::AwaitingApproval { commit } => format!(
+            "### Preview `{name}` awaits approval\n\nThis pull request comes from a fork, so \
+             nothing runs until a maintainer has looked at commit `{}` and approved it. \
+             Another commit needs another approval.\n\nFull commit: `{commit}`",
+            commit.short()
+        ),
+        Notice::Stopping { reason } => {
+            format!("### Preview `{name}` is being removed\n\n{}", sentence(*reason))
+        }
+        Notice::Gone { reason } => {
+            format!("### Preview `{name}` is gone\n\n{} Nothing of it is left.", sentence(*reason))
+        }
+    }
+}
+
+/// The state of a deployment status, in GitHub's words.
+pub fn deployment_state(notice: &Notice) -> &'static str {
+    match notice {
+        Notice::Preparing { .. } => "in_progress",
+        Notice::Ready { .. } => "success",
+        Notice::Blocked { .. } => "failure",
+        Notice::AwaitingApproval { .. } | Notice::Stopping { .. } | Notice::Gone { .. } => {
+            "inactive"
+        }
+    }
+}
+
+/// One line for a deployment status. Plain text: GitHub does not render it.
+pub fn description(notice: &Notice) -> String {
+    let line = match notice {
+        Notice::Preparing { commit } => format!("Preparing {}", commit.short()),
+        Notice::Ready { revision, expires_at, expiring } => {
+            let verb = if *expiring { "expires soon, on" } else { "expires on" };
+            format!("Serves {}; {verb} {}", revision.commit.short(), instant(*expires_at))
+        }
+        Notice::Blocked { conflict } => format!("Blocked: {}", one_line(conflict)),
+        Notice::AwaitingApproval { commit } => format!("Awaits approval of {}", commit.short()),
+        Notice::Stopping { reason } => format!("Being removed. {}", sentence(*reason)),
+        Notice::Gone { reason } => format!("Removed. {}", sentence(*reason)),
+    };
+    shortened(&line, MAX_DESCRIPTION_CHARS)
+}
+
+fn sentence(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Closed => "The pull request was closed.",
+        Reason::Merged => "The pull request was merged.",
+        Reason::Idle => "Nobody pushed to it or extended it for a while; a push brings it back.",
+        Reason::MaxLife => "It reached the longest life that a preview may have.",
+        Reason::Stopped => "Somebody stopped it; it can be started again.",
+        Reason::Deleted => "Somebody deleted it; a new commit brings it back.",
+        Reason::AwaitingApproval => "The commit of this fork is not approved.",
+        Reason::Draft => "The pull request is a draft; it comes back when it is ready for review.",
+        Reason::NotSelected => "The pull request's labels leave it out.",
+    }
+}
+
+fn instant(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M UTC").to_string()
+}
+
+/// A link to a URL, which is shown as code instead when it could end its own markup.
+fn link(url: &str) -> String {
+    let http = url.starts_with("https://") || url.starts_with("http://");
+    let fine = |c: char| c.is_ascii_graphic() && !"<>()[]{}\"'`\\|*_@".contains(c);
+    if http && url.chars().all(fine) { format!("**<{url}>**") } else { quoted(url) }
+}
+
+/// Outside text as a code span: nothing in it is a backtick or a line break, so nothing ends it.
+fn quoted(text: &str) -> String {
+    match shortened(&one_line(text).replace('`', "'"), MAX_QUOTE_CHARS) {
+        text if text.is_empty() => "`(no details)`".to_owned(),
+        text => format!("`{text}`"),
+    }
+}
+
+/// Without line breaks, other controls, and the characters that turn the reading direction.
+fn one_line(text: &str) -> String {
+    let visible = |c: char| {
+        let turns = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+        if c.is_control() || turns { ' ' } else { c }
+    };
+    let text: String = text.chars().map(visible).collect();
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn shortened(text: &str, chars: usize) -> String {
+    if text.chars().count() <= chars {
+        return text.to_owned();
+    }
+    text.chars().take(chars - 1).chain(['…']).collect()
+}

@@ -2,3 +2,7 @@
 
 mod database;
 mod dns;
+mod forge;
+mod forge_github;
+mod forge_github_faults;
+mod forge_stage;

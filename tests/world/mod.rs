@@ -6,4 +6,5 @@
 pub mod database;
 pub mod dns;
 pub mod faults;
+pub mod forge;
 pub mod postgres;

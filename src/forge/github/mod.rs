@@ -1,1 +1,132 @@
-//! placeholder
+//! The forge that is GitHub: reads and writes over its REST API.
+//!
+//! Refuses to trust one answer for two questions: a listing is every page or a fault, "not found"
+//! is a fault, and nothing that lacks our author or our stamp is edited. Writes are never repeated
+//! in here; the loop asks again and finds what the lost answer had done.
+
+mod client;
+mod comments;
+mod deployments;
+mod faults;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+
+use super::event::PullRequest;
+use super::{Announcement, Forge, RepositoryRef};
+use crate::fault::{Disposition, Fault};
+use crate::preview::{Notice, PreviewName, PullFacts, PullNumber, Seen};
+use client::Client;
+
+/// How long one call may take unless configured otherwise.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Who we are to GitHub.
+#[derive(Clone, Debug)]
+pub enum Auth {
+    /// A personal access token.
+    Token(SecretString),
+    /// An installation of a GitHub App.
+    App {
+        /// The App's id.
+        app_id: u64,
+        /// Its RSA private key, in PEM.
+        private_key_pem: SecretString,
+        /// The installation that may see the repositories.
+        installation_id: u64,
+    },
+}
+
+/// What [`GitHub`] needs to know.
+#[derive(Clone, Debug)]
+pub struct GitHubConfig {
+    /// `https://api.github.com`, or `https://<host>/api/v3` of an Enterprise Server.
+    pub api_url: String,
+    /// Who we are.
+    pub auth: Auth,
+    /// The installation's name, in markers and stamps.
+    pub instance: String,
+    /// How long one call may take.
+    pub timeout: Duration,
+}
+
+/// GitHub, as one identity sees it.
+pub struct GitHub {
+    client: Client,
+    instance: String,
+}
+
+impl GitHub {
+    /// Prepares the client; asks nothing yet. Must be called within a Tokio runtime.
+    pub fn new(config: GitHubConfig) -> Result<Self, Fault> {
+        let client = Client::new(&config)?;
+        Ok(Self { client, instance: config.instance })
+    }
+}
+
+impl std::fmt::Debug for GitHub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GitHub").field("instance", &self.instance).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Forge for GitHub {
+    async fn pull(&self, repo: &RepositoryRef, number: PullNumber) -> Result<PullFacts, Fault> {
+        let doing = format!("reading pull request {}#{number}", repo.full_name());
+        let route = format!("/repos/{}/pulls/{number}", repo.full_name());
+        let pull: PullRequest = self.client.get(&doing, &route).await?;
+        let facts = pull.facts().map_err(|error| Fault::transient(&doing, error))?;
+        if facts.key.number == number {
+            return Ok(facts);
+        }
+        Err(Fault::transient(doing, format!("the answer is about #{}", facts.key.number)))
+    }
+
+    async fn open_pulls(&self, repo: &RepositoryRef) -> Result<Vec<PullFacts>, Fault> {
+        let doing = format!("listing open pull requests of {}", repo.full_name());
+        let route = format!("/repos/{}/pulls?state=open&per_page=100", repo.full_name());
+        let pulls: Vec<PullRequest> = self.client.list(&doing, &route).await?;
+        let facts = pulls.into_iter().map(PullRequest::facts);
+        facts.collect::<Result<_, _>>().map_err(|error| Fault::transient(doing, error))
+    }
+
+    async fn observe(&self, repo: &RepositoryRef, name: &PreviewName) -> Seen<()> {
+        match self.active_deployments(repo, name).await {
+            Ok(active) if active.is_empty() => Seen::Absent,
+            Ok(_) => Seen::Present(()),
+            Err(fault) => Seen::Unknown(fault.to_string()),
+        }
+    }
+
+    async fn publish(
+        &self,
+        repo: &RepositoryRef,
+        number: PullNumber,
+        announcement: &Announcement,
+    ) -> Result<(), Fault> {
+        let Announcement { name, url, notice, .. } = announcement;
+        let deployed = match notice {
+            Notice::Preparing { commit } => self.deploy(repo, name, commit, url, notice).await,
+            Notice::Ready { revision, .. } => {
+                self.deploy(repo, name, &revision.commit, url, notice).await
+            }
+            Notice::Blocked { .. } => self.mark_failed(repo, name, notice).await,
+            // An approval that ran out may leave the deployment of the commit that had it.
+            Notice::AwaitingApproval { .. } | Notice::Stopping { .. } | Notice::Gone { .. } => {
+                self.retire(repo, name, notice).await
+            }
+        };
+        // People are told even where deployments are forbidden; a forge that is ill is left alone.
+        match deployed {
+            Err(fault) if fault.disposition == Disposition::Transient => Err(fault),
+            deployed => self.comment(repo, number, announcement).await.and(deployed),
+        }
+    }
+
+    async fn owned(&self, repo: &RepositoryRef) -> Result<Vec<PreviewName>, Fault> {
+        self.owned_deployments(repo).await
+    }
+}

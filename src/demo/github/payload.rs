@@ -1,0 +1,251 @@
+//! GitHub's JSON, with the fields that GitHub always gives and that Mayfly has to read past.
+//!
+//! Refuses to be narrowed to what Mayfly reads: then it would prove nothing.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::{Value, json};
+
+use super::state::{Comment, Deployment, Pull, Repository, Status};
+use super::{APP_SLUG, TOKEN_LOGIN};
+
+/// The repository that forks live in.
+const FORK_ID: i64 = 1_000_000_007;
+
+fn time(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// The same id for the same login, in GitHub's range.
+fn user_id(login: &str) -> u64 {
+    match login {
+        TOKEN_LOGIN => 9001,
+        bot if bot == format!("{APP_SLUG}[bot]") => 9002,
+        other => {
+            other.bytes().fold(10_000, |id, b| (id * 31 + u64::from(b)) % 900_000_000 + 10_000)
+        }
+    }
+}
+
+pub(super) fn user(login: &str) -> Value {
+    let id = user_id(login);
+    let url = format!("https://api.github.com/users/{login}");
+    json!({
+        "login": login,
+        "id": id,
+        "node_id": format!("U_{id}"),
+        "avatar_url": format!("https://avatars.githubusercontent.com/u/{id}?v=4"),
+        "gravatar_id": "",
+        "url": url,
+        "html_url": format!("https://github.com/{login}"),
+        "followers_url": format!("{url}/followers"),
+        "repos_url": format!("{url}/repos"),
+        "events_url": format!("{url}/events{{/privacy}}"),
+        "type": if login.ends_with("[bot]") { "Bot" } else { "User" },
+        "user_view_type": "public",
+        "site_admin": false,
+    })
+}
+
+fn repository(id: i64, full_name: &str, fork: bool) -> Value {
+    let (owner, name) = full_name.split_once('/').unwrap_or(("", full_name));
+    let url = format!("https://api.github.com/repos/{full_name}");
+    let mut owner = user(owner);
+    owner["type"] = json!(if fork { "User" } else { "Organization" });
+    json!({
+        "id": id,
+        "node_id": format!("R_{id}"),
+        "name": name,
+        "full_name": full_name,
+        "private": false,
+        "owner": owner,
+        "html_url": format!("https://github.com/{full_name}"),
+        "description": null,
+        "fork": fork,
+        "url": url,
+        "pulls_url": format!("{url}/pulls{{/number}}"),
+        "deployments_url": format!("{url}/deployments"),
+        "created_at": "2024-01-01T00:00:00Z",
+        "updated_at": "2024-01-01T00:00:00Z",
+        "pushed_at": "2024-01-01T00:00:00Z",
+        "clone_url": format!("https://github.com/{full_name}.git"),
+        "language": "Rust",
+        "archived": false,
+        "disabled": false,
+        "visibility": "public",
+        "open_issues_count": 1,
+        "default_branch": "main",
+    })
+}
+
+/// A pull request as a list has it: without `merged`.
+pub(super) fn pull_in_list(repo: &Repository, pull: &Pull) -> Value {
+    let Pull { number, spec, open, merged, created_at, updated_at } = pull;
+    let (name, base_owner) =
+        (&repo.full_name, repo.full_name.split('/').next().unwrap_or_default());
+    let url = format!("https://api.github.com/repos/{name}/pulls/{number}");
+    let issue = format!("https://api.github.com/repos/{name}/issues/{number}");
+    let head_repo = if spec.fork {
+        let repo_name = name.split('/').next_back().unwrap_or_default();
+        repository(FORK_ID, &format!("{}/{repo_name}", spec.author), true)
+    } else {
+        repository(repo.id, name, false)
+    };
+    let head_owner = if spec.fork { &spec.author } else { base_owner };
+    let label = |label: &String| {
+        json!({
+            "id": user_id(label),
+            "node_id": format!("LA_{}", user_id(label)),
+            "url": format!("https://api.github.com/repos/{name}/labels/{label}"),
+            "name": label,
+            "color": "ededed",
+            "default": false,
+            "description": null,
+        })
+    };
+    json!({
+        "url": url,
+        "id": repo.id * 100_000 + i64::from(*number),
+        "node_id": format!("PR_{number}"),
+        "html_url": format!("https://github.com/{name}/pull/{number}"),
+        "diff_url": format!("https://github.com/{name}/pull/{number}.diff"),
+        "issue_url": issue,
+        "number": number,
+        "state": if *open { "open" } else { "closed" },
+        "locked": false,
+        "title": spec.title,
+        "user": user(&spec.author),
+        "body": "Closes #1.\r\n",
+        "created_at": time(*created_at),
+        "updated_at": time(*updated_at),
+        "closed_at": (!open).then(|| time(*updated_at)),
+        "merged_at": (!open && *merged).then(|| time(*updated_at)),
+        "merge_commit_sha": spec.sha,
+        "assignee": null,
+        "assignees": [],
+        "requested_reviewers": [],
+        "requested_teams": [],
+        "labels": spec.labels.iter().map(label).collect::<Vec<_>>(),
+        "milestone": null,
+        "draft": spec.draft,
+        "commits_url": format!("{url}/commits"),
+        "comments_url": format!("{issue}/comments"),
+        "statuses_url": format!("https://api.github.com/repos/{name}/statuses/{}", spec.sha),
+        "head": {
+            "label": format!("{head_owner}:{}", spec.branch),
+            "ref": spec.branch,
+            "sha": spec.sha,
+            "user": user(head_owner),
+            "repo": head_repo,
+        },
+        "base": {
+            "label": format!("{base_owner}:main"),
+            "ref": "main",
+            "sha": "0000000000000000000000000000000000000000",
+            "user": user(base_owner),
+            "repo": repository(repo.id, name, false),
+        },
+        "_links": { "self": { "href": url }, "issue": { "href": issue } },
+        "author_association": spec.association,
+        "auto_merge": null,
+        "active_lock_reason": null,
+    })
+}
+
+/// A pull request as a single read and a delivery have it.
+pub(super) fn pull(repo: &Repository, pull: &Pull) -> Value {
+    let mut value = pull_in_list(repo, pull);
+    let merged = !pull.open && pull.merged;
+    value["merged"] = json!(merged);
+    value["mergeable"] = json!(if merged { None } else { Some(true) });
+    value["rebaseable"] = json!(if merged { None } else { Some(true) });
+    value["mergeable_state"] = json!("clean");
+    value["merged_by"] = if merged { user("octavia") } else { Value::Null };
+    for count in ["comments", "review_comments"] {
+        value[count] = json!(0);
+    }
+    value["maintainer_can_modify"] = json!(pull.spec.fork);
+    for count in ["commits", "additions", "deletions", "changed_files"] {
+        value[count] = json!(1);
+    }
+    value
+}
+
+/// The body of a `pull_request` delivery.
+pub(super) fn delivery(repo: &Repository, of: &Pull, action: &str) -> Value {
+    let owner = repo.full_name.split('/').next().unwrap_or_default();
+    let mut value = json!({
+        "action": action,
+        "number": of.number,
+        "pull_request": pull(repo, of),
+        "repository": repository(repo.id, &repo.full_name, false),
+        "organization": { "login": owner, "id": user_id(owner), "node_id": "O_1" },
+        "sender": user(&of.spec.author),
+        "installation": { "id": 4711, "node_id": "MDIzOkludGVncmF0aW9uSW5zdGFsbGF0aW9uNDcxMQ==" },
+    });
+    if action == "synchronize" {
+        value["before"] = json!("0000000000000000000000000000000000000000");
+        value["after"] = json!(of.spec.sha);
+    }
+    value
+}
+
+pub(super) fn comment(repo: &Repository, comment: &Comment) -> Value {
+    let Comment { id, number, author, body, created_at, updated_at } = comment;
+    let name = &repo.full_name;
+    json!({
+        "url": format!("https://api.github.com/repos/{name}/issues/comments/{id}"),
+        "html_url": format!("https://github.com/{name}/pull/{number}#issuecomment-{id}"),
+        "issue_url": format!("https://api.github.com/repos/{name}/issues/{number}"),
+        "id": id,
+        "node_id": format!("IC_{id}"),
+        "user": user(author),
+        "created_at": time(*created_at),
+        "updated_at": time(*updated_at),
+        "author_association": "MEMBER",
+        "body": body,
+        "reactions": { "total_count": 0 },
+        "performed_via_github_app": null,
+    })
+}
+
+pub(super) fn deployment(repo: &Repository, deployment: &Deployment) -> Value {
+    let name = &repo.full_name;
+    let url = format!("https://api.github.com/repos/{name}/deployments/{}", deployment.id);
+    json!({
+        "url": url,
+        "id": deployment.id,
+        "node_id": format!("DE_{}", deployment.id),
+        "task": deployment.task,
+        "original_environment": deployment.environment,
+        "environment": deployment.environment,
+        "description": deployment.description,
+        "created_at": time(deployment.created_at),
+        "updated_at": time(deployment.created_at),
+        "statuses_url": format!("{url}/statuses"),
+        "repository_url": format!("https://api.github.com/repos/{name}"),
+        "creator": user(&deployment.creator),
+        "sha": deployment.sha,
+        "ref": deployment.sha,
+        "payload": deployment.payload,
+        "transient_environment": deployment.transient,
+        "production_environment": false,
+        "performed_via_github_app": null,
+    })
+}
+
+pub(super) fn status(deployment: &Deployment, status: &Status) -> Value {
+    json!({
+        "id": status.id,
+        "node_id": format!("DES_{}", status.id),
+        "state": status.state,
+        "creator": user(&deployment.creator),
+        "description": status.description,
+        "environment": deployment.environment,
+        "target_url": "",
+        "log_url": "",
+        "environment_url": status.environment_url,
+        "created_at": time(status.created_at),
+        "updated_at": time(status.created_at),
+        "performed_via_github_app": null,
+    })
+}

@@ -1,0 +1,160 @@
+//! The forges under test, each with the hand that moves what is true on it.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use mayfly::demo::github::{GitHubStandIn, PullSpec};
+use mayfly::forge::github::{Auth, DEFAULT_TIMEOUT, GitHub, GitHubConfig};
+use mayfly::forge::{Announcement, Forge, RepositoryRef};
+use mayfly::preview::desired::Reason;
+use mayfly::preview::{
+    CommitSha, Notice, PreviewName, PullFacts, PullKey, PullNumber, PullState, RepositoryId,
+    Revision,
+};
+
+use crate::world::faults::Faults;
+use crate::world::forge::FakeForge;
+
+pub const REPO_ID: i64 = 42;
+pub const REPO: &str = "acme/shop";
+
+pub fn repo() -> RepositoryRef {
+    RepositoryRef::parse(REPO).unwrap()
+}
+
+pub fn number(n: u32) -> PullNumber {
+    PullNumber::new(i64::from(n)).unwrap()
+}
+
+pub fn sha(seed: u32) -> CommitSha {
+    CommitSha::parse(&format!("{seed:040x}")).unwrap()
+}
+
+pub fn say(n: u32, notice: Notice) -> Announcement {
+    let name = PreviewName::new(None, number(n));
+    let url = format!("https://{name}.preview.example.com");
+    Announcement { name, url, notice, receipt: Vec::new() }
+}
+
+pub fn preparing(n: u32) -> Announcement {
+    say(n, Notice::Preparing { commit: sha(n) })
+}
+
+pub fn ready(n: u32) -> Announcement {
+    ready_at(n, sha(n))
+}
+
+pub fn ready_at(n: u32, commit: CommitSha) -> Announcement {
+    let expires_at = DateTime::<Utc>::UNIX_EPOCH + TimeDelta::days(20_000);
+    say(n, Notice::Ready { revision: Revision { commit, restart: 0 }, expires_at, expiring: false })
+}
+
+pub fn gone(n: u32) -> Announcement {
+    let receipt = vec!["database pr_7: absent".to_owned()];
+    Announcement { receipt, ..say(n, Notice::Gone { reason: Reason::Merged }) }
+}
+
+/// A forge under test, and the hand that moves what is true on it.
+pub trait Stage {
+    fn forge(&self) -> &dyn Forge;
+    /// Opens a pull request by a member whose head is [`sha`] of its number.
+    fn open(&self, n: u32);
+    fn close(&self, n: u32, merged: bool);
+    fn comments(&self, n: u32) -> usize;
+    /// Whether the comment carries the words for this.
+    fn comment_says(&self, n: u32, announcement: &Announcement) -> bool;
+}
+
+pub struct Fake(pub FakeForge);
+
+impl Fake {
+    pub async fn start() -> Self {
+        Self(FakeForge::new(Faults::default()))
+    }
+
+    fn put(&self, n: u32, state: PullState) {
+        let facts = PullFacts {
+            key: PullKey { repository: RepositoryId(REPO_ID), number: number(n) },
+            state,
+            head: sha(n),
+            fork: false,
+            trusted_author: true,
+            draft: false,
+            labels: Vec::new(),
+            author: "octavia".to_owned(),
+            title: format!("Change {n}"),
+            updated_at: Utc::now(),
+        };
+        self.0.put(&repo(), facts);
+    }
+}
+
+impl Stage for Fake {
+    fn forge(&self) -> &dyn Forge {
+        &self.0
+    }
+
+    fn open(&self, n: u32) {
+        self.put(n, PullState::Open);
+    }
+
+    fn close(&self, n: u32, merged: bool) {
+        self.put(n, if merged { PullState::Merged } else { PullState::Closed });
+    }
+
+    fn comments(&self, n: u32) -> usize {
+        self.0.comments(number(n))
+    }
+
+    fn comment_says(&self, n: u32, announcement: &Announcement) -> bool {
+        self.0.comment(number(n)).as_ref() == Some(announcement)
+    }
+}
+
+pub struct Real {
+    pub hub: GitHubStandIn,
+    pub github: GitHub,
+}
+
+pub fn config(hub: &GitHubStandIn) -> GitHubConfig {
+    GitHubConfig {
+        api_url: hub.api_url(),
+        auth: Auth::Token(hub.token().into()),
+        instance: "test".to_owned(),
+        timeout: DEFAULT_TIMEOUT,
+    }
+}
+
+impl Real {
+    pub async fn start() -> Self {
+        let hub = GitHubStandIn::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+        hub.add_repository(REPO_ID, REPO);
+        let github = GitHub::new(config(&hub)).unwrap();
+        Self { hub, github }
+    }
+
+    pub fn actives(&self) -> usize {
+        self.hub.deployments(REPO).iter().filter(|d| d.state() != "inactive").count()
+    }
+}
+
+impl Stage for Real {
+    fn forge(&self) -> &dyn Forge {
+        &self.github
+    }
+
+    fn open(&self, n: u32) {
+        self.hub.open_pull(REPO, n, PullSpec::new(&format!("Change {n}"), sha(n).as_str()));
+    }
+
+    fn close(&self, n: u32, merged: bool) {
+        self.hub.close(REPO, n, merged);
+    }
+
+    fn comments(&self, n: u32) -> usize {
+        self.hub.comments(REPO, n).len()
+    }
+
+    fn comment_says(&self, n: u32, announcement: &Announcement) -> bool {
+        let words = mayfly::forge::notice::markdown(announcement, "test");
+        self.hub.comments(REPO, n).iter().any(|comment| comment.body == words)
+    }
+}

@@ -1,0 +1,7 @@
+//! What crosses the wire between us and the forge: deliveries in, words out.
+
+mod events;
+mod signature;
+mod words;
+
+const SHA: &str = "0123456789abcdef0123456789abcdef01234567";
