@@ -50,7 +50,6 @@ CREATE TABLE deliveries (
     id            text PRIMARY KEY,
     event         text NOT NULL,
     preview_id    uuid REFERENCES previews (id),
-    outcome       text NOT NULL,
     body          bytea NOT NULL,
     received_at   timestamptz NOT NULL
 );

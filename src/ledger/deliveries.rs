@@ -65,7 +65,7 @@ impl Ledger {
     ) -> Result<Learned, LedgerError> {
         let mut tx = self.pool.begin().await?;
         if let Some(delivery) = delivery
-            && !store(&mut tx, delivery, "learned", now).await?
+            && !store(&mut tx, delivery, now).await?
         {
             return Ok(Learned::Duplicate);
         }
@@ -96,19 +96,6 @@ impl Ledger {
         Ok(learned)
     }
 
-    /// Keeps a delivery from which there is nothing to learn; `false` when it was here before.
-    pub async fn keep(
-        &self,
-        delivery: Delivery<'_>,
-        outcome: &str,
-        now: DateTime<Utc>,
-    ) -> Result<bool, LedgerError> {
-        let mut tx = self.pool.begin().await?;
-        let fresh = store(&mut tx, delivery, outcome, now).await?;
-        tx.commit().await?;
-        Ok(fresh)
-    }
-
     /// Forgets deliveries older than this, at most so many at a time; how many went.
     pub async fn forget_deliveries(
         &self,
@@ -131,16 +118,14 @@ impl Ledger {
 async fn store(
     connection: &mut sqlx::PgConnection,
     delivery: Delivery<'_>,
-    outcome: &str,
     now: DateTime<Utc>,
 ) -> Result<bool, LedgerError> {
     let stored = sqlx::query(
-        "INSERT INTO deliveries (id, event, outcome, body, received_at)
-         VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING",
+        "INSERT INTO deliveries (id, event, body, received_at)
+         VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING",
     )
     .bind(delivery.id)
     .bind(delivery.event)
-    .bind(outcome)
     .bind(delivery.body)
     .bind(now)
     .execute(connection)

@@ -104,6 +104,16 @@ impl Ledger {
         row.map(|row| read(&row)).transpose()
     }
 
+    /// One preview by its pull request.
+    pub async fn preview_of(&self, key: PullKey) -> Result<Option<Preview>, LedgerError> {
+        let row = sqlx::query("SELECT * FROM previews WHERE repository_id = $1 AND number = $2")
+            .bind(key.repository.0)
+            .bind(i64::from(key.number.get()))
+            .fetch_optional(&self.pool)
+            .await?;
+        row.map(|row| read(&row)).transpose()
+    }
+
     /// A page of previews.
     pub async fn previews(&self, filter: &Filter) -> Result<Vec<Preview>, LedgerError> {
         let rows = sqlx::query(

@@ -1,0 +1,297 @@
+//! What people may ask for. Each is one change of what is remembered; the loop does the rest.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::auth::Caller;
+use super::dto::{ApproveBody, BrakeDto, ExtendBody, ExtendedDto, PreviewDto};
+use super::error::{Json, Path, Problem};
+use super::previews::find;
+use super::{AppState, uncached};
+use crate::config::duration;
+use crate::ledger::Preview;
+use crate::preview::{CommitSha, Desired, Memory, Policy, PullState};
+
+/// How long a release of the brake lasts.
+const BRAKE_RELEASE: TimeDelta = TimeDelta::minutes(10);
+
+/// Puts the expiry off; cut short at the maximum life, and says so.
+#[utoipa::path(post, path = "/api/v1/previews/{id}/extend", tag = "previews",
+    params(("id" = String, Path, description = "The id, or the name: pr-7")),
+    request_body = ExtendBody, security(("token" = [])),
+    responses((status = 200, body = ExtendedDto), (status = "4XX", body = Problem,
+        content_type = "application/problem+json")))]
+pub(super) async fn extend(
+    State(site): State<AppState>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+    Json(body): Json<ExtendBody>,
+) -> Result<Response, Problem> {
+    let by =
+        duration::parse(&body.by).map_err(|why| Problem::unprocessable(format!("by: {why}")))?;
+    if by.is_zero() {
+        return Err(Problem::unprocessable("by: must be longer than nothing"));
+    }
+    let (preview, (expires_at, clamped)) =
+        amend(&site, &caller.name, &id, "extend", |memory, policy, now| {
+            must_be_up(memory, policy, now)?;
+            let given = memory.extend(policy, by, now);
+            Ok((given, format!("by {} until {}", body.by, given.0)))
+        })
+        .await?;
+    let until = expires_at.format("%Y-%m-%d %H:%M:%S UTC");
+    let message = if clamped {
+        format!(
+            "extended to {until}, which is its maximum life; a push after that starts a new one"
+        )
+    } else {
+        format!("extended to {until}")
+    };
+    let preview = PreviewDto::of(&preview, &site.reconciler.site);
+    Ok(uncached(axum::Json(ExtendedDto { preview, expires_at, clamped, message })))
+}
+
+/// Exempts it from expiry by inactivity; the maximum life still holds.
+#[utoipa::path(post, path = "/api/v1/previews/{id}/pin", tag = "previews",
+    params(("id" = String, Path, description = "The id, or the name: pr-7")),
+    security(("token" = [])),
+    responses((status = 202, body = PreviewDto), (status = "4XX", body = Problem,
+        content_type = "application/problem+json")))]
+pub(super) async fn pin(
+    State(site): State<AppState>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    simple(&site, &caller.name, &id, "pin", |memory, policy, now| {
+        must_be_up(memory, policy, now)?;
+        memory.overrides.pinned = true;
+        Ok(String::new())
+    })
+    .await
+}
+
+/// Lets it expire by inactivity again.
+#[utoipa::path(post, path = "/api/v1/previews/{id}/unpin", tag = "previews",
+    params(("id" = String, Path, description = "The id, or the name: pr-7")),
+    security(("token" = [])),
+    responses((status = 202, body = PreviewDto), (status = "4XX", body = Problem,
+        content_type = "application/problem+json")))]
+pub(super) async fn unpin(
+    State(site): State<AppState>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    simple(&site, &caller.name, &id, "unpin", |memory, _, _| {
+        memory.overrides.pinned = false;
+        Ok(String::new())
+    })
+    .await
+}
+
+/// Takes it down until it is started again; pushes do not start it.
+#[utoipa::path(post, path = "/api/v1/previews/{id}/stop", tag = "previews",
+    params(("id" = String, Path, description = "The id, or the name: pr-7")),
+    security(("token" = [])),
+    responses((status = 202, body = PreviewDto), (status = "4XX", body = Problem,
+        content_type = "application/problem+json")))]
+pub(super) async fn stop(
+    State(site): State<AppState>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    simple(&site, &caller.name, &id, "stop", |memory, _, _| {
+        must_be_open(memory)?;
+        memory.overrides.stopped = true;
+        Ok(String::new())
+    })
+    .await
+}
+
+/// Starts it again after a stop, a deletion or an expiry, with fresh data.
+#[utoipa::path(post, path = "/api/v1/previews/{id}/start", tag = "previews",
+    params(("id" = String, Path, description = "The id, or the name: pr-7")),
+    security(("token" = [])),
+    responses((status = 202, body = PreviewDto), (status = "4XX", body = Problem,
+        content_type = "application/problem+json")))]
+pub(super) async fn start(
+    State(site): State<AppState>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    simple(&site, &caller.name, &id, "start", |memory, _, now| {
+        must_be_open(memory)?;
+        memory.start(now);
+        Ok(String::new())
+    })
+    .await
+}
+
+/// Starts the workload afresh, at the same commit and with the same data.
+#[utoipa::path(post, path = "/api/v1/previews/{id}/redeploy", tag = "previews",
+    params(("id" = String, Path, description = "The id, or the name: pr-7")),
+    security(("token" = [])),
+    responses((status = 202, body = PreviewDto), (status = "4XX", body = Problem,
+        content_type = "application/problem+json")))]
+pub(super) async fn redeploy(
+    State(site): State<AppState>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    simple(&site, &caller.name, &id, "redeploy", |memory, policy, now| {
+        must_be_up(memory, policy, now)?;
+        memory.overrides.redeploys = memory.overrides.redeploys.wrapping_add(1);
+        Ok(String::new())
+    })
+    .await
+}
+
+/// Throws the preview's data away and seeds it afresh.
+#[utoipa::path(post, path = "/api/v1/previews/{id}/reset-data", tag = "previews",
+    params(("id" = String, Path, description = "The id, or the name: pr-7")),
+    security(("token" = [])),
+    responses((status = 202, body = PreviewDto), (status = "4XX", body = Problem,
+        content_type = "application/problem+json")))]
+pub(super) async fn reset_data(
+    State(site): State<AppState>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    simple(&site, &caller.name, &id, "reset-data", |memory, policy, now| {
+        must_be_up(memory, policy, now)?;
+        memory.overrides.data_generation = memory.overrides.data_generation.wrapping_add(1);
+        Ok(String::new())
+    })
+    .await
+}
+
+/// Approves one commit of a fork; a push after it needs another approval.
+#[utoipa::path(post, path = "/api/v1/previews/{id}/approve", tag = "previews",
+    params(("id" = String, Path, description = "The id, or the name: pr-7")),
+    request_body = ApproveBody, security(("token" = [])),
+    responses((status = 202, body = PreviewDto), (status = "4XX", body = Problem,
+        content_type = "application/problem+json")))]
+pub(super) async fn approve(
+    State(site): State<AppState>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+    Json(body): Json<ApproveBody>,
+) -> Result<Response, Problem> {
+    let sha = CommitSha::parse(&body.sha).ok_or_else(|| {
+        Problem::unprocessable("sha: must be a full commit id, 40 or 64 hexadecimal digits")
+    })?;
+    simple(&site, &caller.name, &id, "approve", move |memory, _, _| {
+        must_be_open(memory)?;
+        if memory.facts.head != sha {
+            let head = &memory.facts.head;
+            return Err(Problem::conflict(format!("the head is {head}; look at that one first")));
+        }
+        let reason = sha.to_string();
+        memory.overrides.approved = Some(sha);
+        Ok(reason)
+    })
+    .await
+}
+
+/// Deletes it; the next push to the pull request brings it back.
+#[utoipa::path(delete, path = "/api/v1/previews/{id}", tag = "previews",
+    params(("id" = String, Path, description = "The id, or the name: pr-7")),
+    security(("token" = [])),
+    responses((status = 202, body = PreviewDto), (status = "4XX", body = Problem,
+        content_type = "application/problem+json")))]
+pub(super) async fn delete(
+    State(site): State<AppState>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    simple(&site, &caller.name, &id, "delete", |memory, _, _| {
+        memory.overrides.deleted_at = Some(memory.facts.head.clone());
+        Ok(memory.facts.head.to_string())
+    })
+    .await
+}
+
+/// Lets everything that the brake holds pass, for ten minutes.
+#[utoipa::path(post, path = "/api/v1/brake/release", tag = "brake", security(("token" = [])),
+    responses((status = 202, body = BrakeDto), (status = "4XX", body = Problem,
+        content_type = "application/problem+json")))]
+pub(super) async fn release_brake(
+    State(site): State<AppState>,
+    Caller(caller): Caller,
+) -> Result<Response, Problem> {
+    let reconciler = &site.reconciler;
+    let now = reconciler.clock.now();
+    reconciler.ledger.release_brake(now + BRAKE_RELEASE).await?;
+    reconciler.ledger.note(None, &caller.name, "release-brake", "", now).await?;
+    reconciler.ledger.poke_all(TimeDelta::zero(), now).await?;
+    reconciler.wake.notify_one();
+    let brake = reconciler.ledger.brake().await?;
+    let dto = BrakeDto { engaged_at: brake.engaged_at, released_until: brake.released_until };
+    Ok((StatusCode::ACCEPTED, uncached(axum::Json(dto))).into_response())
+}
+
+async fn simple(
+    site: &AppState,
+    actor: &str,
+    id: &str,
+    action: &str,
+    change: impl FnOnce(&mut Memory, &Policy, DateTime<Utc>) -> Result<String, Problem> + Send,
+) -> Result<Response, Problem> {
+    let (preview, ()) = amend(site, actor, id, action, |memory, policy, now| {
+        change(memory, policy, now).map(|reason| ((), reason))
+    })
+    .await?;
+    let dto = PreviewDto::of(&preview, &site.reconciler.site);
+    Ok((StatusCode::ACCEPTED, uncached(axum::Json(dto))).into_response())
+}
+
+/// Changes a preview's memory under its row's lock, and wakes the loop.
+async fn amend<T: Send>(
+    site: &AppState,
+    actor: &str,
+    id: &str,
+    action: &str,
+    change: impl FnOnce(&mut Memory, &Policy, DateTime<Utc>) -> Result<(T, String), Problem> + Send,
+) -> Result<(Preview, T), Problem> {
+    let reconciler = &site.reconciler;
+    let found = find(site, id).await?;
+    let repository = reconciler.repositories.of_name(&found.name).ok_or_else(|| {
+        let repository = found.repository.full_name();
+        Problem::conflict(format!("repository {repository} is not in the configuration any more"))
+    })?;
+    let now = reconciler.clock.now();
+    let policy = &repository.policy;
+    let changed = reconciler
+        .ledger
+        .amend(found.id, actor, action, now, |preview| {
+            let (value, reason) = change(&mut preview.memory, policy, now)?;
+            if let Desired::Up(spec) = preview.memory.desired(policy, now) {
+                preview.expires_at = Some(spec.expires_at);
+            }
+            Ok::<_, Problem>(((preview.clone(), value), reason))
+        })
+        .await?;
+    reconciler.wake.notify_one();
+    changed.ok_or_else(|| Problem::not_found("there is no such preview"))?
+}
+
+fn must_be_open(memory: &Memory) -> Result<(), Problem> {
+    match memory.facts.state {
+        PullState::Open => Ok(()),
+        PullState::Closed | PullState::Merged => Err(Problem::conflict(
+            "its pull request is closed; reopen it to bring the preview back",
+        )),
+    }
+}
+
+fn must_be_up(memory: &Memory, policy: &Policy, now: DateTime<Utc>) -> Result<(), Problem> {
+    must_be_open(memory)?;
+    match memory.desired(policy, now) {
+        Desired::Up(_) => Ok(()),
+        Desired::Down(reason) => Err(Problem::conflict(format!(
+            "it is not up ({}); start it, or push to the pull request",
+            reason.as_str()
+        ))),
+    }
+}

@@ -1,0 +1,87 @@
+//! Stamped things against rows: heals leaks.
+//!
+//! Refuses to remove: what should not be there gets a row that is due, and the loop reads its pull
+//! request and takes it from there. Each thing is on its own; one that cannot be settled does not
+//! stop the others.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+
+use super::Found;
+use crate::fault::Fault;
+use crate::ledger::{LedgerError, PullHint};
+use crate::preview::PreviewName;
+use crate::reconcile::Reconciler;
+
+pub(super) async fn sweep(this: &Reconciler, now: DateTime<Utc>) -> Result<Found, LedgerError> {
+    let mut found = Found::default();
+    let seams = &this.seams;
+    let (cluster, databases, dns) =
+        tokio::join!(seams.cluster.owned(), seams.databases.owned(), seams.dns.owned());
+    let mut names = BTreeSet::new();
+    for listed in [cluster, databases, dns] {
+        collect(listed, &mut names, &mut found);
+    }
+    for name in names {
+        settle(this, &name, now, &mut found).await?;
+    }
+    Ok(found)
+}
+
+fn collect(
+    listed: Result<Vec<PreviewName>, Fault>,
+    names: &mut BTreeSet<PreviewName>,
+    found: &mut Found,
+) {
+    match listed {
+        Ok(listed) => names.extend(listed),
+        Err(fault) => {
+            tracing::warn!(%fault, "a backend cannot be swept");
+            found.failed += 1;
+        }
+    }
+}
+
+async fn settle(
+    this: &Reconciler,
+    name: &PreviewName,
+    now: DateTime<Utc>,
+    found: &mut Found,
+) -> Result<(), LedgerError> {
+    if let Some(preview) = this.ledger.preview_named(name).await? {
+        if preview.phase.holds_nothing() {
+            found.orphans += 1;
+            tracing::warn!(preview = %name, "something of a preview that is gone was found");
+            this.ledger.poke_named(name, now).await?;
+            this.wake.notify_one();
+        }
+        return Ok(());
+    }
+    found.orphans += 1;
+    let Some(repository) = this.repositories.of_name(name) else {
+        tracing::error!(preview = %name, "something with our stamp belongs to no configured \
+            repository; add its repository, or remove it by hand");
+        return Ok(());
+    };
+    match this.seams.forge.pull(&repository.reference, name.number()).await {
+        Ok(facts) => {
+            tracing::warn!(preview = %name, "something of an unknown preview was found");
+            let hint = PullHint {
+                name: name.clone(),
+                repository: repository.reference.clone(),
+                facts,
+                source: "sweep",
+                what: "something with our stamp was found".to_owned(),
+                even_if_closed: true,
+            };
+            this.ledger.learn(&hint, None, now).await?;
+            this.wake.notify_one();
+        }
+        Err(fault) => {
+            tracing::warn!(preview = %name, %fault, "an unknown preview cannot be settled yet");
+            found.failed += 1;
+        }
+    }
+    Ok(())
+}
