@@ -1,3 +1,4 @@
 //! The world in which the loop is tested: stateful fakes of the four seams.
 
+pub mod cluster;
 pub mod faults;
