@@ -3,8 +3,9 @@
 //! They are found by the marks in their environment, which descendants inherit however they
 //! detach themselves. Refuses to trust a remembered process id alone, since ids are reused: a
 //! process is its id together with when it started. A program that overwrites its own environment
-//! (to show a title in `ps`) is found as, or with, the first process of its run; one that does so
-//! after detaching itself, or whose environment the controller may not read, escapes.
+//! (nginx, Ruby and Perl do, to show a title in `ps`) is found as the first process of its run, or
+//! in its group while that lives. One that besides detaches itself or outlives it escapes, as does
+//! one whose environment the controller may not read.
 
 use std::fs;
 use std::io;

@@ -191,3 +191,34 @@ async fn no_visitor_sees_an_error_while_the_revision_changes() {
     let old_is_gone = async || served.machine.processes(&name).len() == 1;
     until("the old revision is gone", old_is_gone).await;
 }
+
+/// Leads preview 7 to a workload that takes a request and, once the route leads back to the real
+/// one, hangs up without an answer. Returns the status that the visitor gets.
+async fn visit_while_the_workload_stops(method: reqwest::Method) -> StatusCode {
+    let served = Served::new().await;
+    let stopping = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let path = served.machine.data_dir().join(format!("routes/{HOST}.json"));
+    let route = std::fs::read_to_string(&path).unwrap();
+    let mut moved: serde_json::Value = serde_json::from_str(&route).unwrap();
+    moved["port"] = stopping.local_addr().unwrap().port().into();
+    std::fs::write(&path, moved.to_string()).unwrap();
+    let url = format!("http://{}/", served.proxy.local_addr());
+    let visit = served.client.request(method, url).header("host", HOST).send();
+    let stop = async {
+        let (mut stream, _) = stopping.accept().await.unwrap();
+        stream.read_u8().await.unwrap();
+        std::fs::write(&path, &route).unwrap();
+    };
+    tokio::join!(visit, stop).0.unwrap().status()
+}
+
+#[tokio::test]
+async fn a_visitor_whose_workload_stops_is_served_by_the_next() {
+    assert_eq!(visit_while_the_workload_stops(reqwest::Method::GET).await, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_request_that_may_have_had_an_effect_is_not_sent_twice() {
+    let status = visit_while_the_workload_stops(reqwest::Method::POST).await;
+    assert_eq!(status, StatusCode::BAD_GATEWAY);
+}
