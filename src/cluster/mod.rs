@@ -24,6 +24,17 @@ pub struct ClusterSeen {
     pub route: Seen<RouteSeen>,
 }
 
+impl ClusterSeen {
+    /// A look that failed as a whole.
+    pub fn unknown(why: &str) -> Self {
+        Self {
+            namespace: Seen::Unknown(why.to_owned()),
+            workload: Seen::Unknown(why.to_owned()),
+            route: Seen::Unknown(why.to_owned()),
+        }
+    }
+}
+
 /// What runs previews.
 #[async_trait]
 pub trait Cluster: Send + Sync {

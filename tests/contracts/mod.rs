@@ -1,5 +1,6 @@
 //! One suite per seam. Each runs on the stateful fake and on the real adapter.
 
+mod cluster;
 mod database;
 mod dns;
 mod forge;

@@ -3,6 +3,7 @@
 // Each fake offers more ways to fail and to look than today's tests use.
 #![allow(dead_code)]
 
+pub mod cluster;
 pub mod database;
 pub mod dns;
 pub mod faults;

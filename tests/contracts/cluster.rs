@@ -1,0 +1,257 @@
+//! What every cluster promises the loop, asked of the fake and of the local adapter.
+
+mod fake;
+mod local;
+mod machine;
+mod proxy;
+
+use std::time::Duration;
+
+use mayfly::cluster::Cluster;
+use mayfly::fault::Disposition;
+use mayfly::preview::observed::Health;
+use mayfly::preview::{CommitSha, PreviewName, Revision, Seen};
+use mayfly::workload::{Shape, WorkloadOrder};
+
+use self::machine::Machine;
+use crate::world::cluster::FakeCluster;
+use crate::world::faults::Faults;
+
+/// A cluster under test.
+trait Subject {
+    fn cluster(&self) -> &dyn Cluster;
+    /// Something of this name that is not ours.
+    fn plant_foreign(&self, name: &PreviewName);
+    /// Whether it is still there, as it was.
+    fn foreign_is_there(&self, name: &PreviewName) -> bool;
+}
+
+impl Subject for FakeCluster {
+    fn cluster(&self) -> &dyn Cluster {
+        self
+    }
+
+    fn plant_foreign(&self, name: &PreviewName) {
+        FakeCluster::plant_foreign(self, name);
+    }
+
+    fn foreign_is_there(&self, name: &PreviewName) -> bool {
+        FakeCluster::foreign_is_there(self, name)
+    }
+}
+
+impl Subject for Machine {
+    fn cluster(&self) -> &dyn Cluster {
+        &self.cluster
+    }
+
+    fn plant_foreign(&self, name: &PreviewName) {
+        let directory = self.directory(name);
+        std::fs::create_dir(&directory).unwrap();
+        std::fs::write(directory.join("precious"), "theirs").unwrap();
+    }
+
+    fn foreign_is_there(&self, name: &PreviewName) -> bool {
+        let theirs = std::fs::read_dir(self.directory(name)).unwrap();
+        let theirs: Vec<_> = theirs.map(|entry| entry.unwrap().file_name()).collect();
+        theirs == ["precious"]
+    }
+}
+
+macro_rules! contract {
+    ($($promise:ident,)*) => {
+        mod contract_of_the_fake {
+            $(#[tokio::test] async fn $promise() {
+                super::$promise(&super::FakeCluster::new(super::Faults::default())).await;
+            })*
+        }
+        mod contract_of_the_local_cluster {
+            $(#[tokio::test] async fn $promise() {
+                super::$promise(&super::Machine::new()).await;
+            })*
+        }
+    };
+}
+
+contract! {
+    nothing_is_there_at_first,
+    removing_what_is_absent_succeeds,
+    a_namespace_made_twice_is_made_once,
+    a_workload_needs_its_namespace,
+    a_workload_ordered_twice_becomes_ready_once,
+    a_route_leads_to_a_ready_revision_only,
+    a_new_revision_starts_beside_the_one_that_is_served,
+    a_removed_namespace_leaves_and_then_is_absent,
+    what_is_not_ours_is_never_touched,
+    owned_are_exactly_our_own,
+}
+
+fn name(number: u32) -> PreviewName {
+    PreviewName::parse(&format!("pr-{number}")).unwrap()
+}
+
+/// A revision whose commit is forty times this digit.
+fn revision(digit: char) -> Revision {
+    Revision { commit: CommitSha::parse(&digit.to_string().repeat(40)).unwrap(), restart: 0 }
+}
+
+fn order(revision: &Revision) -> WorkloadOrder {
+    let target = std::env::current_exe().unwrap();
+    let target = target.parent().unwrap().parent().unwrap().join("examples/probe-target");
+    WorkloadOrder {
+        revision: revision.clone(),
+        shape: Shape {
+            command: vec![target.to_str().unwrap().to_owned()],
+            directory: None,
+            env: vec![],
+            probe_path: "/".to_owned(),
+        },
+        env: vec![("COMMIT_SHA".to_owned(), revision.commit.to_string())],
+    }
+}
+
+fn order_with(revision: &Revision, env: &[(&str, &str)]) -> WorkloadOrder {
+    let mut order = order(revision);
+    order.env.extend(env.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+    order
+}
+
+/// Waits for a state, with a deadline.
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while !holds().await {
+        assert!(tokio::time::Instant::now() < deadline, "waited too long until {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn health(cluster: &dyn Cluster, name: &PreviewName) -> Option<(Revision, Health)> {
+    let seen = cluster.observe(name).await;
+    seen.workload.present().map(|it| (it.revision.clone(), it.health.clone()))
+}
+
+async fn until_ready(cluster: &dyn Cluster, name: &PreviewName, revision: &Revision) {
+    let ready = Some((revision.clone(), Health::Ready));
+    until("the workload is ready", async || health(cluster, name).await == ready).await;
+}
+
+async fn until_gone(cluster: &dyn Cluster, name: &PreviewName) {
+    until("the namespace is gone", async || cluster.observe(name).await.namespace.is_absent())
+        .await;
+}
+
+/// Namespace, workload and route, all in place.
+async fn serve(cluster: &dyn Cluster, name: &PreviewName, order: &WorkloadOrder) {
+    cluster.ensure_namespace(name).await.unwrap();
+    cluster.ensure_workload(name, order).await.unwrap();
+    until_ready(cluster, name, &order.revision).await;
+    cluster.ensure_route(name, &order.revision).await.unwrap();
+}
+
+async fn routed(cluster: &dyn Cluster, name: &PreviewName) -> Option<Revision> {
+    cluster.observe(name).await.route.present().map(|route| route.revision.clone())
+}
+
+async fn nothing_is_there_at_first(subject: &impl Subject) {
+    let seen = subject.cluster().observe(&name(7)).await;
+    assert!(seen.namespace.is_absent() && seen.workload.is_absent() && seen.route.is_absent());
+    assert_eq!(subject.cluster().owned().await.unwrap(), []);
+}
+
+async fn removing_what_is_absent_succeeds(subject: &impl Subject) {
+    subject.cluster().remove_route(&name(7)).await.unwrap();
+    subject.cluster().remove_namespace(&name(7)).await.unwrap();
+    assert!(subject.cluster().observe(&name(7)).await.namespace.is_absent());
+}
+
+async fn a_namespace_made_twice_is_made_once(subject: &impl Subject) {
+    subject.cluster().ensure_namespace(&name(7)).await.unwrap();
+    subject.cluster().ensure_namespace(&name(7)).await.unwrap();
+    let seen = subject.cluster().observe(&name(7)).await;
+    assert_eq!(seen.namespace, Seen::Present(()));
+    assert!(seen.workload.is_absent() && seen.route.is_absent());
+}
+
+async fn a_workload_needs_its_namespace(subject: &impl Subject) {
+    let fault = subject.cluster().ensure_workload(&name(7), &order(&revision('a'))).await;
+    assert_eq!(fault.unwrap_err().disposition, Disposition::Transient);
+    assert!(subject.cluster().observe(&name(7)).await.workload.is_absent());
+}
+
+async fn a_workload_ordered_twice_becomes_ready_once(subject: &impl Subject) {
+    let (cluster, name, order) = (subject.cluster(), name(7), order(&revision('a')));
+    cluster.ensure_namespace(&name).await.unwrap();
+    cluster.ensure_workload(&name, &order).await.unwrap();
+    cluster.ensure_workload(&name, &order).await.unwrap();
+    until_ready(cluster, &name, &order.revision).await;
+    cluster.ensure_workload(&name, &order).await.unwrap();
+    assert_eq!(health(cluster, &name).await, Some((order.revision, Health::Ready)));
+}
+
+async fn a_route_leads_to_a_ready_revision_only(subject: &impl Subject) {
+    let (cluster, name, a) = (subject.cluster(), name(7), revision('a'));
+    assert!(cluster.ensure_route(&name, &a).await.is_err());
+    cluster.ensure_namespace(&name).await.unwrap();
+    assert!(cluster.ensure_route(&name, &a).await.is_err());
+    cluster.ensure_workload(&name, &order(&a)).await.unwrap();
+    until_ready(cluster, &name, &a).await;
+    let fault = cluster.ensure_route(&name, &revision('b')).await.unwrap_err();
+    assert_eq!(fault.disposition, Disposition::Transient);
+    assert_eq!(routed(cluster, &name).await, None);
+    cluster.ensure_route(&name, &a).await.unwrap();
+    cluster.ensure_route(&name, &a).await.unwrap();
+    assert_eq!(routed(cluster, &name).await, Some(a));
+    cluster.remove_route(&name).await.unwrap();
+    cluster.remove_route(&name).await.unwrap();
+    assert_eq!(routed(cluster, &name).await, None);
+}
+
+async fn a_new_revision_starts_beside_the_one_that_is_served(subject: &impl Subject) {
+    let (cluster, name, a, b) = (subject.cluster(), name(7), revision('a'), revision('b'));
+    serve(cluster, &name, &order(&a)).await;
+    cluster.ensure_workload(&name, &order(&b)).await.unwrap();
+    assert_eq!(routed(cluster, &name).await, Some(a));
+    until_ready(cluster, &name, &b).await;
+    cluster.ensure_route(&name, &b).await.unwrap();
+    assert_eq!(routed(cluster, &name).await, Some(b));
+}
+
+async fn a_removed_namespace_leaves_and_then_is_absent(subject: &impl Subject) {
+    let (cluster, name) = (subject.cluster(), name(7));
+    serve(cluster, &name, &order(&revision('a'))).await;
+    cluster.remove_route(&name).await.unwrap();
+    cluster.remove_namespace(&name).await.unwrap();
+    cluster.remove_namespace(&name).await.unwrap();
+    until_gone(cluster, &name).await;
+    let seen = cluster.observe(&name).await;
+    assert!(seen.workload.is_absent() && seen.route.is_absent());
+    assert_eq!(cluster.owned().await.unwrap(), []);
+    serve(cluster, &name, &order(&revision('b'))).await;
+}
+
+async fn what_is_not_ours_is_never_touched(subject: &impl Subject) {
+    let (cluster, name, a) = (subject.cluster(), name(7), revision('a'));
+    subject.plant_foreign(&name);
+    assert!(cluster.observe(&name).await.namespace.is_foreign());
+    for answer in [
+        cluster.ensure_namespace(&name).await,
+        cluster.ensure_workload(&name, &order(&a)).await,
+        cluster.ensure_route(&name, &a).await,
+        cluster.remove_namespace(&name).await,
+    ] {
+        assert_eq!(answer.unwrap_err().disposition, Disposition::NotOurs);
+    }
+    assert!(cluster.observe(&name).await.namespace.is_foreign());
+    assert!(subject.foreign_is_there(&name));
+}
+
+async fn owned_are_exactly_our_own(subject: &impl Subject) {
+    let cluster = subject.cluster();
+    subject.plant_foreign(&name(9));
+    serve(cluster, &name(7), &order(&revision('a'))).await;
+    cluster.ensure_namespace(&name(8)).await.unwrap();
+    assert_eq!(cluster.owned().await.unwrap(), [name(7), name(8)]);
+    cluster.remove_namespace(&name(8)).await.unwrap();
+    until_gone(cluster, &name(8)).await;
+    assert_eq!(cluster.owned().await.unwrap(), [name(7)]);
+}

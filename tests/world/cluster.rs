@@ -1,0 +1,300 @@
+//! A cluster in memory that behaves as a real one does: things take a while, and go wrong.
+//!
+//! Refuses to be kinder than a cluster: a removed namespace lingers, a workload is not ready at
+//! once, and what is not ours is there to be respected.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use mayfly::cluster::{Cluster, ClusterSeen};
+use mayfly::fault::Fault;
+use mayfly::preview::observed::{Health, RouteSeen, WorkloadSeen};
+use mayfly::preview::{PreviewName, Revision, Seen};
+use mayfly::workload::WorkloadOrder;
+
+use super::faults::Faults;
+
+/// A removal that finishes by itself does so at this look.
+const LOOKS_TO_LEAVE: u32 = 2;
+
+#[derive(Clone)]
+struct Workload {
+    order: WorkloadOrder,
+    looks: u32,
+    crashed: bool,
+}
+
+#[derive(Clone, Default)]
+struct Namespace {
+    workload: Option<Workload>,
+    /// Looks since its removal began.
+    leaving: Option<u32>,
+}
+
+struct Inner {
+    namespaces: BTreeMap<PreviewName, Namespace>,
+    routes: BTreeMap<PreviewName, Revision>,
+    foreign: BTreeSet<PreviewName>,
+    orders: Vec<(PreviewName, WorkloadOrder)>,
+    auto: bool,
+    ready_after: u32,
+    never_ready: Option<String>,
+}
+
+/// The cluster; clones share it.
+#[derive(Clone)]
+pub struct FakeCluster {
+    faults: Faults,
+    inner: Arc<Mutex<Inner>>,
+}
+
+impl FakeCluster {
+    /// An empty cluster whose calls go wrong as told.
+    pub fn new(faults: Faults) -> Self {
+        let inner = Inner {
+            namespaces: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            foreign: BTreeSet::new(),
+            orders: Vec::new(),
+            auto: true,
+            ready_after: 1,
+            never_ready: None,
+        };
+        Self { faults, inner: Arc::new(Mutex::new(inner)) }
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Inner) -> T) -> T {
+        act(&mut self.inner.lock().unwrap())
+    }
+
+    /// Whether removals finish by themselves, at the second look. They do, unless told.
+    pub fn auto(&self, auto: bool) {
+        self.with(|it| it.auto = auto);
+    }
+
+    /// How many looks a workload takes to be ready; one, unless told.
+    pub fn ready_after(&self, looks: u32) {
+        self.with(|it| it.ready_after = looks);
+    }
+
+    /// No workload becomes ready, for this reason.
+    pub fn never_ready(&self, reason: &str) {
+        self.with(|it| it.never_ready = Some(reason.to_owned()));
+    }
+
+    /// Workloads become ready again.
+    pub fn ready_again(&self) {
+        self.with(|it| it.never_ready = None);
+    }
+
+    /// Every namespace of ours that is there, leaving or not.
+    pub fn namespaces(&self) -> Vec<PreviewName> {
+        self.with(|it| it.namespaces.keys().cloned().collect())
+    }
+
+    /// Every route of ours.
+    pub fn routes(&self) -> Vec<(PreviewName, Revision)> {
+        self.with(|it| it.routes.iter().map(|(name, to)| (name.clone(), to.clone())).collect())
+    }
+
+    /// The revision that was last started and runs.
+    pub fn running(&self, name: &PreviewName) -> Option<Revision> {
+        self.with(|it| {
+            let workload = it.namespaces.get(name)?.workload.as_ref()?;
+            (!workload.crashed).then(|| workload.order.revision.clone())
+        })
+    }
+
+    /// Every order that started something, with its environment.
+    pub fn orders(&self) -> Vec<(PreviewName, WorkloadOrder)> {
+        self.with(|it| it.orders.clone())
+    }
+
+    /// Somebody else's namespace takes the name.
+    pub fn plant_foreign(&self, name: &PreviewName) {
+        self.with(|it| it.foreign.insert(name.clone()));
+    }
+
+    /// Whether somebody else's namespace is still there.
+    pub fn foreign_is_there(&self, name: &PreviewName) -> bool {
+        self.with(|it| it.foreign.contains(name))
+    }
+
+    /// Somebody deletes everything of a preview by hand.
+    pub fn destroy(&self, name: &PreviewName) {
+        self.with(|it| {
+            it.namespaces.remove(name);
+            it.routes.remove(name);
+        });
+    }
+
+    /// The workload exits.
+    pub fn crash(&self, name: &PreviewName) {
+        self.with(|it| {
+            let workload = it.namespaces.get_mut(name).and_then(|it| it.workload.as_mut());
+            workload.into_iter().for_each(|it| it.crashed = true);
+        });
+    }
+
+    /// A removal that was begun finishes now.
+    pub fn finish_removal(&self, name: &PreviewName) {
+        self.with(|it| {
+            if it.namespaces.get(name).is_some_and(|it| it.leaving.is_some()) {
+                it.namespaces.remove(name);
+            }
+        });
+    }
+}
+
+impl Inner {
+    fn look(&mut self, name: &PreviewName) -> ClusterSeen {
+        let foreign = self.foreign.contains(name);
+        if let Some(namespace) = self.namespaces.get_mut(name)
+            && let Some(looks) = namespace.leaving.as_mut()
+        {
+            *looks += 1;
+            if self.auto && *looks >= LOOKS_TO_LEAVE {
+                self.namespaces.remove(name);
+            }
+        }
+        let route = match self.routes.get(name) {
+            Some(revision) => Seen::Present(RouteSeen { revision: revision.clone() }),
+            None => Seen::Absent,
+        };
+        let leaving = "1 process still running".to_owned();
+        let (namespace, workload) = match self.namespaces.get_mut(name) {
+            None if foreign => (Seen::Foreign("somebody else".to_owned()), Seen::Absent),
+            None => (Seen::Absent, Seen::Absent),
+            Some(namespace) if namespace.leaving.is_some() => {
+                (Seen::Leaving(leaving.clone()), Seen::Leaving(leaving))
+            }
+            Some(namespace) => {
+                let workload = match namespace.workload.as_mut() {
+                    None => Seen::Absent,
+                    Some(workload) => {
+                        workload.looks += 1;
+                        let health = workload.health(self.ready_after, self.never_ready.as_ref());
+                        let revision = workload.order.revision.clone();
+                        Seen::Present(WorkloadSeen { revision, health })
+                    }
+                };
+                (Seen::Present(()), workload)
+            }
+        };
+        ClusterSeen { namespace, workload, route }
+    }
+
+    fn namespace(&mut self, name: &PreviewName, doing: &str) -> Result<&mut Namespace, Fault> {
+        if self.foreign.contains(name) {
+            return Err(Fault::not_ours(doing, "somebody else"));
+        }
+        match self.namespaces.get_mut(name) {
+            Some(it) if it.leaving.is_none() => Ok(it),
+            Some(_) => Err(Fault::transient(doing, "its namespace is being removed")),
+            None => Err(Fault::transient(doing, "its namespace is not there")),
+        }
+    }
+}
+
+impl Workload {
+    fn health(&self, ready_after: u32, never_ready: Option<&String>) -> Health {
+        match never_ready {
+            _ if self.crashed => Health::Dead("exited".to_owned()),
+            Some(why) => Health::Progressing(why.clone()),
+            None if self.looks >= ready_after => Health::Ready,
+            None => Health::Progressing("starting".to_owned()),
+        }
+    }
+}
+
+#[async_trait]
+impl Cluster for FakeCluster {
+    async fn observe(&self, name: &PreviewName) -> ClusterSeen {
+        let look = || Ok(self.with(|it| it.look(name)));
+        let seen = self.faults.run("cluster.observe", look);
+        seen.unwrap_or_else(|fault| ClusterSeen::unknown(&fault.to_string()))
+    }
+
+    async fn ensure_namespace(&self, name: &PreviewName) -> Result<(), Fault> {
+        self.faults.run("cluster.ensure_namespace", || {
+            self.with(|it| {
+                if !it.foreign.contains(name) {
+                    it.namespaces.entry(name.clone()).or_default();
+                }
+                it.namespace(name, "creating the namespace").map(|_| ())
+            })
+        })
+    }
+
+    async fn ensure_workload(
+        &self,
+        name: &PreviewName,
+        order: &WorkloadOrder,
+    ) -> Result<(), Fault> {
+        self.faults.run("cluster.ensure_workload", || {
+            self.with(|it| {
+                let namespace = it.namespace(name, "starting the workload")?;
+                let running = namespace.workload.as_ref().filter(|it| !it.crashed);
+                if running.is_none_or(|it| it.order.revision != order.revision) {
+                    let workload = Workload { order: order.clone(), looks: 0, crashed: false };
+                    namespace.workload = Some(workload);
+                    it.orders.push((name.clone(), order.clone()));
+                }
+                Ok(())
+            })
+        })
+    }
+
+    async fn ensure_route(&self, name: &PreviewName, revision: &Revision) -> Result<(), Fault> {
+        self.faults.run("cluster.ensure_route", || {
+            self.with(|it| {
+                let doing = "leading the route";
+                let (after, never) = (it.ready_after, it.never_ready.clone());
+                let namespace = it.namespace(name, doing)?;
+                let workload = namespace.workload.as_ref();
+                let wanted = workload.filter(|it| it.order.revision == *revision);
+                match wanted.map(|it| it.health(after, never.as_ref())) {
+                    None => Err(Fault::transient(doing, "its workload is of another revision")),
+                    Some(Health::Ready) => {
+                        it.routes.insert(name.clone(), revision.clone());
+                        Ok(())
+                    }
+                    Some(_) => Err(Fault::transient(doing, "its workload is not ready")),
+                }
+            })
+        })
+    }
+
+    async fn remove_route(&self, name: &PreviewName) -> Result<(), Fault> {
+        self.faults.run("cluster.remove_route", || {
+            self.with(|it| it.routes.remove(name));
+            Ok(())
+        })
+    }
+
+    async fn remove_namespace(&self, name: &PreviewName) -> Result<(), Fault> {
+        self.faults.run("cluster.remove_namespace", || {
+            self.with(|it| {
+                if it.foreign.contains(name) {
+                    return Err(Fault::not_ours("removing the namespace", "somebody else"));
+                }
+                if let Some(namespace) = it.namespaces.get_mut(name) {
+                    namespace.leaving.get_or_insert(0);
+                }
+                Ok(())
+            })
+        })
+    }
+
+    async fn owned(&self) -> Result<Vec<PreviewName>, Fault> {
+        self.faults.run("cluster.owned", || {
+            self.with(|it| {
+                let mut owned: Vec<_> = it.namespaces.keys().chain(it.routes.keys()).collect();
+                owned.sort();
+                owned.dedup();
+                Ok(owned.into_iter().cloned().collect())
+            })
+        })
+    }
+}
