@@ -4,5 +4,7 @@
 
 mod contracts;
 mod convergence;
+mod faults;
 mod forge_wire;
+mod lifecycle;
 mod world;

@@ -121,7 +121,7 @@ impl Ledger {
         let recorded = sqlx::query(
             "UPDATE previews SET
                  facts = CASE WHEN pokes = $4 THEN $5 ELSE facts END,
-                 confirmed_at = $6,
+                 confirmed_at = CASE WHEN hinted_at = $20 THEN $6 END,
                  born_at = CASE WHEN pokes = $4 THEN $7 ELSE born_at END,
                  active_at = CASE WHEN pokes = $4 THEN $8 ELSE active_at END,
                  phase = $9, conditions = $10, outlook = $11, last_error = $12, told = $13,
@@ -156,6 +156,7 @@ impl Ledger {
         .bind(findings.receipt.as_ref().map(|receipt| Json(ReceiptShape::of(receipt))))
         .bind(findings.wake_at)
         .bind(i32::try_from(findings.failures).unwrap_or(i32::MAX))
+        .bind(lease.preview.memory.hinted_at)
         .execute(&mut *tx)
         .await?;
         if recorded.rows_affected() == 0 {

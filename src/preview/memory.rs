@@ -23,7 +23,7 @@ pub struct Memory {
     pub overrides: Overrides,
     /// When somebody last said that the pull request changed.
     pub hinted_at: DateTime<Utc>,
-    /// When the last successful reading of it began.
+    /// When the last successful reading of it began; `None` once there was a hint since.
     pub confirmed_at: Option<DateTime<Utc>>,
     /// Whether nothing is left of it, as a receipt says; a new life begins with the next push.
     pub gone: bool,
@@ -50,6 +50,7 @@ impl Memory {
     /// Takes a hint: the facts of an event, which may be old, repeated, or out of order.
     pub fn hear(&mut self, facts: PullFacts, now: DateTime<Utc>) {
         self.hinted_at = now;
+        self.confirmed_at = None;
         if facts.updated_at > self.facts.updated_at {
             self.adopt(facts, now);
         }
@@ -83,12 +84,11 @@ impl Memory {
     /// Whether the facts are what the forge said after the last hint; for an expiry, after the
     /// instant of expiry too, since a lost event may have been a push.
     pub fn is_confirmed(&self, desired: &Desired, policy: &Policy) -> bool {
-        let Some(confirmed_at) = self.confirmed_at else { return false };
-        let since = match desired {
-            Desired::Down(Reason::Idle) => self.hinted_at.max(self.expires_at(policy)),
-            _ => self.hinted_at,
-        };
-        confirmed_at >= since
+        match (self.confirmed_at, desired) {
+            (None, _) => false,
+            (Some(at), Desired::Down(Reason::Idle)) => at >= self.expires_at(policy),
+            (Some(_), _) => true,
+        }
     }
 
     /// Extends the life by this much; the new expiry, and whether the maximum life cut it short.

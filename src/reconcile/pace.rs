@@ -18,6 +18,8 @@ pub struct Pacing {
     pub retry_min_milliseconds: i64,
     /// The longest, in milliseconds.
     pub retry_max_milliseconds: i64,
+    /// How often to look whether a person decided, or the brake was released, in milliseconds.
+    pub held_milliseconds: i64,
     /// How often a settled preview is looked at for drift, in seconds, give or take a quarter.
     pub drift_seconds: i64,
 }
@@ -29,6 +31,7 @@ impl Default for Pacing {
             wait_max_milliseconds: 10_000,
             retry_min_milliseconds: 500,
             retry_max_milliseconds: 300_000,
+            held_milliseconds: 120_000,
             drift_seconds: 300,
         }
     }
@@ -64,7 +67,7 @@ pub fn wake_at(
             (still.num_milliseconds() / 8)
                 .clamp(pacing.wait_min_milliseconds, pacing.wait_max_milliseconds),
         ),
-        Ending::Held => spread(60_000, jitter),
+        Ending::Held => spread(pacing.held_milliseconds, jitter),
         Ending::Faulted(disposition, failures) => {
             let slower = if disposition == Disposition::Transient { 0 } else { 4 };
             let doublings = (failures.saturating_sub(1) + slower).min(20);

@@ -8,6 +8,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::sync::OnceCell;
 
 static SERVER: OnceCell<Postgres> = OnceCell::const_new();
+static MIGRATED: OnceCell<String> = OnceCell::const_new();
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// The server; it stops by itself when this process ends.
@@ -22,18 +23,30 @@ pub fn unique() -> u32 {
 
 /// A new, empty database, by its URL.
 pub async fn empty_database() -> String {
-    let server = server().await;
-    let name = format!("test_{}", unique());
-    let mut session = PgConnection::connect(&server.url("postgres")).await.unwrap();
-    let create = format!("CREATE DATABASE {name} STRATEGY file_copy");
-    sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut session).await.unwrap();
-    session.close().await.unwrap();
-    server.url(&name)
+    create("template0").await
 }
 
 /// A new ledger with its schema.
 pub async fn ledger() -> Ledger {
-    let ledger = Ledger::connect(&empty_database().await, 8).await.unwrap();
-    ledger.migrate().await.unwrap();
-    ledger
+    // Migrated once, then cloned: most tests are not about migrations.
+    let migrated = MIGRATED
+        .get_or_init(|| async {
+            let url = empty_database().await;
+            let ledger = Ledger::connect(&url, 1).await.unwrap();
+            ledger.migrate().await.unwrap();
+            ledger.close().await;
+            url.rsplit_once('/').unwrap().1.to_owned()
+        })
+        .await;
+    Ledger::connect(&create(migrated).await, 8).await.unwrap()
+}
+
+async fn create(template: &str) -> String {
+    let server = server().await;
+    let name = format!("test_{}", unique());
+    let mut session = PgConnection::connect(&server.url("postgres")).await.unwrap();
+    let create = format!("CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy");
+    sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut session).await.unwrap();
+    session.close().await.unwrap();
+    server.url(&name)
 }
