@@ -1,5 +1,7 @@
 //! Mayfly: ephemeral preview environments for pull requests.
 
+pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod cluster;
 pub mod config;

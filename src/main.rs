@@ -1,3 +1,5 @@
-//! The `mayfly` program.
+//! The `mayfly` program. Refuses to do anything but hand over to the command line's room.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    mayfly::cli::run()
+}

@@ -123,6 +123,8 @@ impl Postgres {
     pub async fn stop(mut self) -> Result<(), PostgresError> {
         drop(self.lifeline.stdin.take());
         let ended = tokio::time::timeout(START_TIMEOUT, self.lifeline.wait()).await;
+        // The server's own user may empty its directory, but not take it out of ours.
+        let _ = std::fs::remove_dir(&self.directory);
         match ended {
             Ok(Ok(_)) if !self.directory.exists() => Ok(()),
             _ => Err(PostgresError::Failed(format!(

@@ -109,7 +109,7 @@ pub enum Phase {
     Starting,
     /// The URL serves the wanted commit.
     Ready,
-    /// The URL serves an older commit, or did until a moment ago.
+    /// It was ready, and serves an older commit or is being healed.
     Updating,
     /// Something that is not ours is in the way.
     Conflict,
@@ -174,7 +174,7 @@ pub fn phase(desired: &Desired, seen: &Observed, outlook: &Outlook) -> Phase {
         Desired::Up(_) => match outlook {
             Outlook::Blocked(_) => Phase::Conflict,
             _ if settled || only_the_word_is_missing(desired, seen) => Phase::Ready,
-            _ if seen.route.present().is_some() => Phase::Updating,
+            _ if matches!(seen.told, Told::Said(Notice::Ready { .. })) => Phase::Updating,
             _ => Phase::Starting,
         },
         Desired::Down(_) if !settled => Phase::Stopping,

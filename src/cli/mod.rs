@@ -1,0 +1,144 @@
+//! The command line.
+//!
+//! Exit codes: 0 done; 1 it failed; 2 the configuration or the call is wrong.
+
+mod demo;
+mod token;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use secrecy::ExposeSecret;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::app::App;
+use crate::config::{Config, ConfigError};
+use crate::http;
+use crate::ledger::Ledger;
+use crate::telemetry::init_logs;
+
+/// Ephemeral preview environments for pull requests.
+#[derive(Parser)]
+#[command(name = "mayfly", version, about, after_help = EXAMPLES)]
+struct Call {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  mayfly demo --stay                             see the whole of it on this machine
+  mayfly check-config --config mayfly.yaml       say what is wrong with a configuration
+  mayfly migrate --config mayfly.yaml            bring the ledger's schema up to date
+  mayfly serve --config mayfly.yaml              run the controller
+  mayfly token create --name ci --role operator  make an API token
+
+Every key of the configuration can be set by a variable: previews.suffix by
+MAYFLY_PREVIEWS__SUFFIX. MAYFLY_LOG sets what is logged, for example debug.";
+
+#[derive(clap::Args)]
+struct ConfigArg {
+    /// The configuration file; mayfly.example.yaml documents every key.
+    #[arg(long, env = "MAYFLY_CONFIG", default_value = "mayfly.yaml")]
+    config: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the controller until SIGTERM or Ctrl-C.
+    Serve {
+        #[command(flatten)]
+        config: ConfigArg,
+        /// Bring the ledger's schema up to date first.
+        #[arg(long)]
+        migrate: bool,
+    },
+    /// Bring the ledger's schema up to date; forward only, safe to repeat.
+    Migrate {
+        #[command(flatten)]
+        config: ConfigArg,
+    },
+    /// Check a configuration and say what is wrong with it.
+    CheckConfig {
+        #[command(flatten)]
+        config: ConfigArg,
+    },
+    /// Print the API's OpenAPI 3.1 description.
+    Openapi,
+    /// Make and revoke API tokens.
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    /// Show everything on this machine: three pull requests, from opening to receipt.
+    Demo(demo::DemoArgs),
+}
+
+/// Runs the program; its exit code.
+pub fn run() -> ExitCode {
+    let call = Call::parse();
+    // Chosen before anything can ask for TLS; a second choice would be refused, and is harmless.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("mayfly: the runtime did not start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(dispatch(call.command)) {
+        Ok(code) => code,
+        Err(error) if error.is::<ConfigError>() => {
+            eprintln!("mayfly: configuration: {error}");
+            ExitCode::from(2)
+        }
+        Err(error) => {
+            eprintln!("mayfly: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Serve { config, migrate } => serve(Config::load(&config.config)?, migrate).await?,
+        Command::Migrate { config } => {
+            ledger(&Config::load(&config.config)?).await?.migrate().await?;
+            println!("the ledger's schema is up to date");
+        }
+        Command::CheckConfig { config } => {
+            Config::load(&config.config)?;
+            println!("{} is fine", config.config.display());
+        }
+        Command::Openapi => println!("{}", http::openapi().to_pretty_json()?),
+        Command::Token(command) => token::run(command).await?,
+        Command::Demo(args) => return demo::run(args).await,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(config: Config, migrate: bool) -> anyhow::Result<()> {
+    init_logs(config.log_format);
+    if migrate {
+        let ledger = ledger(&config).await?;
+        ledger.migrate().await?;
+        ledger.close().await;
+    }
+    let mut terminated = signal(SignalKind::terminate()).context("hearing SIGTERM")?;
+    let mut interrupted = signal(SignalKind::interrupt()).context("hearing SIGINT")?;
+    let (listen, operations) = (config.listen, config.operations_listen);
+    let app = App::start(config).await?;
+    tracing::info!(%listen, %operations, "mayfly is up");
+    tokio::select! {
+        _ = terminated.recv() => {}
+        _ = interrupted.recv() => {}
+    }
+    tracing::info!("stopping; previews stay as they are");
+    app.stop().await;
+    Ok(())
+}
+
+async fn ledger(config: &Config) -> anyhow::Result<Ledger> {
+    let url = config.ledger_url.expose_secret();
+    Ledger::connect(url, config.ledger_connections).await.context("connecting to ledger.url")
+}

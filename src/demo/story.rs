@@ -1,0 +1,380 @@
+//! The story: three pull requests live and go, and nothing is left.
+//!
+//! Every step is taken from outside: webhooks in, the API and the URLs asked. Refuses to end well
+//! unless an independent look finds nothing.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::github::PullSpec;
+use super::leftovers::RunDirectory;
+use super::screen::Screen;
+use super::stage::{DOCS, SHOP, SHORT_TTL, Stage};
+use super::witness;
+
+/// How long any state may take to come.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often the API is asked while waiting for a state.
+const GLANCE: Duration = Duration::from_millis(40);
+
+/// What to play, and with what.
+pub struct Script {
+    /// Stay until Ctrl-C.
+    pub stay: bool,
+    /// The wanted port of the previews' URLs.
+    pub port: u16,
+    /// The sample app.
+    pub app: PathBuf,
+    /// Its schema and rows.
+    pub seed: PathBuf,
+}
+
+/// One preview of the story.
+struct Pull {
+    repo: &'static str,
+    number: u32,
+    name: &'static str,
+}
+
+const PULLS: [Pull; 3] = [
+    Pull { repo: SHOP, number: 1, name: "pr-1" },
+    Pull { repo: SHOP, number: 2, name: "pr-2" },
+    Pull { repo: DOCS, number: 1, name: "docs-pr-1" },
+];
+
+/// Plays the whole of it; success only if nothing is left.
+pub async fn tell(script: Script) -> anyhow::Result<ExitCode> {
+    let (run, dead) = RunDirectory::make().await.context("making the demo's directory")?;
+    let mut screen = Screen::new();
+    screen.heading("Mayfly: a preview environment for every pull request");
+    if dead > 0 {
+        screen.say(&format!("cleaned up after {dead} demo(s) that were killed"));
+    }
+    let (stop, hurry) = (CancellationToken::new(), CancellationToken::new());
+    tokio::spawn(hear_signals(stop.clone(), hurry.clone()));
+    screen.say("starting PostgreSQL, a GitHub stand-in and the controller");
+    let outcome = match Stage::set(&script, &run).await {
+        Ok(stage) => perform(&script, &run, stage, &mut screen, &stop, &hurry).await,
+        Err(error) => Err(error),
+    };
+    let path = run.path().to_owned();
+    run.remove().await.context("removing the demo's directory")?;
+    outcome?;
+    ensure!(!path.exists(), "{} is still there", path.display());
+    screen.say("the database server, every process and every file of this demo are gone");
+    Ok(if hurry.is_cancelled() { ExitCode::from(130) } else { ExitCode::SUCCESS })
+}
+
+/// The first signal ends the story early and tears everything down; the second does so without
+/// waiting for the controller.
+async fn hear_signals(stop: CancellationToken, hurry: CancellationToken) {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return;
+    };
+    for token in [stop, hurry] {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        token.cancel();
+    }
+}
+
+async fn perform(
+    script: &Script,
+    run: &RunDirectory,
+    stage: Stage,
+    screen: &mut Screen,
+    stop: &CancellationToken,
+    hurry: &CancellationToken,
+) -> anyhow::Result<()> {
+    let told = async {
+        let told = match stop.run_until_cancelled(play(script, &stage, screen)).await {
+            Some(told) => told,
+            None => Ok(()),
+        };
+        // Whatever happened, what is up is taken down, and somebody else looks.
+        let ended = finale(run, &stage, screen).await;
+        told.and(ended)
+    };
+    let outcome = hurry.run_until_cancelled(told).await.unwrap_or(Ok(()));
+    if hurry.is_cancelled() {
+        screen.say("at once, then");
+    }
+    let Stage { app, postgres, .. } = stage;
+    // Bounded: what does not end in time is ended with the run's directory.
+    let _ = tokio::time::timeout(Duration::from_secs(10), app.stop()).await;
+    let stopped = postgres.stop().await;
+    outcome.and(stopped.map_err(Into::into))
+}
+
+async fn play(script: &Script, stage: &Stage, screen: &mut Screen) -> anyhow::Result<()> {
+    screen.heading("Three pull requests open: signed webhooks, full payloads");
+    for (pull, title, branch) in [
+        (&PULLS[0], "Sell nectar by the drop", "nectar"),
+        (&PULLS[1], "Show pond depths", "$(id)'; DROP TABLE previews;--"),
+        (&PULLS[2], "Explain moulting", "docs/moulting"),
+    ] {
+        let mut spec = PullSpec::new(title, &commit(pull, 1));
+        spec.branch = branch.to_owned();
+        stage.github.open_pull(pull.repo, pull.number, spec);
+        stage.deliver(pull.repo, pull.number, "opened").await?;
+    }
+    for pull in &PULLS {
+        until(stage, screen, pull, "Ready").await?;
+    }
+    for pull in &PULLS {
+        let page = visit(stage, pull, "/").await?;
+        ensure!(page.commit == commit(pull, 1), "{} serves {}", pull.name, page.commit);
+        let rows = products(stage, pull).await?;
+        screen.say(&format!("{:<10} {}  {} seeded rows", pull.name, url(stage, pull), rows.len()));
+    }
+
+    screen.heading("Each has its own data");
+    let before = products(stage, &PULLS[1]).await?.len();
+    add_product(stage, &PULLS[0], "Dragonfly lantern").await?;
+    let (one, two) = (products(stage, &PULLS[0]).await?, products(stage, &PULLS[1]).await?);
+    ensure!(one.len() == before + 1 && two.len() == before, "data leaked between previews");
+    screen.say(&format!("a row added in pr-1: pr-1 has {}, pr-2 has {}", one.len(), two.len()));
+
+    screen.heading("A push: the same URL, the new commit, the same data");
+    stage.github.push(SHOP, 1, &commit(&PULLS[0], 2));
+    stage.deliver(SHOP, 1, "synchronize").await?;
+    until_serves(stage, screen, &PULLS[0], &commit(&PULLS[0], 2)).await?;
+    let rows = products(stage, &PULLS[0]).await?.len();
+    ensure!(rows == before + 1, "the push lost data");
+    let short = &commit(&PULLS[0], 2)[..7];
+    screen.say(&format!("pr-1 serves {short} at {} with its {rows} rows", url(stage, &PULLS[0])));
+
+    screen.heading("Extended through the API");
+    let extended = stage.post("previews/pr-1/extend", &json!({ "by": "24h" })).await?;
+    screen.say(&format!("pr-1: {}", text(&extended["message"])));
+
+    screen.heading(&format!("One expires: its time to live is {SHORT_TTL}"));
+    until(stage, screen, &PULLS[2], "Gone").await?;
+    receipt(stage, screen, &PULLS[2]).await?;
+
+    screen.heading("One is merged");
+    close(stage, screen, &PULLS[1], true).await?;
+    if script.stay {
+        stay(stage, screen);
+        std::future::pending::<()>().await;
+    }
+    Ok(())
+}
+
+/// Takes down what is still up, and lets the witness look.
+async fn finale(run: &RunDirectory, stage: &Stage, screen: &mut Screen) -> anyhow::Result<()> {
+    screen.heading("Everything goes");
+    for preview in fleet(stage).await? {
+        if text(&preview["pull_request"]) != "open" || text(&preview["phase"]) == "Gone" {
+            continue;
+        }
+        let name = text(&preview["name"]);
+        if let Some(pull) = PULLS.iter().find(|pull| pull.name == name) {
+            close(stage, screen, pull, false).await?;
+        }
+    }
+    let hosts: Vec<_> = PULLS.iter().map(|p| format!("{}.preview.localhost", p.name)).collect();
+    let data = run.path().join("data");
+    let left = witness::leftovers(&data, &stage.postgres, stage.dns, &hosts).await?;
+    let active = [SHOP, DOCS].into_iter().flat_map(|repo| stage.github.deployments(repo));
+    let active = active.filter(|deployment| deployment.state() != "inactive").count();
+    if !left.is_empty() || active > 0 {
+        bail!("left over: {} and {active} active deployments", left.join(", "));
+    }
+    screen
+        .say("an independent look at processes, directories, pg_database, pg_roles, the DNS zone");
+    screen.say("and the deployments on GitHub found nothing left");
+    Ok(())
+}
+
+async fn close(
+    stage: &Stage,
+    screen: &mut Screen,
+    pull: &Pull,
+    merged: bool,
+) -> anyhow::Result<()> {
+    stage.github.close(pull.repo, pull.number, merged);
+    stage.deliver(pull.repo, pull.number, "closed").await?;
+    until(stage, screen, pull, "Gone").await?;
+    receipt(stage, screen, pull).await
+}
+
+/// The receipt, as the API gives it.
+async fn receipt(stage: &Stage, screen: &mut Screen, pull: &Pull) -> anyhow::Result<()> {
+    let receipt = stage.get(&format!("previews/{}/receipt", pull.name)).await?;
+    screen.say(&format!("{} is gone; its receipt, asked of every backend:", pull.name));
+    for answer in receipt["answers"].as_array().into_iter().flatten() {
+        let (what, name) = (text(&answer["what"]), text(&answer["name"]));
+        screen.print(&format!("{what:<11} {name:<28} {}", text(&answer["answer"])));
+    }
+    Ok(())
+}
+
+fn stay(stage: &Stage, screen: &mut Screen) {
+    let (main, token) = (stage.main, &stage.token);
+    screen.heading("It stays until Ctrl-C. To play with:");
+    screen.print(&format!("the preview      {}", url(stage, &PULLS[0])));
+    screen.print(&format!("the fleet        http://{main}/#token={token}"));
+    screen.print(&format!("TOKEN={token}"));
+    for line in [
+        format!("curl -H \"Authorization: Bearer $TOKEN\" http://{main}/api/v1/previews"),
+        format!(
+            "curl -H \"Authorization: Bearer $TOKEN\" http://{main}/api/v1/previews/pr-1/journal"
+        ),
+        format!(
+            "curl -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' \
+             -d '{{\"by\":\"2h\"}}' http://{main}/api/v1/previews/pr-1/extend"
+        ),
+        format!(
+            "curl -X POST -H \"Authorization: Bearer $TOKEN\" http://{main}/api/v1/previews/pr-1/stop"
+        ),
+        format!(
+            "curl -X POST -H \"Authorization: Bearer $TOKEN\" http://{main}/api/v1/previews/pr-1/start"
+        ),
+        format!("curl http://{main}/api/v1/openapi.json"),
+    ] {
+        screen.print(&line);
+    }
+}
+
+/// Shows how a preview gets on until it is in this phase.
+async fn until(stage: &Stage, screen: &mut Screen, pull: &Pull, phase: &str) -> anyhow::Result<()> {
+    watch(stage, screen, pull, |preview| text(&preview["phase"]) == phase).await
+}
+
+async fn until_serves(
+    stage: &Stage,
+    screen: &mut Screen,
+    pull: &Pull,
+    sha: &str,
+) -> anyhow::Result<()> {
+    watch(stage, screen, pull, |preview| {
+        text(&preview["phase"]) == "Ready" && text(&preview["head"]) == sha
+    })
+    .await?;
+    let page = visit(stage, pull, "/").await?;
+    ensure!(page.commit == sha, "{} is Ready and serves {}", pull.name, page.commit);
+    Ok(())
+}
+
+/// Looks at the whole fleet until one preview satisfies, so that every line stays fresh.
+async fn watch(
+    stage: &Stage,
+    screen: &mut Screen,
+    pull: &Pull,
+    satisfied: impl Fn(&Value) -> bool,
+) -> anyhow::Result<()> {
+    let waiting = async {
+        loop {
+            let mut done = false;
+            for preview in fleet(stage).await? {
+                show(screen, &preview);
+                done |= text(&preview["name"]) == pull.name && satisfied(&preview);
+            }
+            if done {
+                return Ok(());
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
+    };
+    match tokio::time::timeout(PATIENCE, waiting).await {
+        Ok(outcome) => outcome,
+        Err(_) => {
+            let preview = stage.get(&format!("previews/{}", pull.name)).await?;
+            bail!("{} did not get on: {preview:#}", pull.name)
+        }
+    }
+}
+
+fn show(screen: &mut Screen, preview: &Value) {
+    let parts: String = preview["conditions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|condition| match text(&condition["status"]) {
+            "True" => '●',
+            "False" => '○',
+            _ => '◌',
+        })
+        .collect();
+    let note = match preview["last_error"].as_str() {
+        Some(error) => error,
+        None => text(&preview["plan"]),
+    };
+    let short: String = text(&preview["head"]).chars().take(7).collect();
+    let line = format!("{parts:<7} {:<9} {short} {note}", text(&preview["phase"]));
+    screen.status(text(&preview["name"]), line.trim_end());
+}
+
+async fn fleet(stage: &Stage) -> anyhow::Result<Vec<Value>> {
+    let page = stage.get("previews?limit=200").await?;
+    Ok(page["previews"].as_array().cloned().unwrap_or_default())
+}
+
+/// What a reviewer's browser gets.
+struct Page {
+    commit: String,
+    body: String,
+}
+
+/// Opens a preview's URL as a browser would: its name is asked of the DNS server first.
+async fn visit(stage: &Stage, pull: &Pull, path: &str) -> anyhow::Result<Page> {
+    let answer = browser(stage, pull).await?.get(at(stage, pull, path)).send().await?;
+    let answer = answer.error_for_status()?;
+    let commit = answer.headers().get("x-preview-commit").context("no X-Preview-Commit")?;
+    let commit = commit.to_str()?.to_owned();
+    Ok(Page { commit, body: answer.text().await? })
+}
+
+async fn products(stage: &Stage, pull: &Pull) -> anyhow::Result<Vec<Value>> {
+    Ok(serde_json::from_str(&visit(stage, pull, "/api/products").await?.body)?)
+}
+
+async fn add_product(stage: &Stage, pull: &Pull, name: &str) -> anyhow::Result<()> {
+    let form = format!("name={}&price=19.95", name.replace(' ', "+"));
+    let answer = browser(stage, pull)
+        .await?
+        .post(at(stage, pull, "/products"))
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(form)
+        .send()
+        .await?;
+    answer.error_for_status()?;
+    Ok(())
+}
+
+async fn browser(stage: &Stage, pull: &Pull) -> anyhow::Result<reqwest::Client> {
+    let host = format!("{}.preview.localhost", pull.name);
+    let address = witness::resolve(stage.dns, &host).await?.context("the name does not resolve")?;
+    let target = std::net::SocketAddr::new(address, stage.proxy.port());
+    Ok(reqwest::Client::builder().resolve(&host, target).build()?)
+}
+
+fn url(stage: &Stage, pull: &Pull) -> String {
+    at(stage, pull, "/")
+}
+
+fn at(stage: &Stage, pull: &Pull, path: &str) -> String {
+    format!("http://{}.preview.localhost:{}{path}", pull.name, stage.proxy.port())
+}
+
+/// A made-up commit id: the repository, the pull request and the push.
+fn commit(pull: &Pull, push: u32) -> String {
+    let repo = if pull.repo == SHOP { "50b" } else { "d0c" };
+    format!("{repo}{:02x}{push:02x}{:033x}", pull.number, 0xfeed_u32)
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
