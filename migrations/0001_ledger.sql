@@ -2,8 +2,8 @@
 
 CREATE TABLE previews (
     id                uuid PRIMARY KEY,
-    -- The namespace name, unique over all repositories: 'pr-7', 'shop-pr-7'.
-    name              text NOT NULL UNIQUE,
+    -- The namespace name: 'pr-7', 'shop-pr-7'.
+    name              text NOT NULL,
     repository_id     bigint NOT NULL,
     repository        text NOT NULL,
     number            bigint NOT NULL CHECK (number > 0),
@@ -12,6 +12,7 @@ CREATE TABLE previews (
     facts             jsonb NOT NULL,
     overrides         jsonb NOT NULL,
     hinted_at         timestamptz NOT NULL,
+    hints             bigint NOT NULL DEFAULT 0,
     confirmed_at      timestamptz,
     born_at           timestamptz NOT NULL,
     active_at         timestamptz NOT NULL,
@@ -40,12 +41,16 @@ CREATE TABLE previews (
     CHECK ((lease_owner IS NULL) = (lease_until IS NULL))
 );
 
+-- A name is free again when nothing is left of the preview that had it: a repository that is made
+-- anew has another id.
+CREATE UNIQUE INDEX previews_name ON previews (name) WHERE gone_at IS NULL;
+CREATE INDEX previews_by_name ON previews (name, id);
 CREATE INDEX previews_due ON previews (wake_at) WHERE wake_at IS NOT NULL;
 CREATE INDEX previews_by_phase ON previews (phase, id);
 CREATE INDEX previews_by_author ON previews (author, id);
 CREATE INDEX previews_going ON previews (going_since) WHERE going_since IS NOT NULL;
 
--- Every delivery that was answered with 202, written in the transaction that learned from it.
+-- Every delivery that somebody learned from, written in the transaction that did.
 CREATE TABLE deliveries (
     id            text PRIMARY KEY,
     event         text NOT NULL,

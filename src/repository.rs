@@ -5,6 +5,7 @@
 
 use crate::database::Seed;
 use crate::forge::RepositoryRef;
+use crate::ledger::Preview;
 use crate::preview::name::Prefix;
 use crate::preview::{Policy, PreviewName, PullNumber, RepositoryId};
 use crate::workload::Shape;
@@ -49,6 +50,14 @@ impl Repositories {
             r.id.is_none() && r.reference.full_name().eq_ignore_ascii_case(&reference.full_name())
         };
         self.0.iter().find(|r| r.id == Some(id)).or_else(|| self.0.iter().find(same_name))
+    }
+
+    /// Finds the repository of a preview: the one that its pull request names, if its previews are
+    /// still called so.
+    pub fn of(&self, preview: &Preview) -> Option<&Repository> {
+        let id = preview.memory.facts.key.repository;
+        let found = self.find(id, &preview.repository);
+        found.filter(|repository| repository.prefix.as_ref() == preview.name.prefix())
     }
 
     /// Finds the repository whose previews are named like this.

@@ -144,6 +144,7 @@ pub(super) struct ReconcilePart {
 pub(super) struct SweepPart {
     pub(super) pull_requests_every: Option<String>,
     pub(super) orphans_every: Option<String>,
+    pub(super) deployments_every: Option<String>,
     pub(super) deliveries_kept: Option<String>,
 }
 

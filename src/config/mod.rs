@@ -49,6 +49,8 @@ pub struct SweepConfig {
     pub pull_requests_every: TimeDelta,
     /// Stamped things against rows.
     pub orphans_every: TimeDelta,
+    /// Active deployments on the forge against rows.
+    pub deployments_every: TimeDelta,
     /// How long deliveries are kept.
     pub deliveries_kept: TimeDelta,
 }
@@ -217,6 +219,11 @@ fn check(file: File) -> Result<Config, ConfigError> {
                 "sweep.orphans_every",
                 file.sweep.orphans_every.as_deref(),
                 "10m",
+            )?,
+            deployments_every: delta(
+                "sweep.deployments_every",
+                file.sweep.deployments_every.as_deref(),
+                "6h",
             )?,
             deliveries_kept: delta(
                 "sweep.deliveries_kept",

@@ -38,8 +38,9 @@ pub struct DatabaseOrder<'a> {
 /// What makes seeded databases.
 #[async_trait]
 pub trait Databases: Send + Sync {
-    /// Looks. What cannot be looked at, or is being worked on by somebody, is [`Seen::Unknown`].
-    async fn observe(&self, name: &PreviewName) -> DatabasesSeen;
+    /// Looks. What cannot be looked at, or is being worked on by somebody, is [`Seen::Unknown`]; a
+    /// database whose role has another password is not ready.
+    async fn observe(&self, name: &PreviewName, password: &Password) -> DatabasesSeen;
 
     /// Makes the role and its seeded database, or converges them. Long work goes on in the
     /// background and pokes the preview when it is done.

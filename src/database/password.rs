@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use sha2::{Digest, Sha256};
+
 /// 64 hexadecimal digits (256 bits), made by the ledger when the preview is first learned.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password(String);
@@ -19,6 +21,13 @@ impl Password {
     pub fn parse(text: &str) -> Option<Self> {
         let hex = text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         (hex && text.len() == 64).then(|| Self(text.to_owned()))
+    }
+
+    /// A mark by which the same password is known again, and which gives nothing of it away: the
+    /// first 64 bits of its SHA-256.
+    pub fn fingerprint(&self) -> String {
+        let digest = Sha256::digest(self.0.as_bytes());
+        digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// The password itself, for the statement that sets it and the URL that uses it.

@@ -156,7 +156,7 @@ fn configuration(script: &Script, run: &Path, ports: [u16; 4]) -> anyhow::Result
       directories: [{schema}, {rows}]
     policy:
       inactivity_ttl: {ttl}
-      max_life: 2d
+      max_life: 7d
       warn_before: 2s
 "
         )

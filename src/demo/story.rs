@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -137,6 +138,7 @@ async fn play(script: &Script, stage: &Stage, screen: &mut Screen) -> anyhow::Re
         ensure!(page.commit == commit(pull, 1), "{} serves {}", pull.name, page.commit);
         let rows = products(stage, pull).await?;
         screen.say(&format!("{:<10} {}  {} seeded rows", pull.name, url(stage, pull), rows.len()));
+        screen.print(&steps(stage, pull).await?);
     }
 
     screen.heading("Each has its own data");
@@ -320,6 +322,26 @@ fn show(screen: &mut Screen, preview: &Value) {
 async fn fleet(stage: &Stage) -> anyhow::Result<Vec<Value>> {
     let page = stage.get("previews?limit=200").await?;
     Ok(page["previews"].as_array().cloned().unwrap_or_default())
+}
+
+/// What was done for a preview, and how long after its event, as its journal says.
+async fn steps(stage: &Stage, pull: &Pull) -> anyhow::Result<String> {
+    let journal = stage.get(&format!("previews/{}/journal", pull.name)).await?;
+    let entries = journal["entries"].as_array().cloned().unwrap_or_default();
+    let at = |entry: &Value| text(&entry["at"]).parse::<DateTime<Utc>>();
+    let Some(first) = entries.first() else { return Ok(String::new()) };
+    let begin = at(first)?;
+    let mut words = Vec::new();
+    for entry in &entries {
+        let (action, reason) = (text(&entry["action"]), text(&entry["reason"]));
+        let what = if action == "phase" { reason } else { action };
+        // What only waits says so in its reason.
+        if action == "learned" || (action != "phase" && !reason.is_empty()) {
+            continue;
+        }
+        words.push(format!("{what} {:.2}s", (at(entry)? - begin).as_seconds_f64()));
+    }
+    Ok(words.join(" · "))
 }
 
 /// What a reviewer's browser gets.

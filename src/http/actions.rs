@@ -181,14 +181,14 @@ pub(super) async fn approve(
     let sha = CommitSha::parse(&body.sha).ok_or_else(|| {
         Problem::unprocessable("sha: must be a full commit id, 40 or 64 hexadecimal digits")
     })?;
-    simple(&site, &caller.name, &id, "approve", move |memory, _, _| {
+    simple(&site, &caller.name, &id, "approve", move |memory, _, now| {
         must_be_open(memory)?;
         if memory.facts.head != sha {
             let head = &memory.facts.head;
             return Err(Problem::conflict(format!("the head is {head}; look at that one first")));
         }
         let reason = sha.to_string();
-        memory.overrides.approved = Some(sha);
+        memory.approve(sha, now);
         Ok(reason)
     })
     .await
@@ -256,7 +256,7 @@ async fn amend<T: Send>(
 ) -> Result<(Preview, T), Problem> {
     let reconciler = &site.reconciler;
     let found = find(site, id).await?;
-    let repository = reconciler.repositories.of_name(&found.name).ok_or_else(|| {
+    let repository = reconciler.repositories.of(&found).ok_or_else(|| {
         let repository = found.repository.full_name();
         Problem::conflict(format!("repository {repository} is not in the configuration any more"))
     })?;
@@ -265,6 +265,7 @@ async fn amend<T: Send>(
     let changed = reconciler
         .ledger
         .amend(found.id, actor, action, now, |preview| {
+            preview.memory.renew(policy);
             let (value, reason) = change(&mut preview.memory, policy, now)?;
             if let Desired::Up(spec) = preview.memory.desired(policy, now) {
                 preview.expires_at = Some(spec.expires_at);

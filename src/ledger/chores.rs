@@ -15,6 +15,16 @@ impl Ledger {
         every: TimeDelta,
         now: DateTime<Utc>,
     ) -> Result<bool, LedgerError> {
+        // Most of the time it is not due, and then nothing is written.
+        let due: Option<bool> =
+            sqlx::query_scalar("SELECT due_at <= $2 FROM chores WHERE name = $1")
+                .bind(name)
+                .bind(now)
+                .fetch_optional(&self.pool)
+                .await?;
+        if due == Some(false) {
+            return Ok(false);
+        }
         let taken = sqlx::query(
             "INSERT INTO chores (name, due_at) VALUES ($1, $2)
              ON CONFLICT (name) DO UPDATE SET due_at = EXCLUDED.due_at WHERE chores.due_at <= $3",
@@ -25,15 +35,5 @@ impl Ledger {
         .execute(&self.pool)
         .await?;
         Ok(taken.rows_affected() == 1)
-    }
-
-    /// Makes a chore due at once.
-    pub async fn hurry_chore(&self, name: &str, now: DateTime<Utc>) -> Result<(), LedgerError> {
-        sqlx::query("UPDATE chores SET due_at = $2 WHERE name = $1")
-            .bind(name)
-            .bind(now)
-            .execute(&self.pool)
-            .await?;
-        Ok(())
     }
 }

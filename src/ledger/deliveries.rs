@@ -8,11 +8,11 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::previews::{read, write_memory};
-use super::shapes::{FactsShape, OverridesShape};
+use super::shapes::{FactsShape, OverridesShape, ToldShape};
 use super::{CHANNEL, Ledger, LedgerError};
 use crate::clock::{fresh_id, fresh_password};
 use crate::forge::RepositoryRef;
-use crate::preview::{Memory, Overrides, PreviewName, PullFacts, PullState};
+use crate::preview::{Memory, PreviewName, PullFacts, PullState, Told};
 
 /// A webhook delivery, as it came.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +38,7 @@ pub struct PullHint {
     pub source: &'static str,
     /// What happened, for the journal: `opened`.
     pub what: String,
-    /// Remember it even when it is not open and was never heard of: something of it was found.
+    /// Something of it was found: remember it even when it is not open and was never heard of.
     pub even_if_closed: bool,
 }
 
@@ -170,12 +170,19 @@ async fn insert(
     now: DateTime<Utc>,
 ) -> Result<Option<Uuid>, LedgerError> {
     let id = fresh_id();
-    let memory = Memory::begin(hint.facts.clone(), now);
+    let mut memory = Memory::begin(hint.facts.clone(), now);
+    let mut told = Told::Never;
+    if hint.even_if_closed {
+        // Something of it is there, made under a row that is lost: its pull request may have been
+        // told, and its workload has a password that nobody knows any more.
+        told = Told::Unsure;
+        memory.overrides.redeploys = u32::try_from(now.timestamp()).unwrap_or(1);
+    }
     let inserted = sqlx::query(
         "INSERT INTO previews (id, name, repository_id, repository, number, author, facts,
              overrides, hinted_at, born_at, active_at, database_password, wake_at, created_at,
-             updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $9, $10, $9, $9, $9)
+             updated_at, told)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $9, $10, $9, $9, $9, $11)
          ON CONFLICT DO NOTHING",
     )
     .bind(id)
@@ -185,9 +192,10 @@ async fn insert(
     .bind(i64::from(hint.facts.key.number.get()))
     .bind(&hint.facts.author)
     .bind(Json(FactsShape::of(&memory.facts)))
-    .bind(Json(OverridesShape::of(&Overrides::default())))
+    .bind(Json(OverridesShape::of(&memory.overrides)))
     .bind(now)
     .bind(fresh_password().reveal())
+    .bind(Json(ToldShape::of(&told)))
     .execute(connection)
     .await?;
     Ok((inserted.rows_affected() == 1).then_some(id))

@@ -8,7 +8,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::previews::{Preview, read};
-use super::shapes::{ConditionShape, FactsShape, ReceiptShape, ToldShape};
+use super::shapes::{ConditionShape, FactsShape, OverridesShape, ReceiptShape, ToldShape};
 use super::{Ledger, LedgerError};
 use crate::preview::condition::{Condition, Phase};
 use crate::preview::{Memory, Reason, Receipt, Told};
@@ -42,8 +42,9 @@ pub struct Findings {
     pub outlook: String,
     /// The fault that ended the pass, if one did.
     pub error: Option<String>,
-    /// What the pull request was told.
-    pub told: Told,
+    /// What the pull request was told; `None` keeps what the ledger says, which is that it is not
+    /// known where a pass was cut off while telling.
+    pub told: Option<Told>,
     /// The steps that were tried, and how those ended that did not simply succeed.
     pub deeds: Vec<(&'static str, String)>,
     /// When it expires.
@@ -117,21 +118,27 @@ impl Ledger {
     ) -> Result<Result<(), LeaseLost>, LedgerError> {
         let conditions: Vec<_> = findings.conditions.iter().map(ConditionShape::of).collect();
         let mut tx = self.pool.begin().await?;
-        // A hint that came meanwhile is newer than what this pass knew: its facts stay.
+        // A hint that came meanwhile is newer than what this pass knew: what it said stays, and is
+        // not confirmed.
         let recorded = sqlx::query(
             "UPDATE previews SET
-                 facts = CASE WHEN pokes = $4 THEN $5 ELSE facts END,
-                 confirmed_at = CASE WHEN hinted_at = $20 THEN $6 END,
-                 born_at = CASE WHEN pokes = $4 THEN $7 ELSE born_at END,
-                 active_at = CASE WHEN pokes = $4 THEN $8 ELSE active_at END,
-                 phase = $9, conditions = $10, outlook = $11, last_error = $12, told = $13,
+                 facts = CASE WHEN hints = $20 THEN $5 ELSE facts END,
+                 confirmed_at = CASE WHEN hints = $20 THEN $6 END,
+                 born_at = CASE WHEN hints = $20 THEN $7 ELSE born_at END,
+                 active_at = CASE WHEN hints = $20 THEN $8 ELSE active_at END,
+                 phase = CASE WHEN $9 = 'Ready'
+                               AND (facts->>'head', overrides->>'redeploys',
+                                    overrides->>'data_generation')
+                                <> ($5->>'head', $21->>'redeploys', $21->>'data_generation')
+                              THEN 'Updating' ELSE $9 END,
+                 conditions = $10, outlook = $11, last_error = $12, told = COALESCE($13, told),
                  expires_at = $14,
                  going_since = CASE WHEN $15::text IS NULL THEN NULL
                                     ELSE COALESCE(going_since, $16) END,
                  going_reason = $15,
                  receipt = $17,
                  gone_at = CASE WHEN $17::jsonb IS NULL THEN NULL
-                                WHEN pokes = $4 THEN COALESCE(gone_at, $16)
+                                WHEN hints = $20 THEN COALESCE(gone_at, $16)
                                 ELSE gone_at END,
                  wake_at = CASE WHEN pokes = $4 THEN $18 ELSE $16 END,
                  failures = $19, lease_owner = NULL, lease_until = NULL, updated_at = $16
@@ -149,14 +156,15 @@ impl Ledger {
         .bind(Json(conditions))
         .bind(&findings.outlook)
         .bind(&findings.error)
-        .bind(Json(ToldShape::of(&findings.told)))
+        .bind(findings.told.as_ref().map(|told| Json(ToldShape::of(told))))
         .bind(findings.expires_at)
         .bind(findings.going.map(Reason::as_str))
         .bind(now)
         .bind(findings.receipt.as_ref().map(|receipt| Json(ReceiptShape::of(receipt))))
         .bind(findings.wake_at)
         .bind(i32::try_from(findings.failures).unwrap_or(i32::MAX))
-        .bind(lease.preview.memory.hinted_at)
+        .bind(lease.preview.hints)
+        .bind(Json(OverridesShape::of(&lease.preview.memory.overrides)))
         .execute(&mut *tx)
         .await?;
         if recorded.rows_affected() == 0 {

@@ -1,7 +1,8 @@
 //! PostgreSQL: the one source of truth, and the queue. All SQL about previews is in this room.
 //!
 //! Refuses to hold a transaction across a network call, and to know what a namespace or a DNS
-//! record is. Every statement that changes a leased row is fenced by lease owner and epoch.
+//! record is. What a pass writes about its row is fenced by lease owner and epoch; what others write
+//! (a hint, a poke, a person's wish) is counted, so that a pass cannot overwrite it.
 
 mod brake;
 mod chores;

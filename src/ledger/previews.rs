@@ -37,6 +37,8 @@ pub struct Preview {
     pub wake_at: Option<DateTime<Utc>>,
     /// How often it was poked; tells a pass that something changed meanwhile.
     pub pokes: i64,
+    /// How often somebody said that the pull request, or what people want, changed.
+    pub hints: i64,
     /// Consecutive passes that ended in a fault.
     pub failures: u32,
     /// One word for people.
@@ -97,10 +99,13 @@ impl Ledger {
 
     /// One preview by its name.
     pub async fn preview_named(&self, name: &PreviewName) -> Result<Option<Preview>, LedgerError> {
-        let row = sqlx::query("SELECT * FROM previews WHERE name = $1")
-            .bind(name.namespace())
-            .fetch_optional(&self.pool)
-            .await?;
+        let row = sqlx::query(
+            "SELECT * FROM previews WHERE name = $1
+             ORDER BY gone_at IS NULL DESC, id DESC LIMIT 1",
+        )
+        .bind(name.namespace())
+        .fetch_optional(&self.pool)
+        .await?;
         row.map(|row| read(&row)).transpose()
     }
 
@@ -134,17 +139,11 @@ impl Ledger {
         rows.iter().map(read).collect()
     }
 
-    /// Every preview of a repository of which something is, or may be, there.
-    pub async fn live_previews(
-        &self,
-        repository: &RepositoryRef,
-    ) -> Result<Vec<Preview>, LedgerError> {
-        let rows = sqlx::query(
-            "SELECT * FROM previews WHERE repository = $1 AND gone_at IS NULL ORDER BY id",
-        )
-        .bind(repository.full_name())
-        .fetch_all(&self.pool)
-        .await?;
+    /// Every preview of which something is, or may be, there.
+    pub async fn live_previews(&self) -> Result<Vec<Preview>, LedgerError> {
+        let rows = sqlx::query("SELECT * FROM previews WHERE gone_at IS NULL ORDER BY id")
+            .fetch_all(&self.pool)
+            .await?;
         rows.iter().map(read).collect()
     }
 
@@ -184,7 +183,10 @@ impl Ledger {
             Ok(done) => done,
             Err(refusal) => return Ok(Some(Err(refusal))),
         };
-        write_memory(&mut *tx, id, &preview.repository, &preview.memory, now).await?;
+        // What a person wants counts as a hint: a pass that is under way does not overwrite it.
+        preview.memory.hinted_at = now;
+        preview.memory.confirmed_at = None;
+        write_memory(&mut tx, id, &preview.repository, &preview.memory, now).await?;
         sqlx::query(
             "INSERT INTO journal (at, preview_id, actor, action, reason) VALUES ($1, $2, $3, $4, $5)",
         )
@@ -201,7 +203,8 @@ impl Ledger {
     }
 }
 
-/// Writes facts, life and overrides, and makes the row due.
+/// Writes facts, life and overrides, and makes the row due. What was Ready is so no longer when
+/// something else is wanted now: Ready means that the URL serves the head.
 pub(super) async fn write_memory(
     connection: &mut sqlx::PgConnection,
     id: Uuid,
@@ -213,7 +216,11 @@ pub(super) async fn write_memory(
         "UPDATE previews SET repository = $2, author = $3, facts = $4, overrides = $5,
              hinted_at = $6, confirmed_at = $7, born_at = $8, active_at = $9,
              gone_at = CASE WHEN $10 THEN gone_at END,
-             pokes = pokes + 1, wake_at = LEAST(COALESCE(wake_at, $11), $11), updated_at = $11
+             phase = CASE WHEN phase = 'Ready'
+                           AND (facts->>'head', overrides->>'redeploys', overrides->>'data_generation')
+                            <> ($4->>'head', $5->>'redeploys', $5->>'data_generation')
+                          THEN 'Updating' ELSE phase END,
+             hints = hints + 1, pokes = pokes + 1, wake_at = LEAST(COALESCE(wake_at, $11), $11), updated_at = $11
          WHERE id = $1",
     )
     .bind(id)
@@ -267,11 +274,12 @@ pub(super) fn read(row: &PgRow) -> Result<Preview, LedgerError> {
             overrides: overrides.overrides()?,
             hinted_at: row.try_get("hinted_at")?,
             confirmed_at: row.try_get("confirmed_at")?,
-            gone: gone_at.is_some(),
+            gone: gone_at.is_some() || going_since.is_some(),
         },
         password: Password::parse(&password).ok_or_else(|| bad("database_password", "password"))?,
         wake_at: row.try_get("wake_at")?,
         pokes: row.try_get("pokes")?,
+        hints: row.try_get("hints")?,
         failures: u32::try_from(failures).unwrap_or(0),
         phase: Phase::parse(&phase).ok_or_else(|| bad("phase", &phase))?,
         conditions: conditions.into_iter().filter_map(ConditionShape::condition).collect(),

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::leases::{Lease, LeaseLost};
 use super::{Ledger, LedgerError};
+use crate::preview::{PreviewName, Suffix};
 
 /// A kind of outside thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,6 +36,15 @@ impl Kind {
             Self::Notice => "notice",
         }
     }
+
+    /// What a preview's thing of this kind is called.
+    pub fn name(self, preview: &PreviewName, suffix: &Suffix) -> String {
+        match self {
+            Self::Namespace | Self::Notice => preview.namespace(),
+            Self::Database => preview.database(),
+            Self::Route | Self::Record => preview.host(suffix),
+        }
+    }
 }
 
 impl Ledger {
@@ -43,11 +53,12 @@ impl Ledger {
         &self,
         lease: &Lease,
         kind: Kind,
+        name: &str,
         now: DateTime<Utc>,
     ) -> Result<Result<(), LeaseLost>, LedgerError> {
         let written = sqlx::query(
             "INSERT INTO resources (preview_id, kind, name, intended_at)
-             SELECT id, $4, name, $5 FROM previews
+             SELECT id, $4, $6, $5 FROM previews
              WHERE id = $1 AND lease_owner = $2 AND epoch = $3
              ON CONFLICT (preview_id, kind) DO UPDATE
                  SET gone_at = NULL, intended_at = EXCLUDED.intended_at",
@@ -57,6 +68,7 @@ impl Ledger {
         .bind(lease.epoch)
         .bind(kind.as_str())
         .bind(now)
+        .bind(name)
         .execute(&self.pool)
         .await?;
         Ok(if written.rows_affected() == 1 { Ok(()) } else { Err(LeaseLost) })

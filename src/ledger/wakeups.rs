@@ -57,7 +57,8 @@ impl Ledger {
     pub async fn doubt(&self, id: Uuid, now: DateTime<Utc>) -> Result<(), LedgerError> {
         sqlx::query(
             "WITH poked AS (
-                 UPDATE previews SET hinted_at = $2, confirmed_at = NULL, pokes = pokes + 1,
+                 UPDATE previews SET hinted_at = $2, confirmed_at = NULL, hints = hints + 1,
+                     pokes = pokes + 1,
                      wake_at = LEAST(COALESCE(wake_at, $2), $2)
                  WHERE id = $1 RETURNING id)
              SELECT pg_notify($3, '') FROM poked",

@@ -177,7 +177,7 @@ pub fn phase(desired: &Desired, seen: &Observed, outlook: &Outlook) -> Phase {
             _ if matches!(seen.told, Told::Said(Notice::Ready { .. })) => Phase::Updating,
             _ => Phase::Starting,
         },
-        Desired::Down(_) if !settled => Phase::Stopping,
+        Desired::Down(_) if !settled && !seen.holds_nothing() => Phase::Stopping,
         Desired::Down(Reason::AwaitingApproval) => Phase::AwaitingApproval,
         Desired::Down(Reason::Draft | Reason::NotSelected) => Phase::NotSelected,
         Desired::Down(Reason::Stopped) => Phase::Stopped,

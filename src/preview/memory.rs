@@ -6,7 +6,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::desired::{Desired, Life, Overrides, Policy, Reason, desired, expiry, extended};
-use super::facts::{PullFacts, PullState};
+use super::facts::{CommitSha, PullFacts, PullState};
 
 /// For this long after a hint, a reading older than the hint is taken for a lagging replica of the
 /// forge; after that the reading is believed, since a hint can be wrong for ever.
@@ -71,6 +71,14 @@ impl Memory {
         Ok(())
     }
 
+    /// Begins a new life where a push came after the old one's maximum; its age is counted from
+    /// that push.
+    pub fn renew(&mut self, policy: &Policy) {
+        if self.life.active_at - self.life.born_at >= policy.max_life {
+            self.life.born_at = self.life.active_at;
+        }
+    }
+
     /// What should be, given all this.
     pub fn desired(&self, policy: &Policy, now: DateTime<Utc>) -> Desired {
         desired(&self.facts, &self.overrides, self.life, policy, now)
@@ -111,9 +119,20 @@ impl Memory {
         self.revive(now);
     }
 
+    /// Approves one commit of a fork.
+    pub fn approve(&mut self, commit: CommitSha, now: DateTime<Utc>) {
+        self.overrides.approved = Some(commit);
+        self.life.active_at = now;
+        self.revive(now);
+    }
+
     fn adopt(&mut self, facts: PullFacts, now: DateTime<Utc>) {
-        let reopened = facts.state == PullState::Open && self.facts.state != PullState::Open;
-        if reopened || facts.head != self.facts.head {
+        let known = &self.facts;
+        let reopened = facts.state == PullState::Open && known.state != PullState::Open;
+        // A draft that became ready, or another label, is somebody at work as a push is.
+        let active =
+            facts.head != known.head || facts.draft != known.draft || facts.labels != known.labels;
+        if reopened || active {
             self.life.active_at = now;
             self.revive(now);
         }
@@ -126,7 +145,6 @@ impl Memory {
     fn revive(&mut self, now: DateTime<Utc>) {
         if self.gone {
             self.life.born_at = now;
-            self.overrides.extended_until = None;
             self.gone = false;
         }
     }

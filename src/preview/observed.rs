@@ -103,6 +103,18 @@ pub enum Confirmation {
     Unconfirmed(String),
 }
 
+impl Observed {
+    /// Whether every backend was asked and holds nothing of ours.
+    pub fn holds_nothing(&self) -> bool {
+        self.record.is_gone()
+            && self.route.is_gone()
+            && self.namespace.is_gone()
+            && self.database.is_gone()
+            && self.role.is_gone()
+            && self.deployment.is_gone()
+    }
+}
+
 /// All that one look found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observed {

@@ -103,7 +103,10 @@ fn up(spec: &Spec, seen: &Observed) -> Plan {
             draft.act(Step::EnsureNamespace);
             false
         }
-        other => draft.wait("namespace", other),
+        other => {
+            draft.remove("namespace", other, true, Step::RemoveNamespace);
+            false
+        }
     };
     let database = up_database(spec, seen, &mut draft);
     let stands = namespace && database;
@@ -213,22 +216,27 @@ fn down(reason: Reason, seen: &Observed, head: &CommitSha) -> Plan {
         }
         return draft.finish(false);
     }
-    if reason == Reason::AwaitingApproval {
-        draft.say(seen, Notice::AwaitingApproval { commit: head.clone() });
-        return draft.finish(true);
-    }
-    match (&seen.told, &seen.deployment) {
-        (Told::Never, _) => draft.finish(true),
-        (_, Seen::Unknown(why)) => {
+    match &seen.deployment {
+        Seen::Unknown(why) => {
             draft.waits.push(format!("deployment on the forge: {why}"));
             draft.finish(false)
         }
-        (_, Seen::Present(()) | Seen::Leaving(_)) => {
-            draft.act(Step::Publish(Notice::Gone { reason }));
+        Seen::Present(()) | Seen::Leaving(_) => {
+            // Stopping ends every deployment. Said again until they are seen to have ended, at a
+            // waiting pace, since the forge may take its time to show it.
+            draft.steps.push(Step::Publish(Notice::Stopping { reason }));
+            draft.waits.push("the forge to show the deployment as ended".to_owned());
             draft.finish(false)
         }
-        (_, Seen::Absent | Seen::Foreign(_)) => {
-            draft.say(seen, Notice::Gone { reason });
+        Seen::Absent | Seen::Foreign(_) => {
+            match reason {
+                Reason::AwaitingApproval => {
+                    draft.say(seen, Notice::AwaitingApproval { commit: head.clone() });
+                }
+                // Nobody asked for a preview, and none was announced: no word about it.
+                _ if seen.told == Told::Never => {}
+                _ => draft.say(seen, Notice::Gone { reason }),
+            }
             draft.finish(true)
         }
     }

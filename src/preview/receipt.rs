@@ -5,6 +5,7 @@
 use chrono::{DateTime, Utc};
 
 use super::name::{PreviewName, Suffix};
+use super::notice::Told;
 use super::observed::{Observed, Seen};
 
 /// One backend's answer.
@@ -35,6 +36,7 @@ impl Receipt {
         suffix: &Suffix,
         asked_at: DateTime<Utc>,
     ) -> Option<Self> {
+        let seen_told = seen.told.clone();
         let asked = [
             ("DNS record", name.host(suffix), seen.record.clone()),
             ("route", name.host(suffix), seen.route.without_detail()),
@@ -47,6 +49,9 @@ impl Receipt {
             .into_iter()
             .map(|(what, name, seen)| {
                 let answer = match seen {
+                    Seen::Absent if what == "deployment" && seen_told == Told::Never => {
+                        "none was ever announced".to_owned()
+                    }
                     Seen::Absent if what == "deployment" => "none active".to_owned(),
                     Seen::Absent => "not there".to_owned(),
                     Seen::Foreign(whose) => format!("not ours, left alone: {whose}"),

@@ -37,7 +37,10 @@ pub(super) async fn apply(
     let preview = &lease.preview;
     let name = &preview.name;
     let seams = &this.seams;
-    let intend = |kind| this.ledger.intend(lease, kind, this.clock.now());
+    let intend = |kind: Kind| {
+        let named = kind.name(name, &this.site.suffix);
+        async move { this.ledger.intend(lease, kind, &named, this.clock.now()).await }
+    };
     match step {
         Step::EnsureNamespace => {
             intend(Kind::Namespace).await??;

@@ -6,23 +6,25 @@
 use chrono::{DateTime, Utc};
 
 use super::Reconciler;
+use crate::fault::Disposition;
 use crate::ledger::Preview;
 use crate::preview::observed::Confirmation;
 use crate::preview::{Desired, Memory, Observed, Policy, Seen, Told};
 
-/// Asks every backend, and re-reads the pull request into `memory` where hearsay is not enough.
+/// Asks every backend, and re-reads the pull request into `memory` where hearsay is not enough; why
+/// it could not be read, if so.
 pub(super) async fn look(
     this: &Reconciler,
     preview: &Preview,
     memory: &mut Memory,
     policy: &Policy,
     now: DateTime<Utc>,
-) -> Observed {
+) -> (Observed, Option<(Disposition, String)>) {
     let name = &preview.name;
-    let (pull, cluster, databases, record) = tokio::join!(
+    let (read, cluster, databases, record) = tokio::join!(
         confirm(this, preview, memory, policy, now),
         this.seams.cluster.observe(name),
-        this.seams.databases.observe(name),
+        this.seams.databases.observe(name, &preview.password),
         this.seams.dns.observe(name),
     );
     let nothing_left = [
@@ -42,7 +44,13 @@ pub(super) async fn look(
     } else {
         Seen::Unknown("not asked".to_owned())
     };
-    Observed {
+    let (pull, unread) = match read {
+        Ok(()) => (Confirmation::Confirmed, None),
+        Err((disposition, why)) => {
+            (Confirmation::Unconfirmed(why.clone()), Some((disposition, why)))
+        }
+    };
+    let seen = Observed {
         pull,
         namespace: cluster.namespace,
         database: databases.database,
@@ -52,7 +60,8 @@ pub(super) async fn look(
         record,
         deployment,
         told: preview.told.clone(),
-    }
+    };
+    (seen, unread)
 }
 
 /// Reads the pull request, unless it was read since it last may have changed.
@@ -62,21 +71,16 @@ async fn confirm(
     memory: &mut Memory,
     policy: &Policy,
     now: DateTime<Utc>,
-) -> Confirmation {
+) -> Result<(), (Disposition, String)> {
     if memory.is_confirmed(&memory.desired(policy, now), policy) {
-        return Confirmation::Confirmed;
+        return Ok(());
     }
     let number = memory.facts.key.number;
-    let facts = match this.seams.forge.pull(&preview.repository, number).await {
-        Ok(facts) => facts,
-        Err(fault) => return Confirmation::Unconfirmed(fault.to_string()),
-    };
+    let facts = this.seams.forge.pull(&preview.repository, number).await;
+    let facts = facts.map_err(|fault| (fault.disposition, fault.to_string()))?;
     if facts.key != memory.facts.key {
         let why = "the forge answered with another repository's pull request".to_owned();
-        return Confirmation::Unconfirmed(why);
+        return Err((Disposition::Permanent, why));
     }
-    match memory.confirm(facts, now) {
-        Ok(()) => Confirmation::Confirmed,
-        Err(stale) => Confirmation::Unconfirmed(stale.to_string()),
-    }
+    memory.confirm(facts, now).map_err(|stale| (Disposition::Transient, stale.to_string()))
 }

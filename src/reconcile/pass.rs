@@ -21,6 +21,8 @@ struct Deeds {
     told: Told,
     done: Vec<(&'static str, String)>,
     fault: Option<(Disposition, String)>,
+    /// A fault of telling the pull request: it holds nothing else up.
+    unheard: Option<(Disposition, String)>,
     underway: Option<String>,
 }
 
@@ -51,8 +53,6 @@ impl Reconciler {
         let mut findings = unchanged(preview);
         findings.error = Some(why.to_owned());
         findings.failures = failures;
-        // A pass that was cut off may have been telling the forge.
-        findings.told = if preview.told == Told::Never { Told::Never } else { Told::Unsure };
         findings.wake_at = wake_at(ending, &self.pacing, jitter(), self.clock.now());
         self.record(lease, findings).await;
     }
@@ -79,12 +79,13 @@ impl Reconciler {
     async fn pass(&self, lease: &Lease) -> Result<Option<Findings>, LedgerError> {
         let now = self.clock.now();
         let preview = &lease.preview;
-        let Some(repository) = self.repositories.of_name(&preview.name) else {
-            return Ok(Some(self.orphaned(preview, now)));
+        let Some(repository) = self.repositories.of(preview) else {
+            return Ok(Some(self.unconfigured(preview, now)));
         };
         let policy = &repository.policy;
         let mut memory = preview.memory.clone();
-        let seen = look(self, preview, &mut memory, policy, now).await;
+        let (seen, unread) = look(self, preview, &mut memory, policy, now).await;
+        memory.renew(policy);
         let desired = memory.desired(policy, now);
         let mut plan = plan(&desired, &seen, &memory.facts.head);
         let held = self.held_by_brake(preview, &desired, &plan, now).await?;
@@ -99,8 +100,9 @@ impl Reconciler {
             return Ok(None);
         };
         let conditions = conditions(&desired, &seen, now, &preview.conditions);
-        let failures = if deeds.fault.is_some() { preview.failures.saturating_add(1) } else { 0 };
-        let ending = match &deeds.fault {
+        let fault = deeds.fault.clone().or_else(|| alone(&plan, &deeds, unread));
+        let failures = if fault.is_some() { preview.failures.saturating_add(1) } else { 0 };
+        let ending = match &fault {
             Some((disposition, _)) => Ending::Faulted(*disposition, failures),
             None => ending(&desired, &plan, &deeds, &conditions, now, |d| next_change(d, policy)),
         };
@@ -109,18 +111,14 @@ impl Reconciler {
             Some(_) => preview.phase,
             None => phase(&desired, &seen, &plan.outlook),
         };
-        let receipt = match (settled, &desired) {
-            // The first proof stays: it is the one that the pull request was shown.
-            (true, Desired::Down(_)) => preview.receipt.clone().or(receipt),
-            _ => None,
-        };
-        memory.gone = receipt.is_some();
+        // The first proof stays: it is the one that the pull request was shown.
+        let receipt = receipt.map(|fresh| preview.receipt.clone().unwrap_or(fresh));
         Ok(Some(Findings {
             phase,
             conditions,
             outlook: describe(&plan, &deeds),
-            error: deeds.fault.map(|(_, why)| why),
-            told: deeds.told,
+            error: fault.or(deeds.unheard).map(|(_, why)| why),
+            told: Some(deeds.told),
             deeds: deeds.done,
             expires_at: match &desired {
                 Desired::Up(spec) => Some(spec.expires_at),
@@ -174,13 +172,15 @@ impl Reconciler {
         receipt: Option<&Receipt>,
     ) -> Result<Option<Deeds>, LedgerError> {
         let told = lease.preview.told.clone();
-        let mut deeds = Deeds { told, done: Vec::new(), fault: None, underway: None };
+        let mut deeds =
+            Deeds { told, done: Vec::new(), fault: None, unheard: None, underway: None };
         for step in &plan.steps {
             let notice = match step {
                 Step::Publish(notice) => Some(notice),
                 _ if deeds.fault.is_some() => continue,
                 _ => None,
             };
+            let mut fine = true;
             let outcome = match apply(self, lease, repository, step, receipt).await {
                 Ok(Progress::Done) => {
                     if let Some(notice) = notice {
@@ -193,28 +193,31 @@ impl Reconciler {
                     what
                 }
                 Err(StepError::Fault(fault)) => {
-                    if notice.is_some() {
-                        deeds.told = Told::Unsure;
-                    }
                     tracing::info!(step = step.as_str(), %fault, "step");
                     let why = fault.to_string();
-                    deeds.fault.get_or_insert((fault.disposition, why.clone()));
+                    fine = false;
+                    if notice.is_some() {
+                        deeds.told = Told::Unsure;
+                        deeds.unheard = Some((fault.disposition, why.clone()));
+                    } else {
+                        deeds.fault = Some((fault.disposition, why.clone()));
+                    }
                     why
                 }
                 Err(StepError::LeaseLost(_)) => return Ok(None),
                 Err(StepError::Ledger(error)) => return Err(error),
             };
-            self.metrics.step(step.as_str(), deeds.fault.is_none());
+            self.metrics.step(step.as_str(), fine);
             deeds.done.push((step.as_str(), outcome));
         }
         Ok(Some(deeds))
     }
 
     /// A preview whose repository is not configured any more: absence is no reason to delete.
-    fn orphaned(&self, preview: &Preview, now: DateTime<Utc>) -> Findings {
+    fn unconfigured(&self, preview: &Preview, now: DateTime<Utc>) -> Findings {
         let mut findings = unchanged(preview);
         findings.outlook = format!(
-            "repository {} is not in the configuration; add it again, or delete the preview first",
+            "repository {} is not in the configuration; add it again to have this preview removed",
             preview.repository.full_name()
         );
         findings.wake_at = wake_at(Ending::Held, &self.pacing, jitter(), now);
@@ -229,13 +232,28 @@ fn unchanged(preview: &Preview) -> Findings {
         conditions: preview.conditions.clone(),
         outlook: preview.outlook.clone(),
         error: None,
-        told: preview.told.clone(),
+        told: None,
         deeds: Vec::new(),
         expires_at: preview.expires_at,
         going: preview.going.map(|going| going.reason),
         receipt: preview.receipt.clone(),
         wake_at: None,
         failures: preview.failures,
+    }
+}
+
+/// The fault that is all that this pass came to: the forge could not be told, or could not be
+/// asked, and there was nothing else to do.
+fn alone(
+    plan: &Plan,
+    deeds: &Deeds,
+    unread: Option<(Disposition, String)>,
+) -> Option<(Disposition, String)> {
+    let only_words = plan.steps.iter().all(|step| matches!(step, Step::Publish(_)));
+    match plan.outlook {
+        Outlook::Waiting(_) => unread.or_else(|| deeds.unheard.clone()),
+        _ if only_words => deeds.unheard.clone(),
+        _ => None,
     }
 }
 

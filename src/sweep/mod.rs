@@ -71,6 +71,9 @@ impl Sweeper {
         if self.take("orphans", self.config.orphans_every, now).await? {
             report("orphans", self.sweep_orphans(now).await?);
         }
+        if self.take("deployments", self.config.deployments_every, now).await? {
+            report("deployments", self.sweep_deployments(now).await?);
+        }
         if self.take("deliveries", TimeDelta::minutes(10), now).await? {
             let kept = self.config.deliveries_kept;
             self.reconciler.ledger.forget_deliveries(kept, FORGET_AT_ONCE, now).await?;
@@ -86,6 +89,11 @@ impl Sweeper {
     /// Compares everything that carries our stamp with the rows.
     pub async fn sweep_orphans(&self, now: DateTime<Utc>) -> Result<Found, LedgerError> {
         orphans::sweep(&self.reconciler, now).await
+    }
+
+    /// Compares every active deployment of ours on the forge with the rows.
+    pub async fn sweep_deployments(&self, now: DateTime<Utc>) -> Result<Found, LedgerError> {
+        orphans::sweep_deployments(&self.reconciler, now).await
     }
 
     async fn take(

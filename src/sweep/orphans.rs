@@ -29,6 +29,22 @@ pub(super) async fn sweep(this: &Reconciler, now: DateTime<Utc>) -> Result<Found
     Ok(found)
 }
 
+/// The same for deployments on the forge, whose listing costs it a request for each.
+pub(super) async fn sweep_deployments(
+    this: &Reconciler,
+    now: DateTime<Utc>,
+) -> Result<Found, LedgerError> {
+    let mut found = Found::default();
+    let mut names = BTreeSet::new();
+    for repository in this.repositories.iter() {
+        collect(this.seams.forge.owned(&repository.reference).await, &mut names, &mut found);
+    }
+    for name in names {
+        settle(this, &name, now, &mut found).await?;
+    }
+    Ok(found)
+}
+
 fn collect(
     listed: Result<Vec<PreviewName>, Fault>,
     names: &mut BTreeSet<PreviewName>,
@@ -75,7 +91,15 @@ async fn settle(
                 what: "something with our stamp was found".to_owned(),
                 even_if_closed: true,
             };
-            this.ledger.learn(&hint, None, now).await?;
+            match this.ledger.learn(&hint, None, now).await {
+                Err(error @ LedgerError::NameTaken(_)) => {
+                    tracing::error!(preview = %name, %error, "it cannot be settled");
+                    found.failed += 1;
+                }
+                learned => {
+                    learned?;
+                }
+            }
             this.wake.notify_one();
         }
         Err(fault) => {

@@ -15,9 +15,17 @@ use crate::repository::Repository;
 
 pub(super) async fn sweep(this: &Reconciler, now: DateTime<Utc>) -> Result<Found, LedgerError> {
     let mut found = Found::default();
+    let live = this.ledger.live_previews().await?;
+    let released = this.ledger.brake().await?.released_until.is_some_and(|until| until > now);
     for repository in this.repositories.iter() {
         match this.seams.forge.open_pulls(&repository.reference).await {
-            Ok(open) => compare(this, repository, open, now, &mut found).await?,
+            Ok(open) => {
+                let ours = |preview: &&Preview| {
+                    this.repositories.of(preview).is_some_and(|it| it.prefix == repository.prefix)
+                };
+                let rows = live.iter().filter(ours).map(|p| (p.memory.facts.key, p)).collect();
+                compare(this, repository, open, rows, released, now, &mut found).await?;
+            }
             Err(fault) => {
                 // One repository that cannot be listed does not stop the others.
                 tracing::warn!(%fault, "open pull requests cannot be listed");
@@ -32,18 +40,18 @@ async fn compare(
     this: &Reconciler,
     repository: &Repository,
     open: Vec<PullFacts>,
+    mut rows: HashMap<PullKey, &Preview>,
+    released: bool,
     now: DateTime<Utc>,
     found: &mut Found,
 ) -> Result<(), LedgerError> {
-    let mut rows: HashMap<PullKey, Preview> = HashMap::new();
-    for preview in this.ledger.live_previews(&repository.reference).await? {
-        rows.insert(preview.memory.facts.key, preview);
-    }
     let live = rows.len();
     for facts in open {
         let known = rows.remove(&facts.key);
         let news = match &known {
-            Some(preview) => is_news(&facts, &preview.memory.facts),
+            Some(preview) => {
+                preview.repository != repository.reference || is_news(&facts, &preview.memory.facts)
+            }
             None => is_unknown(this, &facts).await?,
         };
         if !news {
@@ -58,15 +66,28 @@ async fn compare(
             what: "an event was missed".to_owned(),
             even_if_closed: false,
         };
-        this.ledger.learn(&hint, None, now).await?;
+        match this.ledger.learn(&hint, None, now).await {
+            Err(error @ LedgerError::NameTaken(_)) => {
+                // One that cannot be learned does not stop the others.
+                tracing::error!(preview = %hint.name, %error, "a pull request cannot be learned");
+                found.failed += 1;
+            }
+            learned => {
+                learned?;
+            }
+        }
         this.wake.notify_one();
     }
     // What is left was not listed. Those that we hold for open are doubted; the others are on
     // their way out already.
     let mut absent: Vec<_> =
         rows.into_values().filter(|p| p.memory.facts.state == PullState::Open).collect();
-    absent.sort_by_key(|preview| preview.id);
-    let allowed = brake::allowance(live as u64) as usize;
+    // Those come first that were not heard of for longest, so that each gets its turn.
+    absent.sort_by_key(|preview| preview.memory.hinted_at);
+    let allowed = match released {
+        true => absent.len(),
+        false => usize::try_from(brake::allowance(live as u64)).unwrap_or(usize::MAX),
+    };
     if absent.len() > allowed {
         found.held += absent.len() - allowed;
         this.metrics.brake_engaged();

@@ -119,8 +119,8 @@ async fn make(
     .expect("a database within a minute")
 }
 
-async fn ready(databases: &dyn Databases, name: &PreviewName) -> Option<u32> {
-    let seen = databases.observe(name).await;
+async fn ready(databases: &dyn Databases, name: &PreviewName, password: &Password) -> Option<u32> {
+    let seen = databases.observe(name, password).await;
     let database = seen.database.present()?;
     (database.ready && seen.role == Seen::Present(())).then_some(database.generation?)
 }
@@ -129,24 +129,29 @@ async fn ready(databases: &dyn Databases, name: &PreviewName) -> Option<u32> {
 async fn databases_contract(databases: &dyn Databases, base: i64) {
     let (ours, other) = (pr(base + 1), pr(base + 2));
     let secret = password();
-    let seen = databases.observe(&ours).await;
+    let seen = databases.observe(&ours, &secret).await;
     assert_eq!((seen.database, seen.role), (Seen::Absent, Seen::Absent));
     databases.remove_database(&ours).await.expect("removing the absent succeeds");
     databases.remove_role(&ours).await.expect("removing the absent succeeds");
     for _ in 0..2 {
         make(databases, &ours, &seed(), 0, &secret).await.unwrap();
-        assert_eq!(ready(databases, &ours).await, Some(0));
+        assert_eq!(ready(databases, &ours, &secret).await, Some(0));
     }
-    assert_eq!(databases.observe(&other).await.database, Seen::Absent);
+    assert_eq!(databases.observe(&other, &secret).await.database, Seen::Absent);
+    let fresh = password();
+    assert_eq!(ready(databases, &ours, &fresh).await, None, "another password is not ready");
+    make(databases, &ours, &seed(), 0, &fresh).await.unwrap();
+    assert_eq!(ready(databases, &ours, &fresh).await, Some(0), "and becomes so");
+    make(databases, &ours, &seed(), 0, &secret).await.unwrap();
     assert_eq!(databases.owned().await.unwrap(), vec![ours.clone()]);
     databases.remove_database(&ours).await.unwrap();
-    let seen = databases.observe(&ours).await;
+    let seen = databases.observe(&ours, &secret).await;
     assert_eq!((seen.database, seen.role), (Seen::Absent, Seen::Present(())));
     make(databases, &ours, &seed(), 3, &secret).await.unwrap();
-    assert_eq!(ready(databases, &ours).await, Some(3), "another generation of the data");
+    assert_eq!(ready(databases, &ours, &secret).await, Some(3), "another generation of the data");
     databases.remove_database(&ours).await.unwrap();
     databases.remove_role(&ours).await.unwrap();
-    let seen = databases.observe(&ours).await;
+    let seen = databases.observe(&ours, &secret).await;
     assert_eq!((seen.database, seen.role), (Seen::Absent, Seen::Absent));
     assert_eq!(databases.owned().await.unwrap(), vec![]);
 }
@@ -307,7 +312,7 @@ async fn a_database_with_open_sessions_is_dropped_all_the_same() {
     let mut session = PgConnection::connect(&place.databases.url(&name, &secret)).await.unwrap();
     sqlx::raw_sql("BEGIN; LOCK TABLE items").execute(&mut session).await.unwrap();
     place.databases.remove_database(&name).await.unwrap();
-    assert_eq!(place.databases.observe(&name).await.database, Seen::Absent);
+    assert_eq!(place.databases.observe(&name, &secret).await.database, Seen::Absent);
 }
 
 #[tokio::test]
@@ -316,7 +321,7 @@ async fn a_database_or_role_without_our_mark_is_never_touched() {
     let (name, secret) = (place.pr(1), password());
     place.run(format!("CREATE DATABASE {}", name.database())).await;
     place.run(format!("CREATE ROLE {} LOGIN", name.role())).await;
-    let seen = place.databases.observe(&name).await;
+    let seen = place.databases.observe(&name, &secret).await;
     assert!(seen.database.is_foreign() && seen.role.is_foreign(), "{seen:?}");
     let order = DatabaseOrder { seed: &seed(), generation: 0, password: &secret };
     let refused = [
@@ -341,9 +346,9 @@ async fn an_interrupted_drop_is_seen_as_leaving_and_finished() {
     place
         .run(format!("UPDATE pg_database SET datconnlimit = -2 WHERE datname = '{database}'"))
         .await;
-    assert!(matches!(place.databases.observe(&name).await.database, Seen::Leaving(_)));
+    assert!(matches!(place.databases.observe(&name, &secret).await.database, Seen::Leaving(_)));
     place.databases.remove_database(&name).await.unwrap();
-    assert_eq!(place.databases.observe(&name).await.database, Seen::Absent);
+    assert_eq!(place.databases.observe(&name, &secret).await.database, Seen::Absent);
 }
 
 #[tokio::test]
@@ -357,24 +362,24 @@ async fn a_clone_that_was_not_finished_is_not_ready_and_gets_finished() {
             place.instance
         ))
         .await;
-    let seen = place.databases.observe(&name).await;
+    let seen = place.databases.observe(&name, &secret).await;
     let half = seen.database.present().expect("it is ours");
     assert!(!half.ready && half.generation.is_none(), "{half:?}");
     place.make(&name, &secret).await;
-    assert_eq!(ready(&place.databases, &name).await, Some(0));
+    assert_eq!(ready(&place.databases, &name, &secret).await, Some(0));
 }
 
 #[tokio::test]
 async fn what_is_being_worked_on_is_unknown_and_not_absent() {
     let place = Place::new().await;
-    let name = place.pr(1);
+    let (name, secret) = (place.pr(1), password());
     let mut elsewhere = place.admin().await;
     sqlx::query("SELECT pg_advisory_lock(hashtextextended($1, 0))")
         .bind(name.database())
         .execute(&mut elsewhere)
         .await
         .unwrap();
-    let seen = place.databases.observe(&name).await;
+    let seen = place.databases.observe(&name, &secret).await;
     assert!(matches!(seen.database, Seen::Unknown(_)), "{seen:?}");
     let refused = place.databases.remove_database(&name).await.unwrap_err();
     assert_eq!(refused.disposition, Disposition::Transient);

@@ -68,7 +68,7 @@ impl FakeDatabases {
 
 #[async_trait]
 impl Databases for FakeDatabases {
-    async fn observe(&self, name: &PreviewName) -> DatabasesSeen {
+    async fn observe(&self, name: &PreviewName, password: &Password) -> DatabasesSeen {
         let look = || {
             let truth = self.truth.lock().unwrap();
             let database = match truth.databases.get(&name.database()) {
@@ -76,7 +76,9 @@ impl Databases for FakeDatabases {
                     Seen::Foreign("somebody".to_owned())
                 }
                 Some(generation) => {
-                    Seen::Present(DatabaseSeen { ready: true, generation: Some(*generation) })
+                    let known = truth.roles.get(&name.role());
+                    let ready = known.is_none_or(|known| known == password.reveal());
+                    Seen::Present(DatabaseSeen { ready, generation: Some(*generation) })
                 }
                 None => Seen::Absent,
             };

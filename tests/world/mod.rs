@@ -315,6 +315,7 @@ fn sweep_config() -> SweepConfig {
     SweepConfig {
         pull_requests_every: every,
         orphans_every: every,
+        deployments_every: every,
         deliveries_kept: TimeDelta::days(30),
     }
 }

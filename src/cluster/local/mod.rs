@@ -172,8 +172,6 @@ impl Room {
             Stand::Absent if found.is_empty() => (Seen::Absent, Seen::Absent),
             // Somebody deleted the directory by hand, and its processes run on.
             Stand::Absent | Stand::Leaving(_) => {
-                // A removal that has begun has no way back; whoever sees it carries it through.
-                self.see_off(name);
                 (Seen::Leaving(running()), Seen::Leaving(running()))
             }
         };

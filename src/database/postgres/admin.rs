@@ -32,6 +32,16 @@ pub(super) struct Locked {
     pub(super) session: PgConnection,
 }
 
+impl Locked {
+    /// Frees the lock now: a session that is merely dropped holds it until the server notices, and
+    /// a look in between would take the database for one that is being worked on.
+    pub(super) async fn release(mut self) {
+        // Where this fails the session is broken, and the lock goes with it.
+        let _ = run(&mut self.session, "SELECT pg_advisory_unlock_all()").await;
+        let _ = self.session.close().await;
+    }
+}
+
 impl Admin {
     pub(super) fn new(options: PgConnectOptions, instance: &str) -> Result<Self, Fault> {
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';

@@ -7,7 +7,7 @@
 use sqlx::PgConnection;
 
 use super::Inner;
-use super::admin::{Locked, code, fault, ident, literal, run};
+use super::admin::{code, fault, ident, literal, run};
 use super::look::comment;
 use super::template;
 use crate::database::{Password, Seed};
@@ -23,14 +23,13 @@ pub(super) struct Wanted<'a> {
     pub(super) password: &'a Password,
 }
 
-/// Makes or converges both. The lock is held by the caller's session until this returns.
+/// Makes or converges both, on a session that holds the name's lock.
 pub(super) async fn ensure(
     inner: &Inner,
-    mut locked: Locked,
+    session: &mut PgConnection,
     seed: &Seed,
     wanted: &Wanted<'_>,
 ) -> Result<Progress, Fault> {
-    let session = &mut locked.session;
     role(inner, session, wanted).await?;
     let database = wanted.name.database();
     let there: Option<String> = sqlx::query_scalar(
@@ -117,9 +116,9 @@ async fn create(
         ident(&inner.admin.owner),
     );
     match run(session, &sql).await {
-        // 42P04: it is there after all. 55006: somebody looks at the template; try again.
-        Err(error) if code(&error) == "42P04" => Ok(()),
-        Err(error) if matches!(code(&error).as_str(), "55006" | "3D000") => {
+        // 42P04: it is there after all, whose is to be seen. 55006: somebody is connected to the
+        // template. 3D000: the template is gone. Each time, look again.
+        Err(error) if matches!(code(&error).as_str(), "42P04" | "55006" | "3D000") => {
             Err(Fault::transient(doing(), error))
         }
         other => other.map_err(|e| fault(doing(), &e)),
@@ -134,7 +133,7 @@ async fn finish(session: &mut PgConnection, wanted: &Wanted<'_>) -> Result<(), F
          REVOKE ALL ON DATABASE {database} FROM PUBLIC;
          GRANT CONNECT, TEMPORARY ON DATABASE {database} TO {role};
          ALTER DATABASE {database} ALLOW_CONNECTIONS true",
-        literal(&comment(wanted.generation))
+        literal(&comment(wanted.generation, wanted.password))
     );
     run(session, &sql)
         .await

@@ -3,7 +3,7 @@
 use sqlx::Row;
 
 use super::admin::{Admin, fault};
-use crate::database::DatabasesSeen;
+use crate::database::{DatabasesSeen, Password};
 use crate::fault::Fault;
 use crate::preview::observed::DatabaseSeen;
 use crate::preview::{PreviewName, Seen};
@@ -29,8 +29,12 @@ const LOOK: &str = "
     LEFT JOIN pg_database d ON d.datname = $1
     LEFT JOIN pg_roles r ON r.rolname = $2";
 
-pub(super) async fn observe(admin: &Admin, name: &PreviewName) -> DatabasesSeen {
-    match look(admin, name).await {
+pub(super) async fn observe(
+    admin: &Admin,
+    name: &PreviewName,
+    password: &Password,
+) -> DatabasesSeen {
+    match look(admin, name, password).await {
         Ok(seen) => seen,
         Err(error) => {
             let why = fault(format!("looking at database {}", name.database()), &error).to_string();
@@ -39,7 +43,11 @@ pub(super) async fn observe(admin: &Admin, name: &PreviewName) -> DatabasesSeen 
     }
 }
 
-async fn look(admin: &Admin, name: &PreviewName) -> Result<DatabasesSeen, sqlx::Error> {
+async fn look(
+    admin: &Admin,
+    name: &PreviewName,
+    password: &Password,
+) -> Result<DatabasesSeen, sqlx::Error> {
     let row = sqlx::query(LOOK)
         .bind(name.database())
         .bind(name.role())
@@ -68,21 +76,26 @@ async fn look(admin: &Admin, name: &PreviewName) -> Result<DatabasesSeen, sqlx::
         Seen::Leaving("an interrupted drop".to_owned())
     } else {
         let comment: Option<String> = row.try_get("comment")?;
-        let generation = comment.as_deref().and_then(generation);
+        let finished = comment.as_deref().and_then(finished);
+        let ours = finished.is_some_and(|(_, key)| key == password.fingerprint());
         let open: bool = row.try_get("open")?;
         let granted: bool = row.try_get("granted")?;
-        Seen::Present(DatabaseSeen { ready: open && granted && generation.is_some(), generation })
+        let generation = finished.map(|(generation, _)| generation);
+        Seen::Present(DatabaseSeen { ready: open && granted && ours, generation })
     };
     Ok(DatabasesSeen { database, role })
 }
 
-/// The comment that finishes a database, and that [`generation`] reads.
-pub(super) fn comment(generation: u32) -> String {
-    format!("mayfly generation {generation}")
+/// The comment that finishes a database: its generation, and whose password its role has. A ledger
+/// that was lost and rebuilt has another password, which is how that is noticed.
+pub(super) fn comment(generation: u32, password: &Password) -> String {
+    format!("mayfly generation {generation} key {}", password.fingerprint())
 }
 
-fn generation(comment: &str) -> Option<u32> {
-    comment.strip_prefix("mayfly generation ")?.parse().ok()
+/// Reads [`comment`] back.
+fn finished(comment: &str) -> Option<(u32, &str)> {
+    let (generation, key) = comment.strip_prefix("mayfly generation ")?.split_once(" key ")?;
+    Some((generation.parse().ok()?, key))
 }
 
 pub(super) async fn owned(admin: &Admin) -> Result<Vec<PreviewName>, Fault> {

