@@ -7,4 +7,5 @@ mod convergence;
 mod faults;
 mod forge_wire;
 mod lifecycle;
+mod sigkill;
 mod world;

@@ -1,0 +1,22 @@
+# The two commands: make demo, make test. Both install what they need, or say how.
+
+.PHONY: demo test check deps
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+# make demo ARGS=--stay keeps it running.
+demo: deps
+	cargo build --quiet --bin mayfly --example sample-shop
+	$(TARGET)/debug/mayfly demo $(ARGS)
+
+test: deps
+	cargo test --all-targets
+
+# What else a change has to pass.
+check:
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
+
+deps:
+	@scripts/deps.sh
