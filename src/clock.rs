@@ -41,6 +41,11 @@ impl Clock for ServerClock {
     }
 }
 
+/// This machine's own time, for what only this machine reads.
+pub fn machine_time() -> DateTime<Utc> {
+    Utc::now().trunc_subsecs(6)
+}
+
 /// A new identifier that sorts by the time at which it was made (UUID version 7).
 pub fn fresh_id() -> Uuid {
     Uuid::now_v7()

@@ -137,6 +137,16 @@ pub fn parse(event: &str, body: &[u8]) -> Result<Event, EventError> {
 
 impl PullRequest {
     /// The facts, or what is wrong with them.
+    /// The author, where the forge suggests that they may write; what they may do is asked.
+    pub(super) fn perhaps_member(&self) -> Option<&str> {
+        let associated =
+            matches!(self.author_association.as_str(), "OWNER" | "MEMBER" | "COLLABORATOR");
+        let login = self.user.as_ref().map(|user| user.login.as_str()).filter(|_| associated)?;
+        // Bots have brackets in their names, and approve nothing.
+        let plain = login.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+        (plain && !login.is_empty()).then_some(login)
+    }
+
     pub(super) fn facts(self) -> Result<PullFacts, EventError> {
         let repository = Some(self.base.repo.id)
             .filter(|id| *id > 0)
@@ -155,15 +165,15 @@ impl PullRequest {
             return Err(EventError::Field("updated_at"));
         }
         let labels = self.labels.iter().take(MAX_LABELS);
+        let fork = self.head.repo.as_ref().is_none_or(|repo| repo.id != repository.0);
         Ok(PullFacts {
             key: PullKey { repository, number },
             state,
             head: CommitSha::parse(&self.head.sha).ok_or(EventError::Field("head.sha"))?,
-            fork: self.head.repo.is_none_or(|repo| repo.id != repository.0),
-            trusted_author: matches!(
-                self.author_association.as_str(),
-                "OWNER" | "MEMBER" | "COLLABORATOR"
-            ),
+            fork,
+            // Whoever has a branch in the repository may write to it. For a fork nothing that an
+            // event says is believed: the forge is asked what the author may do.
+            trusted_author: !fork,
             draft: self.draft,
             labels: labels.map(|label| plain(&label.name, MAX_LABEL_CHARS)).collect(),
             // GitHub shows those whose account is gone as its user "ghost".

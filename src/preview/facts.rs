@@ -101,8 +101,8 @@ pub struct PullFacts {
     /// Whether the branch lives in another repository, whose owner we do not know. Also true
     /// when that repository is gone.
     pub fork: bool,
-    /// Whether the author may write to the base repository, as the forge's `author_association`
-    /// says (owner, member or collaborator).
+    /// Whether the author may write to the base repository: the forge was asked, or the branch is
+    /// in it. An event about a fork never says so.
     pub trusted_author: bool,
     /// Whether the pull request is a draft.
     pub draft: bool,

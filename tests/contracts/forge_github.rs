@@ -2,6 +2,7 @@
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
+use mayfly::demo::github::PullSpec;
 use mayfly::fault::{Disposition, Fault};
 use mayfly::forge::github::{Auth, GitHub, GitHubConfig};
 use mayfly::forge::notice::marker;
@@ -200,4 +201,38 @@ fn pem() -> String {
     let lines: Vec<&str> =
         text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
     format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n"))
+}
+
+#[tokio::test]
+async fn whether_a_forks_author_may_write_is_asked_of_the_forge() {
+    let real = Real::start().await;
+    for (n, association, permission, trusted) in [
+        (1, "COLLABORATOR", Some("read"), false),
+        (2, "MEMBER", Some("write"), true),
+        (3, "OWNER", Some("admin"), true),
+        (4, "MEMBER", Some("none"), false),
+        (5, "CONTRIBUTOR", Some("write"), false),
+        (6, "NONE", None, false),
+    ] {
+        let author = format!("author-{n}");
+        let spec = PullSpec {
+            fork: true,
+            author: author.clone(),
+            association: association.to_owned(),
+            ..PullSpec::new("From a fork", sha(n).as_str())
+        };
+        real.hub.open_pull(REPO, n, spec);
+        if let Some(permission) = permission {
+            real.hub.permit(REPO, &author, permission);
+        }
+        let facts = real.github.pull(&repo(), number(n)).await.unwrap();
+        assert_eq!(
+            (facts.fork, facts.trusted_author),
+            (true, trusted),
+            "{association} {permission:?}"
+        );
+    }
+    real.hub.pass_next(1);
+    real.hub.fail_next(1, 500);
+    assert!(real.github.pull(&repo(), number(2)).await.is_err(), "not known is not trusted");
 }

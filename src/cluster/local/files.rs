@@ -8,10 +8,10 @@ use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
+use crate::clock::machine_time;
 use crate::preview::PreviewName;
 
 /// The directories below the data directory.
@@ -109,6 +109,5 @@ pub(super) fn read(path: &Path) -> io::Result<Option<String>> {
 
 /// Milliseconds since 1970.
 pub(super) fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(machine_time().timestamp_millis()).unwrap_or(0)
 }

@@ -9,10 +9,10 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
-use chrono::Utc;
 
 use super::answers::refusal;
 use super::{APP_SLUG, Shared, TOKEN_LOGIN};
+use crate::clock::machine_time;
 
 pub(super) const USER_TOKEN: &str = "stand-in-token";
 pub(super) const INSTALLATION_TOKEN: &str = "stand-in-installation-token";
@@ -96,7 +96,7 @@ fn caller(headers: &HeaderMap) -> Option<String> {
 
 fn rate_limited() -> Response {
     let mut answer = refusal(403, "API rate limit exceeded for user ID 9001.");
-    let reset = HeaderValue::from(Utc::now().timestamp() + 600);
+    let reset = HeaderValue::from(machine_time().timestamp() + 600);
     answer.headers_mut().insert("x-ratelimit-remaining", HeaderValue::from(0));
     answer.headers_mut().insert("x-ratelimit-reset", reset);
     answer

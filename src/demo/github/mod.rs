@@ -92,6 +92,13 @@ impl GitHubStandIn {
         self.shared.state().add_repository(id, full_name);
     }
 
+    /// Gives a person this permission: `admin`, `write`, `read` or `none`.
+    pub fn permit(&self, repo: &str, login: &str, permission: &str) {
+        if let Some(repository) = self.shared.state().repository_mut(repo) {
+            repository.permissions.insert(login.to_owned(), permission.to_owned());
+        }
+    }
+
     /// Renames a repository; the old name redirects from then on.
     pub fn rename_repository(&self, old: &str, new: &str) {
         self.shared.state().rename_repository(old, new);

@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
 use axum::{Extension, Json, Router, middleware};
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use super::answers::{not_found, page, refusal};
@@ -18,6 +18,7 @@ use super::gate::{self, Caller, INSTALLATION_TOKEN};
 use super::payload;
 use super::state::{Deployment, Status, now};
 use super::{APP_SLUG, Shared};
+use crate::clock::machine_time;
 
 const MAX_BODY_CHARS: usize = 65_536;
 const MAX_DESCRIPTION_CHARS: usize = 140;
@@ -40,6 +41,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         )
         .route(&format!("{repo}/deployments"), get(deployments).post(add_deployment))
         .route(&format!("{repo}/deployments/{{id}}/statuses"), get(statuses).post(add_status))
+        .route(&format!("{repo}/collaborators/{{login}}/permission"), get(permission))
         .route_layer(middleware::from_fn_with_state(shared.clone(), gate::pass))
         .fallback(async || refusal(404, "Not Found"))
         .with_state(shared)
@@ -65,7 +67,7 @@ async fn access_token(Extension(Caller(caller)): Extension<Caller>) -> Response 
     }
     let token = json!({
         "token": INSTALLATION_TOKEN,
-        "expires_at": (Utc::now() + TimeDelta::hours(1)).to_rfc3339(),
+        "expires_at": (machine_time() + TimeDelta::hours(1)).to_rfc3339(),
         "permissions": { "deployments": "write", "issues": "write", "pull_requests": "write" },
         "repository_selection": "all",
     });
@@ -97,6 +99,25 @@ async fn pull(
         .repository(&format!("{owner}/{repo}"))
         .and_then(|repo| Some((repo, repo.pulls.get(&number)?)));
     found.map_or_else(not_found, |(repo, pull)| Json(payload::pull(repo, pull)).into_response())
+}
+
+/// Who opened a pull request as a member may write, unless it was said otherwise.
+async fn permission(
+    State(hub): Hub,
+    Path((owner, repo, login)): Path<(String, String, String)>,
+) -> Response {
+    let state = hub.state();
+    let Some(repository) = state.repository(&format!("{owner}/{repo}")) else {
+        return not_found();
+    };
+    let member = repository.pulls.values().any(|pull| {
+        let spec = &pull.spec;
+        spec.author == login
+            && matches!(spec.association.as_str(), "OWNER" | "MEMBER" | "COLLABORATOR")
+    });
+    let given = repository.permissions.get(&login).map(String::as_str);
+    let permission = given.unwrap_or(if member { "write" } else { "read" });
+    Json(json!({ "permission": permission, "user": { "login": login } })).into_response()
 }
 
 async fn comments(

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use serde_json::Value;
 
+use crate::clock::machine_time;
+
 /// A pull request as a test opens it.
 #[derive(Clone, Debug)]
 pub struct PullSpec {
@@ -119,6 +121,8 @@ pub(super) struct Repository {
     pub pulls: BTreeMap<u32, Pull>,
     pub comments: BTreeMap<u64, Comment>,
     pub deployments: BTreeMap<u64, Deployment>,
+    /// What people may do, where it is not what their association suggests.
+    pub permissions: HashMap<String, String>,
 }
 
 #[derive(Default)]
@@ -130,7 +134,7 @@ pub(super) struct State {
 
 /// GitHub's times have whole seconds.
 pub(super) fn now() -> DateTime<Utc> {
-    let now = Utc::now();
+    let now = machine_time();
     now.duration_trunc(TimeDelta::seconds(1)).unwrap_or(now)
 }
 
@@ -148,6 +152,7 @@ impl State {
             pulls: BTreeMap::new(),
             comments: BTreeMap::new(),
             deployments: BTreeMap::new(),
+            permissions: HashMap::new(),
         });
     }
 

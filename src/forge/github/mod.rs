@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use secrecy::SecretString;
+use serde::Deserialize;
 
 use super::event::PullRequest;
 use super::{Announcement, Forge, RepositoryRef};
@@ -66,6 +67,21 @@ impl GitHub {
     }
 }
 
+#[derive(Deserialize)]
+struct Permission {
+    permission: String,
+}
+
+impl GitHub {
+    /// Whether a person may write to the repository, as the forge itself says.
+    async fn may_write(&self, repo: &RepositoryRef, login: &str) -> Result<bool, Fault> {
+        let doing = format!("asking what {login} may do in {}", repo.full_name());
+        let route = format!("/repos/{}/collaborators/{login}/permission", repo.full_name());
+        let answer: Permission = self.client.get(&doing, &route).await?;
+        Ok(matches!(answer.permission.as_str(), "admin" | "write"))
+    }
+}
+
 impl std::fmt::Debug for GitHub {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("GitHub").field("instance", &self.instance).finish_non_exhaustive()
@@ -78,7 +94,11 @@ impl Forge for GitHub {
         let doing = format!("reading pull request {}#{number}", repo.full_name());
         let route = format!("/repos/{}/pulls/{number}", repo.full_name());
         let pull: PullRequest = self.client.get(&doing, &route).await?;
-        let facts = pull.facts().map_err(|error| Fault::transient(&doing, error))?;
+        let member = pull.perhaps_member().map(str::to_owned);
+        let mut facts = pull.facts().map_err(|error| Fault::transient(&doing, error))?;
+        if let (true, Some(login)) = (facts.fork, member) {
+            facts.trusted_author = self.may_write(repo, &login).await?;
+        }
         if facts.key.number == number {
             return Ok(facts);
         }
