@@ -10,4 +10,6 @@ pub mod postgres;
 pub mod screen;
 pub mod stage;
 pub mod story;
+mod visitor;
+mod watch;
 pub mod witness;

@@ -8,8 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -17,13 +16,9 @@ use super::github::PullSpec;
 use super::leftovers::RunDirectory;
 use super::screen::Screen;
 use super::stage::{DOCS, SHOP, SHORT_TTL, Stage};
+use super::visitor::{add_product, products, url, visit};
+use super::watch::{fleet, steps, text, until, until_serves};
 use super::witness;
-
-/// How long any state may take to come.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// How often the API is asked while waiting for a state.
-const GLANCE: Duration = Duration::from_millis(40);
 
 /// What to play, and with what.
 pub struct Script {
@@ -38,10 +33,10 @@ pub struct Script {
 }
 
 /// One preview of the story.
-struct Pull {
-    repo: &'static str,
-    number: u32,
-    name: &'static str,
+pub(super) struct Pull {
+    pub(super) repo: &'static str,
+    pub(super) number: u32,
+    pub(super) name: &'static str,
 }
 
 const PULLS: [Pull; 3] = [
@@ -250,153 +245,8 @@ fn stay(stage: &Stage, screen: &mut Screen) {
     }
 }
 
-/// Shows how a preview gets on until it is in this phase.
-async fn until(stage: &Stage, screen: &mut Screen, pull: &Pull, phase: &str) -> anyhow::Result<()> {
-    watch(stage, screen, pull, |preview| text(&preview["phase"]) == phase).await
-}
-
-async fn until_serves(
-    stage: &Stage,
-    screen: &mut Screen,
-    pull: &Pull,
-    sha: &str,
-) -> anyhow::Result<()> {
-    watch(stage, screen, pull, |preview| {
-        text(&preview["phase"]) == "Ready" && text(&preview["head"]) == sha
-    })
-    .await?;
-    let page = visit(stage, pull, "/").await?;
-    ensure!(page.commit == sha, "{} is Ready and serves {}", pull.name, page.commit);
-    Ok(())
-}
-
-/// Looks at the whole fleet until one preview satisfies, so that every line stays fresh.
-async fn watch(
-    stage: &Stage,
-    screen: &mut Screen,
-    pull: &Pull,
-    satisfied: impl Fn(&Value) -> bool,
-) -> anyhow::Result<()> {
-    let waiting = async {
-        loop {
-            let mut done = false;
-            for preview in fleet(stage).await? {
-                show(screen, &preview);
-                done |= text(&preview["name"]) == pull.name && satisfied(&preview);
-            }
-            if done {
-                return Ok(());
-            }
-            tokio::time::sleep(GLANCE).await;
-        }
-    };
-    match tokio::time::timeout(PATIENCE, waiting).await {
-        Ok(outcome) => outcome,
-        Err(_) => {
-            let preview = stage.get(&format!("previews/{}", pull.name)).await?;
-            bail!("{} did not get on: {preview:#}", pull.name)
-        }
-    }
-}
-
-fn show(screen: &mut Screen, preview: &Value) {
-    let parts: String = preview["conditions"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|condition| match text(&condition["status"]) {
-            "True" => '●',
-            "False" => '○',
-            _ => '◌',
-        })
-        .collect();
-    let note = match preview["last_error"].as_str() {
-        Some(error) => error,
-        None => text(&preview["plan"]),
-    };
-    let short: String = text(&preview["head"]).chars().take(7).collect();
-    let line = format!("{parts:<7} {:<9} {short} {note}", text(&preview["phase"]));
-    screen.status(text(&preview["name"]), line.trim_end());
-}
-
-async fn fleet(stage: &Stage) -> anyhow::Result<Vec<Value>> {
-    let page = stage.get("previews?limit=200").await?;
-    Ok(page["previews"].as_array().cloned().unwrap_or_default())
-}
-
-/// What was done for a preview, and how long after its event, as its journal says.
-async fn steps(stage: &Stage, pull: &Pull) -> anyhow::Result<String> {
-    let journal = stage.get(&format!("previews/{}/journal", pull.name)).await?;
-    let entries = journal["entries"].as_array().cloned().unwrap_or_default();
-    let at = |entry: &Value| text(&entry["at"]).parse::<DateTime<Utc>>();
-    let Some(first) = entries.first() else { return Ok(String::new()) };
-    let begin = at(first)?;
-    let mut words = Vec::new();
-    for entry in &entries {
-        let (action, reason) = (text(&entry["action"]), text(&entry["reason"]));
-        let what = if action == "phase" { reason } else { action };
-        // What only waits says so in its reason.
-        if action == "learned" || (action != "phase" && !reason.is_empty()) {
-            continue;
-        }
-        words.push(format!("{what} {:.2}s", (at(entry)? - begin).as_seconds_f64()));
-    }
-    Ok(words.join(" · "))
-}
-
-/// What a reviewer's browser gets.
-struct Page {
-    commit: String,
-    body: String,
-}
-
-/// Opens a preview's URL as a browser would: its name is asked of the DNS server first.
-async fn visit(stage: &Stage, pull: &Pull, path: &str) -> anyhow::Result<Page> {
-    let answer = browser(stage, pull).await?.get(at(stage, pull, path)).send().await?;
-    let answer = answer.error_for_status()?;
-    let commit = answer.headers().get("x-preview-commit").context("no X-Preview-Commit")?;
-    let commit = commit.to_str()?.to_owned();
-    Ok(Page { commit, body: answer.text().await? })
-}
-
-async fn products(stage: &Stage, pull: &Pull) -> anyhow::Result<Vec<Value>> {
-    Ok(serde_json::from_str(&visit(stage, pull, "/api/products").await?.body)?)
-}
-
-async fn add_product(stage: &Stage, pull: &Pull, name: &str) -> anyhow::Result<()> {
-    let form = format!("name={}&price=19.95", name.replace(' ', "+"));
-    let answer = browser(stage, pull)
-        .await?
-        .post(at(stage, pull, "/products"))
-        .header("content-type", "application/x-www-form-urlencoded")
-        .body(form)
-        .send()
-        .await?;
-    answer.error_for_status()?;
-    Ok(())
-}
-
-async fn browser(stage: &Stage, pull: &Pull) -> anyhow::Result<reqwest::Client> {
-    let host = format!("{}.preview.localhost", pull.name);
-    let address = witness::resolve(stage.dns, &host).await?.context("the name does not resolve")?;
-    let target = std::net::SocketAddr::new(address, stage.proxy.port());
-    Ok(reqwest::Client::builder().resolve(&host, target).build()?)
-}
-
-fn url(stage: &Stage, pull: &Pull) -> String {
-    at(stage, pull, "/")
-}
-
-fn at(stage: &Stage, pull: &Pull, path: &str) -> String {
-    format!("http://{}.preview.localhost:{}{path}", pull.name, stage.proxy.port())
-}
-
 /// A made-up commit id: the repository, the pull request and the push.
 fn commit(pull: &Pull, push: u32) -> String {
     let repo = if pull.repo == SHOP { "50b" } else { "d0c" };
     format!("{repo}{:02x}{push:02x}{:033x}", pull.number, 0xfeed_u32)
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
 }

@@ -244,9 +244,8 @@ async fn a_preview_cannot_widen_its_rights() {
         "COPY items TO '/tmp/out'".to_owned(),
         "COPY items FROM PROGRAM 'id'".to_owned(),
         "CREATE EXTENSION dblink".to_owned(),
-        format!(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'postgres'"
-        ),
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'postgres'"
+            .to_owned(),
     ] {
         let mut session = PgConnection::connect(&url).await.unwrap();
         let outcome = sqlx::raw_sql(AssertSqlSafe(sql.clone())).execute(&mut session).await;

@@ -1,6 +1,7 @@
 //! The forges under test, each with the hand that moves what is true on it.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta};
+use mayfly::clock::machine_time;
 use mayfly::demo::github::{GitHubStandIn, PullSpec};
 use mayfly::forge::github::{Auth, DEFAULT_TIMEOUT, GitHub, GitHubConfig};
 use mayfly::forge::{Announcement, Forge, RepositoryRef};
@@ -81,7 +82,7 @@ impl Fake {
             labels: Vec::new(),
             author: "octavia".to_owned(),
             title: format!("Change {n}"),
-            updated_at: Utc::now(),
+            updated_at: machine_time(),
         };
         self.0.put(&repo(), facts);
     }

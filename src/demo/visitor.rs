@@ -1,0 +1,59 @@
+//! A visitor of the demo's previews: a browser in all but looks.
+//!
+//! Every visit asks the DNS server for the name first. Refuses to take a shortcut to the workload.
+
+use std::net::SocketAddr;
+
+use anyhow::Context;
+use serde_json::Value;
+
+use super::stage::Stage;
+use super::story::Pull;
+use super::witness;
+
+/// What a reviewer's browser gets.
+pub(super) struct Page {
+    pub(super) commit: String,
+    pub(super) body: String,
+}
+
+/// Opens a preview's URL as a browser would: its name is asked of the DNS server first.
+pub(super) async fn visit(stage: &Stage, pull: &Pull, path: &str) -> anyhow::Result<Page> {
+    let answer = browser(stage, pull).await?.get(at(stage, pull, path)).send().await?;
+    let answer = answer.error_for_status()?;
+    let commit = answer.headers().get("x-preview-commit").context("no X-Preview-Commit")?;
+    let commit = commit.to_str()?.to_owned();
+    Ok(Page { commit, body: answer.text().await? })
+}
+
+pub(super) async fn products(stage: &Stage, pull: &Pull) -> anyhow::Result<Vec<Value>> {
+    Ok(serde_json::from_str(&visit(stage, pull, "/api/products").await?.body)?)
+}
+
+pub(super) async fn add_product(stage: &Stage, pull: &Pull, name: &str) -> anyhow::Result<()> {
+    let form = format!("name={}&price=19.95", name.replace(' ', "+"));
+    let answer = browser(stage, pull)
+        .await?
+        .post(at(stage, pull, "/products"))
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(form)
+        .send()
+        .await?;
+    answer.error_for_status()?;
+    Ok(())
+}
+
+pub(super) async fn browser(stage: &Stage, pull: &Pull) -> anyhow::Result<reqwest::Client> {
+    let host = format!("{}.preview.localhost", pull.name);
+    let address = witness::resolve(stage.dns, &host).await?.context("the name does not resolve")?;
+    let target = SocketAddr::new(address, stage.proxy.port());
+    Ok(reqwest::Client::builder().resolve(&host, target).build()?)
+}
+
+pub(super) fn url(stage: &Stage, pull: &Pull) -> String {
+    at(stage, pull, "/")
+}
+
+pub(super) fn at(stage: &Stage, pull: &Pull, path: &str) -> String {
+    format!("http://{}.preview.localhost:{}{path}", pull.name, stage.proxy.port())
+}
