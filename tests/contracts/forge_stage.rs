@@ -44,7 +44,7 @@ pub fn ready(n: u32) -> Announcement {
 }
 
 pub fn ready_at(n: u32, commit: CommitSha) -> Announcement {
-    let expires_at = DateTime::<Utc>::UNIX_EPOCH + TimeDelta::days(20_000);
+    let expires_at = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
     say(n, Notice::Ready { revision: Revision { commit, restart: 0 }, expires_at, expiring: false })
 }
 
