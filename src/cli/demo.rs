@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::demo::story::{self, Script};
+use crate::demo::script::Script;
+use crate::demo::story;
 use crate::telemetry::{LogFormat, init_logs};
 
 #[derive(clap::Args)]

@@ -8,6 +8,7 @@ pub mod github;
 pub mod leftovers;
 pub mod postgres;
 pub mod screen;
+pub mod script;
 pub mod stage;
 pub mod story;
 mod visitor;

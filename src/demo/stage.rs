@@ -12,21 +12,13 @@ use serde_json::Value;
 use super::github::GitHubStandIn;
 use super::leftovers::RunDirectory;
 use super::postgres::Postgres;
-use super::story::Script;
+use super::script::{DOCS, SHOP, SHORT_TTL, Script};
 use crate::app::App;
 use crate::clock::{fresh_bytes, fresh_id};
 use crate::config::Config;
 use crate::database::Password;
 use crate::forge::signature::sign;
 use crate::ledger::{Ledger, Role};
-
-/// The repository whose previews live long.
-pub const SHOP: &str = "acme/shop";
-/// The repository whose previews expire while you watch.
-pub const DOCS: &str = "acme/docs";
-
-/// How soon previews of [`DOCS`] expire.
-pub const SHORT_TTL: &str = "6s";
 
 /// A set stage.
 pub struct Stage {

@@ -3,7 +3,6 @@
 //! Every step is taken from outside: webhooks in, the API and the URLs asked. Refuses to end well
 //! unless an independent look finds nothing.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -15,35 +14,11 @@ use tokio_util::sync::CancellationToken;
 use super::github::PullSpec;
 use super::leftovers::RunDirectory;
 use super::screen::Screen;
-use super::stage::{DOCS, SHOP, SHORT_TTL, Stage};
+use super::script::{DOCS, PULLS, Pull, SHOP, SHORT_TTL, Script, commit};
+use super::stage::Stage;
 use super::visitor::{add_product, products, url, visit};
 use super::watch::{fleet, steps, text, until, until_serves};
 use super::witness;
-
-/// What to play, and with what.
-pub struct Script {
-    /// Stay until Ctrl-C.
-    pub stay: bool,
-    /// The wanted port of the previews' URLs.
-    pub port: u16,
-    /// The sample app.
-    pub app: PathBuf,
-    /// Its schema and rows.
-    pub seed: PathBuf,
-}
-
-/// One preview of the story.
-pub(super) struct Pull {
-    pub(super) repo: &'static str,
-    pub(super) number: u32,
-    pub(super) name: &'static str,
-}
-
-const PULLS: [Pull; 3] = [
-    Pull { repo: SHOP, number: 1, name: "pr-1" },
-    Pull { repo: SHOP, number: 2, name: "pr-2" },
-    Pull { repo: DOCS, number: 1, name: "docs-pr-1" },
-];
 
 /// Plays the whole of it; success only if nothing is left.
 pub async fn tell(script: Script) -> anyhow::Result<ExitCode> {
@@ -243,10 +218,4 @@ fn stay(stage: &Stage, screen: &mut Screen) {
     ] {
         screen.print(&line);
     }
-}
-
-/// A made-up commit id: the repository, the pull request and the push.
-fn commit(pull: &Pull, push: u32) -> String {
-    let repo = if pull.repo == SHOP { "50b" } else { "d0c" };
-    format!("{repo}{:02x}{push:02x}{:033x}", pull.number, 0xfeed_u32)
 }

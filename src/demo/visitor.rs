@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use anyhow::Context;
 use serde_json::Value;
 
+use super::script::Pull;
 use super::stage::Stage;
-use super::story::Pull;
 use super::witness;
 
 /// What a reviewer's browser gets.

@@ -9,8 +9,8 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::screen::Screen;
+use super::script::Pull;
 use super::stage::Stage;
-use super::story::Pull;
 use super::visitor::visit;
 
 /// How long any state may take to come.

@@ -7,7 +7,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::facts::{CommitSha, PullFacts, PullState};
-use super::step::Revision;
+use super::revision::Revision;
 
 /// What people asked for, on top of what the pull request says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

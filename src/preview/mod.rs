@@ -13,6 +13,7 @@ pub mod notice;
 pub mod observed;
 pub mod plan;
 pub mod receipt;
+pub mod revision;
 pub mod stamp;
 pub mod step;
 
@@ -25,5 +26,6 @@ pub use notice::{Notice, Told};
 pub use observed::{Observed, Seen};
 pub use plan::{Outlook, Plan, plan};
 pub use receipt::Receipt;
+pub use revision::Revision;
 pub use stamp::Stamp;
-pub use step::{Revision, Step};
+pub use step::Step;

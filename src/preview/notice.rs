@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::desired::Reason;
 use super::facts::CommitSha;
-use super::step::Revision;
+use super::revision::Revision;
 
 /// One state of a preview that is worth a person's attention.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 //! there, and nothing acts on it.
 
 use super::notice::Told;
-use super::step::Revision;
+use super::revision::Revision;
 
 /// One answer of one backend about one thing.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,33 +3,8 @@
 //! A step carries everything that its execution needs to decide; it refuses to leave a choice
 //! open. What is not in this list cannot happen.
 
-use std::fmt;
-
-use super::facts::CommitSha;
 use super::notice::Notice;
-
-/// What runs in a preview: a commit, and how often its start was asked for again.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Revision {
-    /// The commit that is served.
-    pub commit: CommitSha,
-    /// Goes up with each redeploy and each reset of the data.
-    pub restart: u32,
-}
-
-impl Revision {
-    /// Reads back what [`fmt::Display`] wrote.
-    pub fn parse(text: &str) -> Option<Self> {
-        let (commit, restart) = text.split_once('.')?;
-        Some(Self { commit: CommitSha::parse(commit)?, restart: restart.parse().ok()? })
-    }
-}
-
-impl fmt::Display for Revision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.commit, self.restart)
-    }
-}
+use super::revision::Revision;
 
 /// One thing to do. Doing it twice is the same as doing it once; removing what is absent succeeds.
 #[derive(Clone, Debug, PartialEq, Eq)]
