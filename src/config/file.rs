@@ -189,6 +189,13 @@ pub(super) struct SeedPart {
     pub(super) extensions: Vec<String>,
 }
 
+/// What Kubernetes sets in every pod beside a Service that is called `mayfly`. No key of ours is
+/// spelled like this.
+fn is_service_link(name: &str) -> bool {
+    name == "MAYFLY_PORT"
+        || ["MAYFLY_PORT_", "MAYFLY_SERVICE_"].iter().any(|start| name.starts_with(start))
+}
+
 /// Reads the text of a configuration file and the environment over it.
 pub(super) fn read(
     text: &str,
@@ -210,7 +217,7 @@ pub(super) fn read(
     }
     for (name, value) in environment {
         let Some(path) = name.strip_prefix("MAYFLY_") else { continue };
-        if RESERVED.contains(&name.as_str()) {
+        if RESERVED.contains(&name.as_str()) || is_service_link(&name) {
             continue;
         }
         let path: Vec<_> = path.split("__").map(str::to_ascii_lowercase).collect();
@@ -220,6 +227,16 @@ pub(super) fn read(
     }
     serde_path_to_error::deserialize(tree).map_err(|error| {
         let path = error.path().to_string();
+        // The library's words would repeat what is written where a section belongs, and that may
+        // be a URL with its password.
+        let holds_secrets = |secret: &&[&str]| {
+            secret.split_last().is_some_and(|(_, section)| section.join(".") == path)
+        };
+        if SECRETS.iter().any(holds_secrets)
+            && error.inner().to_string().starts_with("invalid type")
+        {
+            return ConfigError::new(&path, "is a section; set its keys, not the section");
+        }
         let key = if path == "." { "the configuration".to_owned() } else { path };
         ConfigError::new(&key, error.inner().to_string())
     })
