@@ -6,5 +6,6 @@ mod contracts;
 mod convergence;
 mod faults;
 mod forge_wire;
+mod leases;
 mod lifecycle;
 mod world;

@@ -7,8 +7,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::previews::{Preview, read};
-use super::shapes::{ConditionShape, FactsShape, ReceiptShape, ToldShape};
+use super::previews::Preview;
+use super::rows::read;
+use super::shapes::{
+    ConditionShape, FactsShape, OverridesShape, ReceiptShape, ToldShape, storable,
+};
 use super::{Ledger, LedgerError};
 use crate::preview::condition::{Condition, Phase};
 use crate::preview::{Memory, Reason, Receipt, Told};
@@ -117,13 +120,15 @@ impl Ledger {
     ) -> Result<Result<(), LeaseLost>, LedgerError> {
         let conditions: Vec<_> = findings.conditions.iter().map(ConditionShape::of).collect();
         let mut tx = self.pool.begin().await?;
-        // A hint that came meanwhile is newer than what this pass knew: its facts stay.
+        // Facts, life and confirmation are one reading: all of it is taken, or, where anybody
+        // changed the row meanwhile, none. Half of it would call old hearsay confirmed.
         let recorded = sqlx::query(
             "UPDATE previews SET
                  facts = CASE WHEN pokes = $4 THEN $5 ELSE facts END,
-                 confirmed_at = CASE WHEN hinted_at = $20 THEN $6 END,
+                 confirmed_at = CASE WHEN pokes = $4 THEN $6 ELSE confirmed_at END,
                  born_at = CASE WHEN pokes = $4 THEN $7 ELSE born_at END,
                  active_at = CASE WHEN pokes = $4 THEN $8 ELSE active_at END,
+                 overrides = CASE WHEN pokes = $4 THEN $20 ELSE overrides END,
                  phase = $9, conditions = $10, outlook = $11, last_error = $12, told = $13,
                  expires_at = $14,
                  going_since = CASE WHEN $15::text IS NULL THEN NULL
@@ -147,8 +152,8 @@ impl Ledger {
         .bind(findings.memory.life.active_at)
         .bind(findings.phase.as_str())
         .bind(Json(conditions))
-        .bind(&findings.outlook)
-        .bind(&findings.error)
+        .bind(storable(&findings.outlook))
+        .bind(findings.error.as_deref().map(storable))
         .bind(Json(ToldShape::of(&findings.told)))
         .bind(findings.expires_at)
         .bind(findings.going.map(Reason::as_str))
@@ -156,7 +161,7 @@ impl Ledger {
         .bind(findings.receipt.as_ref().map(|receipt| Json(ReceiptShape::of(receipt))))
         .bind(findings.wake_at)
         .bind(i32::try_from(findings.failures).unwrap_or(i32::MAX))
-        .bind(lease.preview.memory.hinted_at)
+        .bind(Json(OverridesShape::of(&findings.memory.overrides)))
         .execute(&mut *tx)
         .await?;
         if recorded.rows_affected() == 0 {
@@ -170,7 +175,7 @@ impl Ledger {
             .bind(now)
             .bind(lease.preview.id)
             .bind(action)
-            .bind(reason)
+            .bind(storable(reason))
             .execute(&mut *tx)
             .await?;
         }

@@ -24,7 +24,7 @@ pub(super) async fn sweep(this: &Reconciler, now: DateTime<Utc>) -> Result<Found
         collect(listed, &mut names, &mut found);
     }
     for name in names {
-        settle(this, &name, now, &mut found).await?;
+        found.take(settle(this, &name, now).await)?;
     }
     Ok(found)
 }
@@ -47,8 +47,8 @@ async fn settle(
     this: &Reconciler,
     name: &PreviewName,
     now: DateTime<Utc>,
-    found: &mut Found,
-) -> Result<(), LedgerError> {
+) -> Result<Found, LedgerError> {
+    let mut found = Found::default();
     if let Some(preview) = this.ledger.preview_named(name).await? {
         if preview.phase.holds_nothing() {
             found.orphans += 1;
@@ -56,13 +56,13 @@ async fn settle(
             this.ledger.poke_named(name, now).await?;
             this.wake.notify_one();
         }
-        return Ok(());
+        return Ok(found);
     }
     found.orphans += 1;
     let Some(repository) = this.repositories.of_name(name) else {
         tracing::error!(preview = %name, "something with our stamp belongs to no configured \
             repository; add its repository, or remove it by hand");
-        return Ok(());
+        return Ok(found);
     };
     match this.seams.forge.pull(&repository.reference, name.number()).await {
         Ok(facts) => {
@@ -83,5 +83,5 @@ async fn settle(
             found.failed += 1;
         }
     }
-    Ok(())
+    Ok(found)
 }

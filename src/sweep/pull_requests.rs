@@ -36,30 +36,13 @@ async fn compare(
     found: &mut Found,
 ) -> Result<(), LedgerError> {
     let mut rows: HashMap<PullKey, Preview> = HashMap::new();
-    for preview in this.ledger.live_previews(&repository.reference).await? {
+    for preview in this.ledger.live_previews(repository.prefix.as_ref()).await? {
         rows.insert(preview.memory.facts.key, preview);
     }
     let live = rows.len();
     for facts in open {
         let known = rows.remove(&facts.key);
-        let news = match &known {
-            Some(preview) => is_news(&facts, &preview.memory.facts),
-            None => is_unknown(this, &facts).await?,
-        };
-        if !news {
-            continue;
-        }
-        found.missed += 1;
-        let hint = PullHint {
-            name: repository.preview_name(facts.key.number),
-            repository: repository.reference.clone(),
-            facts,
-            source: "sweep",
-            what: "an event was missed".to_owned(),
-            even_if_closed: false,
-        };
-        this.ledger.learn(&hint, None, now).await?;
-        this.wake.notify_one();
+        found.take(hear(this, repository, known, facts, now).await)?;
     }
     // What is left was not listed. Those that we hold for open are doubted; the others are on
     // their way out already.
@@ -85,6 +68,34 @@ async fn compare(
         this.wake.notify_one();
     }
     Ok(())
+}
+
+/// Learns of one listed pull request, if it says something new.
+async fn hear(
+    this: &Reconciler,
+    repository: &Repository,
+    known: Option<Preview>,
+    facts: PullFacts,
+    now: DateTime<Utc>,
+) -> Result<Found, LedgerError> {
+    let news = match &known {
+        Some(preview) => is_news(&facts, &preview.memory.facts),
+        None => is_unknown(this, &facts).await?,
+    };
+    if !news {
+        return Ok(Found::default());
+    }
+    let hint = PullHint {
+        name: repository.preview_name(facts.key.number),
+        repository: repository.reference.clone(),
+        facts,
+        source: "sweep",
+        what: "an event was missed".to_owned(),
+        even_if_closed: false,
+    };
+    this.ledger.learn(&hint, None, now).await?;
+    this.wake.notify_one();
+    Ok(Found { missed: 1, ..Found::default() })
 }
 
 /// Whether a listed pull request says something that we have not heard.
