@@ -196,7 +196,7 @@ impl Ledger {
             Ok(done) => done,
             Err(refusal) => return Ok(Some(Err(refusal))),
         };
-        write_memory(&mut *tx, id, &preview.repository, &preview.memory, now).await?;
+        write_memory(&mut tx, id, &preview.repository, &preview.memory, now).await?;
         sqlx::query(
             "INSERT INTO journal (at, preview_id, actor, action, reason) VALUES ($1, $2, $3, $4, $5)",
         )
