@@ -2,10 +2,15 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod architecture;
+mod config;
 mod contracts;
 mod convergence;
 mod faults;
 mod forge_wire;
+mod leases;
+mod ledger_model;
 mod lifecycle;
+mod migrations;
 mod sigkill;
 mod world;

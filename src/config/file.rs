@@ -190,12 +190,21 @@ pub(super) struct SeedPart {
     pub(super) extensions: Vec<String>,
 }
 
+/// What Kubernetes sets in every pod beside a Service that is called `mayfly`. No key of ours is
+/// spelled like this.
+fn is_service_link(name: &str) -> bool {
+    name == "MAYFLY_PORT"
+        || ["MAYFLY_PORT_", "MAYFLY_SERVICE_"].iter().any(|start| name.starts_with(start))
+}
+
 /// Reads the text of a configuration file and the environment over it.
 pub(super) fn read(
     text: &str,
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<File, ConfigError> {
-    let mut tree: Value = serde_saphyr::from_str(text)
+    // `no` is a word (a label, a country), and only `true` and `false` are booleans.
+    let options = serde_saphyr::options! { strict_booleans: true };
+    let mut tree: Value = serde_saphyr::from_str_with_options(text, options)
         .map_err(|error| ConfigError::new("the file", format!("is not YAML: {error}")))?;
     if tree.is_null() {
         tree = Value::Object(serde_json::Map::new());
@@ -209,21 +218,45 @@ pub(super) fn read(
             ));
         }
     }
+    let mut guessed: Vec<(Vec<String>, String)> = Vec::new();
     for (name, value) in environment {
         let Some(path) = name.strip_prefix("MAYFLY_") else { continue };
-        if RESERVED.contains(&name.as_str()) {
+        if RESERVED.contains(&name.as_str()) || is_service_link(&name) {
             continue;
         }
         let path: Vec<_> = path.split("__").map(str::to_ascii_lowercase).collect();
         let secret = SECRETS.iter().any(|s| s.iter().eq(path.iter()));
-        set(&mut tree, &path, if secret { Value::String(value) } else { scalar(&value) })
-            .map_err(|()| ConfigError::new(&name, "does not name a key of the configuration"))?;
+        let meant = if secret { Value::String(value.clone()) } else { scalar(&value) };
+        let guess = !meant.is_string();
+        set(&mut tree, &path, meant).map_err(|here| not_a_section(&here, &name))?;
+        if guess {
+            guessed.push((path, value));
+        }
     }
-    serde_path_to_error::deserialize(tree).map_err(|error| {
+    loop {
+        let error: serde_path_to_error::Error<serde_json::Error> =
+            match serde_path_to_error::deserialize(tree.clone()) {
+                Ok(file) => return Ok(file),
+                Err(error) => error,
+            };
+        // A variable is text: that it is a number or a boolean was a guess, and text is wanted.
         let path = error.path().to_string();
-        let key = if path == "." { "the configuration".to_owned() } else { path };
-        ConfigError::new(&key, error.inner().to_string())
-    })
+        let Some(wrong) = guessed.iter().position(|(keys, _)| keys.join(".") == path) else {
+            return Err(explain(&path, &error.inner().to_string()));
+        };
+        let (keys, text) = guessed.swap_remove(wrong);
+        set(&mut tree, &keys, Value::String(text)).map_err(|here| not_a_section(&here, &path))?;
+    }
+}
+
+fn explain(path: &str, why: &str) -> ConfigError {
+    // The library's words would repeat what is written where a section belongs, and that may be a
+    // URL with its password.
+    let section = |secret: &[&str]| secret.split_last().is_some_and(|(_, s)| s.join(".") == path);
+    if SECRETS.iter().any(|secret| section(secret)) && why.starts_with("invalid type") {
+        return ConfigError::new(path, "is a section; set its keys, not the section");
+    }
+    ConfigError::new(if path == "." { "the configuration" } else { path }, why)
 }
 
 /// The variable that sets a key.
@@ -243,13 +276,22 @@ fn scalar(text: &str) -> Value {
     }
 }
 
-fn set(tree: &mut Value, path: &[String], value: Value) -> Result<(), ()> {
-    let (last, parents) = path.split_last().ok_or(())?;
+/// Sets one key, making the sections above it; fails with the path of what is no section.
+fn set(tree: &mut Value, path: &[String], value: Value) -> Result<(), String> {
     let mut here = tree;
-    for key in parents {
-        let map = here.as_object_mut().ok_or(())?;
-        here = map.entry(key.clone()).or_insert_with(|| Value::Object(serde_json::Map::new()));
+    for (depth, key) in path.iter().enumerate() {
+        // A section that is written without a key in it is null.
+        if here.is_null() {
+            *here = Value::Object(serde_json::Map::new());
+        }
+        let map = here.as_object_mut().ok_or_else(|| path[..depth].join("."))?;
+        here = map.entry(key.clone()).or_insert(Value::Null);
     }
-    here.as_object_mut().ok_or(())?.insert(last.clone(), value);
+    *here = value;
     Ok(())
+}
+
+fn not_a_section(path: &str, variable: &str) -> ConfigError {
+    let key = if path.is_empty() { "the configuration" } else { path };
+    ConfigError::new(key, format!("is not a section, so {variable} sets no key of it"))
 }

@@ -3,8 +3,8 @@
 //! Refuses to count what a person or a confirmed pull request asked for.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use uuid::Uuid;
 
+use super::leases::{Lease, LeaseLost};
 use super::{Ledger, LedgerError};
 use crate::preview::{Reason, brake};
 
@@ -24,13 +24,14 @@ pub struct Brake {
 }
 
 impl Ledger {
-    /// Asks whether one more preview may begin to go for this reason, and notes that it does.
+    /// Asks, for a pass that still holds its lease, whether one more preview may begin to go for
+    /// this reason, and notes that it does.
     pub async fn may_expire(
         &self,
-        preview_id: Uuid,
+        lease: &Lease,
         reason: Reason,
         now: DateTime<Utc>,
-    ) -> Result<bool, LedgerError> {
+    ) -> Result<Result<bool, LeaseLost>, LedgerError> {
         let mut tx = self.pool.begin().await?;
         sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *tx).await?;
         let (live, going, already, released): (i64, i64, bool, bool) = sqlx::query_as(
@@ -41,7 +42,7 @@ impl Ledger {
                (SELECT going_since IS NOT NULL FROM previews WHERE id = $1),
                (SELECT COALESCE(released_until > $3, false) FROM brake)",
         )
-        .bind(preview_id)
+        .bind(lease.preview.id)
         .bind(now - WINDOW)
         .bind(now)
         .fetch_one(&mut *tx)
@@ -49,20 +50,25 @@ impl Ledger {
         let unsigned = |n: i64| u64::try_from(n).unwrap_or(0);
         let may = already || released || !brake::holds(unsigned(live), unsigned(going) + 1);
         if may {
-            sqlx::query(
+            let noted = sqlx::query(
                 "UPDATE previews SET going_since = COALESCE(going_since, $2), going_reason = $3
-                 WHERE id = $1",
+                 WHERE id = $1 AND lease_owner = $4 AND epoch = $5",
             )
-            .bind(preview_id)
+            .bind(lease.preview.id)
             .bind(now)
             .bind(reason.as_str())
+            .bind(lease.owner)
+            .bind(lease.epoch)
             .execute(&mut *tx)
             .await?;
+            if noted.rows_affected() == 0 {
+                return Ok(Err(LeaseLost));
+            }
         } else {
             sqlx::query("UPDATE brake SET engaged_at = $1").bind(now).execute(&mut *tx).await?;
         }
         tx.commit().await?;
-        Ok(may)
+        Ok(Ok(may))
     }
 
     /// Notes that the brake held something back.

@@ -7,8 +7,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::previews::{read, write_memory};
-use super::shapes::{FactsShape, OverridesShape, ToldShape};
+use super::previews::write_memory;
+use super::rows::read;
+use super::shapes::{FactsShape, OverridesShape, ToldShape, storable};
 use super::{CHANNEL, Ledger, LedgerError};
 use crate::clock::{fresh_id, fresh_password};
 use crate::forge::RepositoryRef;
@@ -86,7 +87,7 @@ impl Ledger {
             .bind(now)
             .bind(id)
             .bind(hint.source)
-            .bind(&hint.what)
+            .bind(storable(&hint.what))
             .bind(delivery_id)
             .execute(&mut *tx)
             .await?;
@@ -190,7 +191,7 @@ async fn insert(
     .bind(hint.facts.key.repository.0)
     .bind(hint.repository.full_name())
     .bind(i64::from(hint.facts.key.number.get()))
-    .bind(&hint.facts.author)
+    .bind(storable(&hint.facts.author))
     .bind(Json(FactsShape::of(&memory.facts)))
     .bind(Json(OverridesShape::of(&memory.overrides)))
     .bind(now)

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 use uuid::Uuid;
 
+use super::shapes::storable;
 use super::{Ledger, LedgerError};
 
 /// One entry.
@@ -56,7 +57,7 @@ impl Ledger {
         .bind(preview_id)
         .bind(actor)
         .bind(action)
-        .bind(reason)
+        .bind(storable(reason))
         .execute(&self.pool)
         .await?;
         Ok(())

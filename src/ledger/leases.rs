@@ -7,8 +7,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::previews::{Preview, read};
-use super::shapes::{ConditionShape, FactsShape, OverridesShape, ReceiptShape, ToldShape};
+use super::previews::Preview;
+use super::rows::read;
+use super::shapes::{
+    ConditionShape, FactsShape, OverridesShape, ReceiptShape, ToldShape, storable,
+};
 use super::{Ledger, LedgerError};
 use crate::preview::condition::{Condition, Phase};
 use crate::preview::{Memory, Reason, Receipt, Told};
@@ -118,15 +121,16 @@ impl Ledger {
     ) -> Result<Result<(), LeaseLost>, LedgerError> {
         let conditions: Vec<_> = findings.conditions.iter().map(ConditionShape::of).collect();
         let mut tx = self.pool.begin().await?;
-        // A hint that came meanwhile is newer than what this pass knew: what it said stays, and is
-        // not confirmed.
+        // Facts, life, confirmation and overrides are one reading: all of it is taken, or, where
+        // somebody gave a hint meanwhile, none. Half of it would call old hearsay confirmed.
         let recorded = sqlx::query(
             "UPDATE previews SET
                  facts = CASE WHEN hints = $20 THEN $5 ELSE facts END,
-                 confirmed_at = CASE WHEN hints = $20 THEN $6 END,
+                 confirmed_at = CASE WHEN hints = $20 THEN $6 ELSE confirmed_at END,
                  born_at = CASE WHEN hints = $20 THEN $7 ELSE born_at END,
                  active_at = CASE WHEN hints = $20 THEN $8 ELSE active_at END,
-                 phase = CASE WHEN $9 = 'Ready'
+                 overrides = CASE WHEN hints = $20 THEN $21 ELSE overrides END,
+                 phase = CASE WHEN $9 = 'Ready' AND hints <> $20
                                AND (facts->>'head', overrides->>'redeploys',
                                     overrides->>'data_generation')
                                 <> ($5->>'head', $21->>'redeploys', $21->>'data_generation')
@@ -154,8 +158,8 @@ impl Ledger {
         .bind(findings.memory.life.active_at)
         .bind(findings.phase.as_str())
         .bind(Json(conditions))
-        .bind(&findings.outlook)
-        .bind(&findings.error)
+        .bind(storable(&findings.outlook))
+        .bind(findings.error.as_deref().map(storable))
         .bind(findings.told.as_ref().map(|told| Json(ToldShape::of(told))))
         .bind(findings.expires_at)
         .bind(findings.going.map(Reason::as_str))
@@ -164,7 +168,7 @@ impl Ledger {
         .bind(findings.wake_at)
         .bind(i32::try_from(findings.failures).unwrap_or(i32::MAX))
         .bind(lease.preview.hints)
-        .bind(Json(OverridesShape::of(&lease.preview.memory.overrides)))
+        .bind(Json(OverridesShape::of(&findings.memory.overrides)))
         .execute(&mut *tx)
         .await?;
         if recorded.rows_affected() == 0 {
@@ -178,7 +182,7 @@ impl Ledger {
             .bind(now)
             .bind(lease.preview.id)
             .bind(action)
-            .bind(reason)
+            .bind(storable(reason))
             .execute(&mut *tx)
             .await?;
         }

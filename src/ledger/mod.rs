@@ -11,6 +11,7 @@ mod journal;
 mod leases;
 mod previews;
 mod resources;
+mod rows;
 mod shapes;
 mod tokens;
 mod wakeups;
@@ -34,7 +35,10 @@ pub use wakeups::Wakeups;
 const CHANNEL: &str = "mayfly_due";
 
 /// How long the migrator waits for another replica that is migrating.
-const MIGRATION_LOCK_TIMEOUT: &str = "60s";
+const MIGRATION_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// SQLSTATE `lock_not_available`: a lock was waited for as long as `lock_timeout` says.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 /// What can go wrong in the ledger.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +49,12 @@ pub enum LedgerError {
     /// The schema could not be brought up to date.
     #[error("ledger migrations: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
+    /// Somebody else is migrating, for too long.
+    #[error(
+        "ledger migrations: another replica has been migrating for more than {0:?}, or hangs; look \
+         for its session in pg_stat_activity, end it, and start again"
+    )]
+    MigrationLocked(Duration),
     /// A row does not have the shape that this version writes.
     #[error("ledger row {what}: {why}")]
     Shape {
@@ -84,13 +94,28 @@ impl Ledger {
     /// Brings the schema up to date; forward only. Waits a bounded time for another replica that
     /// is doing the same.
     pub async fn migrate(&self) -> Result<(), LedgerError> {
+        self.migrate_within(MIGRATION_LOCK_TIMEOUT).await
+    }
+
+    /// [`Ledger::migrate`], waiting this long for each lock.
+    pub async fn migrate_within(&self, lock_timeout: Duration) -> Result<(), LedgerError> {
         let mut connection = self.pool.acquire().await?;
-        let timeouts = format!("SET lock_timeout = '{MIGRATION_LOCK_TIMEOUT}'");
+        // The bound of a pass's statements is not a migration's: waiting for another replica, or
+        // building an index over many rows, may take longer.
+        let timeouts = format!(
+            "SET statement_timeout = 0; SET lock_timeout = {}",
+            lock_timeout.as_millis().max(1)
+        );
         sqlx::raw_sql(sqlx::AssertSqlSafe(timeouts)).execute(&mut *connection).await?;
         let outcome = migrator().run(&mut *connection).await;
         // The connection's settings are not the pool's: do not give it back.
         let _ = connection.close().await;
-        Ok(outcome?)
+        outcome.map_err(|error| {
+            if waited_in_vain(&error) {
+                return LedgerError::MigrationLocked(lock_timeout);
+            }
+            LedgerError::Migration(error)
+        })
     }
 
     /// The server's time.
@@ -123,6 +148,13 @@ impl Ledger {
     pub fn pool(&self) -> &PgPool {
         &self.pool
     }
+}
+
+fn waited_in_vain(error: &sqlx::migrate::MigrateError) -> bool {
+    use sqlx::migrate::MigrateError::{Execute, ExecuteMigration};
+    let (Execute(cause) | ExecuteMigration(cause, _)) = error else { return false };
+    let code = cause.as_database_error().and_then(|error| error.code());
+    code.as_deref() == Some(LOCK_NOT_AVAILABLE)
 }
 
 /// The migrations that are compiled in. A newer schema than ours is tolerated: the previous

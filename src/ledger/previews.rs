@@ -1,24 +1,20 @@
-//! Reading preview rows, changing what people asked for, and listing.
+//! Finding previews, changing what people asked for, and listing.
 //!
 //! Refuses to write what a pass found: that is `leases`, which is fenced.
 
 use chrono::{DateTime, Utc};
-use sqlx::postgres::PgRow;
+use sqlx::Row;
 use sqlx::types::Json;
-use sqlx::{FromRow, Row};
 use uuid::Uuid;
 
-use super::shapes::{
-    ConditionShape, FactsShape, OverridesShape, ReceiptShape, ToldShape, bad, reason,
-};
+use super::rows::{read, readable};
+use super::shapes::{FactsShape, OverridesShape, storable};
 use super::{CHANNEL, Ledger, LedgerError};
 use crate::database::Password;
 use crate::forge::RepositoryRef;
 use crate::preview::condition::{Condition, Phase};
-use crate::preview::desired::Life;
-use crate::preview::{
-    Memory, PreviewName, PullKey, PullNumber, Reason, Receipt, RepositoryId, Told,
-};
+use crate::preview::name::Prefix;
+use crate::preview::{Memory, PreviewName, PullKey, Reason, Receipt, Told};
 
 /// One preview, as the ledger remembers it.
 #[derive(Clone, Debug)]
@@ -121,30 +117,53 @@ impl Ledger {
 
     /// A page of previews.
     pub async fn previews(&self, filter: &Filter) -> Result<Vec<Preview>, LedgerError> {
-        let rows = sqlx::query(
-            "SELECT * FROM previews
-             WHERE ($1::text IS NULL OR repository = $1)
-               AND ($2::text IS NULL OR phase = $2)
-               AND ($3::text IS NULL OR author = $3)
-               AND ($4::uuid IS NULL OR id > $4)
-             ORDER BY id LIMIT $5",
-        )
-        .bind(&filter.repository)
-        .bind(filter.phase.map(Phase::as_str))
-        .bind(&filter.author)
-        .bind(filter.after)
-        .bind(filter.limit)
-        .fetch_all(&self.pool)
-        .await?;
-        rows.iter().map(read).collect()
-    }
-
-    /// Every preview of which something is, or may be, there.
-    pub async fn live_previews(&self) -> Result<Vec<Preview>, LedgerError> {
-        let rows = sqlx::query("SELECT * FROM previews WHERE gone_at IS NULL ORDER BY id")
+        let limit = usize::try_from(filter.limit).unwrap_or(0);
+        let (mut found, mut after) = (Vec::new(), filter.after);
+        // A row that cannot be read leaves room for another: a short page would look like the last.
+        loop {
+            let room = limit - found.len();
+            let rows = sqlx::query(
+                "SELECT * FROM previews
+                 WHERE ($1::text IS NULL OR repository = $1)
+                   AND ($2::text IS NULL OR phase = $2)
+                   AND ($3::text IS NULL OR author = $3)
+                   AND ($4::uuid IS NULL OR id > $4)
+                 ORDER BY id LIMIT $5",
+            )
+            .bind(&filter.repository)
+            .bind(filter.phase.map(Phase::as_str))
+            .bind(&filter.author)
+            .bind(after)
+            .bind(i64::try_from(room).unwrap_or(i64::MAX))
             .fetch_all(&self.pool)
             .await?;
-        rows.iter().map(read).collect()
+            found.extend(readable(&rows));
+            match rows.last() {
+                Some(last) if rows.len() == room && found.len() < limit => {
+                    after = Some(last.try_get("id")?);
+                }
+                _ => return Ok(found),
+            }
+        }
+    }
+
+    /// Every preview under this prefix of which something is, or may be, there. By prefix and not
+    /// by repository: that is called what its last event called it, and may have been renamed.
+    pub async fn live_previews(
+        &self,
+        prefix: Option<&Prefix>,
+    ) -> Result<Vec<Preview>, LedgerError> {
+        let names = match prefix {
+            Some(prefix) => format!("{}-pr-%", prefix.as_str()),
+            None => "pr-%".to_owned(),
+        };
+        let rows = sqlx::query(
+            "SELECT * FROM previews WHERE name LIKE $1 AND gone_at IS NULL ORDER BY id",
+        )
+        .bind(names)
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(readable(&rows))
     }
 
     /// How many previews are in each phase.
@@ -153,9 +172,8 @@ impl Ledger {
             sqlx::query_as("SELECT phase, count(*) FROM previews GROUP BY phase")
                 .fetch_all(&self.pool)
                 .await?;
-        rows.into_iter()
-            .map(|(phase, n)| Ok((Phase::parse(&phase).ok_or_else(|| bad("phase", &phase))?, n)))
-            .collect()
+        // A phase that only another version knows is that version's to count.
+        Ok(rows.into_iter().filter_map(|(phase, n)| Some((Phase::parse(&phase)?, n))).collect())
     }
 
     /// Changes what people asked for: `change` sees the preview and edits its memory; on success
@@ -194,7 +212,7 @@ impl Ledger {
         .bind(id)
         .bind(actor)
         .bind(action)
-        .bind(reason)
+        .bind(storable(&reason))
         .execute(&mut *tx)
         .await?;
         sqlx::query("SELECT pg_notify($1, '')").bind(CHANNEL).execute(&mut *tx).await?;
@@ -225,7 +243,7 @@ pub(super) async fn write_memory(
     )
     .bind(id)
     .bind(repository.full_name())
-    .bind(&memory.facts.author)
+    .bind(storable(&memory.facts.author))
     .bind(Json(FactsShape::of(&memory.facts)))
     .bind(Json(OverridesShape::of(&memory.overrides)))
     .bind(memory.hinted_at)
@@ -237,65 +255,4 @@ pub(super) async fn write_memory(
     .execute(connection)
     .await?;
     Ok(())
-}
-
-/// Reads a row of `previews`.
-pub(super) fn read(row: &PgRow) -> Result<Preview, LedgerError> {
-    let name: String = row.try_get("name")?;
-    let repository: String = row.try_get("repository")?;
-    let number: i64 = row.try_get("number")?;
-    let phase: String = row.try_get("phase")?;
-    let password: String = row.try_get("database_password")?;
-    let key = PullKey {
-        repository: RepositoryId(row.try_get("repository_id")?),
-        number: PullNumber::new(number).ok_or_else(|| bad("number", &number.to_string()))?,
-    };
-    let Json(facts): Json<FactsShape> = row.try_get("facts")?;
-    let Json(overrides): Json<OverridesShape> = row.try_get("overrides")?;
-    let Json(conditions): Json<Vec<ConditionShape>> = row.try_get("conditions")?;
-    let Json(told): Json<ToldShape> = row.try_get("told")?;
-    let receipt: Option<Json<ReceiptShape>> = row.try_get("receipt")?;
-    let going_since: Option<DateTime<Utc>> = row.try_get("going_since")?;
-    let going_reason: Option<String> = row.try_get("going_reason")?;
-    let going = match (going_since, going_reason) {
-        (Some(since), Some(word)) => Some(Going { since, reason: reason(&word)? }),
-        _ => None,
-    };
-    let gone_at: Option<DateTime<Utc>> = row.try_get("gone_at")?;
-    let failures: i32 = row.try_get("failures")?;
-    Ok(Preview {
-        id: row.try_get("id")?,
-        name: PreviewName::parse(&name).ok_or_else(|| bad("name", &name))?,
-        repository: RepositoryRef::parse(&repository)
-            .ok_or_else(|| bad("repository", &repository))?,
-        memory: Memory {
-            facts: facts.facts(key)?,
-            life: Life { born_at: row.try_get("born_at")?, active_at: row.try_get("active_at")? },
-            overrides: overrides.overrides()?,
-            hinted_at: row.try_get("hinted_at")?,
-            confirmed_at: row.try_get("confirmed_at")?,
-            gone: gone_at.is_some() || going_since.is_some(),
-        },
-        password: Password::parse(&password).ok_or_else(|| bad("database_password", "password"))?,
-        wake_at: row.try_get("wake_at")?,
-        pokes: row.try_get("pokes")?,
-        hints: row.try_get("hints")?,
-        failures: u32::try_from(failures).unwrap_or(0),
-        phase: Phase::parse(&phase).ok_or_else(|| bad("phase", &phase))?,
-        conditions: conditions.into_iter().filter_map(ConditionShape::condition).collect(),
-        outlook: row.try_get("outlook")?,
-        last_error: row.try_get("last_error")?,
-        told: told.told()?,
-        expires_at: row.try_get("expires_at")?,
-        going,
-        receipt: receipt.map(|Json(shape)| shape.receipt()),
-        created_at: row.try_get("created_at")?,
-        updated_at: row.try_get("updated_at")?,
-    })
-}
-
-impl FromRow<'_, PgRow> for Preview {
-    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
-        read(row).map_err(|error| sqlx::Error::Decode(Box::new(error)))
-    }
 }

@@ -3,6 +3,8 @@
 //! Refuses to let serde into the domain: these mirror it field by field, so that renaming a domain
 //! field does not silently change what is stored. A new field has a default.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +14,12 @@ use crate::preview::receipt::{Receipt, ReceiptLine};
 use crate::preview::{
     CommitSha, Notice, Overrides, PullFacts, PullKey, PullState, Reason, Revision, Told,
 };
+
+/// Text as PostgreSQL can keep it: neither `text` nor `jsonb` takes a NUL, and one in a title or in
+/// a workload's last words must not make a row that can never be written.
+pub(super) fn storable(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
+}
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct FactsShape {
@@ -39,9 +47,9 @@ impl FactsShape {
             fork: facts.fork,
             trusted_author: facts.trusted_author,
             draft: facts.draft,
-            labels: facts.labels.clone(),
-            author: facts.author.clone(),
-            title: facts.title.clone(),
+            labels: facts.labels.iter().map(|label| kept(label)).collect(),
+            author: kept(&facts.author),
+            title: kept(&facts.title),
             updated_at: facts.updated_at,
         }
     }
@@ -120,7 +128,7 @@ impl ConditionShape {
         Self {
             part: condition.part.as_str().to_owned(),
             status: condition.status.as_str().to_owned(),
-            message: condition.message.clone(),
+            message: kept(&condition.message),
             since: condition.since,
         }
     }
@@ -163,7 +171,7 @@ impl ToldShape {
                 expires_at: *expires_at,
                 expiring: *expiring,
             },
-            Notice::Blocked { conflict } => Self::Blocked { conflict: conflict.clone() },
+            Notice::Blocked { conflict } => Self::Blocked { conflict: kept(conflict) },
             Notice::AwaitingApproval { commit } => {
                 Self::AwaitingApproval { commit: commit.to_string() }
             }
@@ -211,9 +219,9 @@ struct ReceiptLineShape {
 impl ReceiptShape {
     pub(super) fn of(receipt: &Receipt) -> Self {
         let line = |line: &ReceiptLine| ReceiptLineShape {
-            what: line.what.clone(),
-            name: line.name.clone(),
-            answer: line.answer.clone(),
+            what: kept(&line.what),
+            name: kept(&line.name),
+            answer: kept(&line.answer),
         };
         Self { asked_at: receipt.asked_at, lines: receipt.lines.iter().map(line).collect() }
     }
@@ -246,6 +254,10 @@ pub(super) fn reason(word: &str) -> Result<Reason, LedgerError> {
 
 pub(super) fn bad(what: &str, why: &str) -> LedgerError {
     LedgerError::Shape { what: what.to_owned(), why: format!("unexpected {why:?}") }
+}
+
+fn kept(text: &str) -> String {
+    storable(text).into_owned()
 }
 
 fn commit(what: &str, text: &str) -> Result<CommitSha, LedgerError> {

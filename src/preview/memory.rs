@@ -145,6 +145,7 @@ impl Memory {
     fn revive(&mut self, now: DateTime<Utc>) {
         if self.gone {
             self.life.born_at = now;
+            self.overrides.extended_until = None;
             self.gone = false;
         }
     }

@@ -29,6 +29,12 @@ use crate::repository::Repositories;
 use crate::telemetry::Metrics;
 pub use pace::Pacing;
 
+/// How long to wait, at least, for a due row that somebody has locked.
+const LOCKED_PAUSE: Duration = Duration::from_millis(10);
+
+/// How long to wait, at most, before trying again to hear wake-ups.
+const DEAF_PAUSE: Duration = Duration::from_secs(1);
+
 /// The four seams, as they are wired in this process.
 #[derive(Clone)]
 pub struct Seams {
@@ -136,17 +142,26 @@ impl Reconciler {
         let limit = i64::try_from(self.limits.concurrent_passes).unwrap_or(i64::MAX);
         let leases = self.ledger.claim(self.replica, limit, self.limits.lease, now).await?;
         let count = leases.len();
-        let mut running = JoinSet::new();
-        for lease in leases {
-            let this = self.clone();
-            running.spawn(async move { this.guarded_pass(&lease).await });
-        }
-        while let Some(ended) = running.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "a pass panicked");
-            }
+        let (mut running, mut held) = (JoinSet::new(), HashMap::new());
+        self.start(leases, &mut running, &mut held);
+        while let Some(ended) = running.join_next_with_id().await {
+            self.ended(ended, &mut held).await;
         }
         Ok(count)
+    }
+
+    fn start(
+        self: &Arc<Self>,
+        claimed: Vec<Lease>,
+        running: &mut JoinSet<()>,
+        leases: &mut HashMap<Id, Lease>,
+    ) {
+        for lease in claimed {
+            let this = self.clone();
+            let copy = lease.clone();
+            let handle = running.spawn(async move { this.guarded_pass(&copy).await });
+            leases.insert(handle.id(), lease);
+        }
     }
 
     /// Starts passes over what is due, as far as there is room; how long to sleep if nothing wakes
@@ -167,12 +182,7 @@ impl Reconciler {
         if claimed.is_empty() {
             return Ok(self.until(self.ledger.next_due().await?));
         }
-        for lease in claimed {
-            let this = self.clone();
-            let copy = lease.clone();
-            let handle = running.spawn(async move { this.guarded_pass(&copy).await });
-            leases.insert(handle.id(), lease);
-        }
+        self.start(claimed, running, leases);
         Ok(if running.len() < self.limits.concurrent_passes {
             Duration::ZERO
         } else {
@@ -182,7 +192,8 @@ impl Reconciler {
 
     fn until(&self, due: Option<DateTime<Utc>>) -> Duration {
         let wait = due.map(|due| (due - self.clock.now()).to_std().unwrap_or_default());
-        wait.map_or(self.limits.poll, |wait| wait.min(self.limits.poll))
+        // A due row that could not be claimed is locked by somebody: do not ask at full speed.
+        wait.map_or(self.limits.poll, |wait| wait.max(LOCKED_PAUSE).min(self.limits.poll))
     }
 
     async fn ended(&self, ended: Result<(Id, ()), JoinError>, leases: &mut HashMap<Id, Lease>) {
@@ -202,16 +213,24 @@ impl Reconciler {
 
     /// Turns other replicas' wake-ups into ours, for ever; a lost connection is made again.
     async fn hear(self: Arc<Self>, stop: CancellationToken) {
-        while !stop.is_cancelled() {
-            match self.ledger.listen().await {
-                Ok(mut wakeups) => {
-                    while wakeups.next().await.is_ok() {
-                        self.wake.notify_one();
-                    }
+        let listen = async {
+            loop {
+                if let Err(error) = self.relay().await {
+                    tracing::warn!(%error, "wake-ups cannot be heard; polling");
                 }
-                Err(error) => tracing::warn!(%error, "wake-ups cannot be heard; polling"),
+                tokio::time::sleep(self.limits.poll.min(DEAF_PAUSE)).await;
             }
-            tokio::time::sleep(self.limits.poll).await;
+        };
+        stop.run_until_cancelled(listen).await;
+    }
+
+    /// Turns wake-ups into ours until they cannot be heard any more.
+    async fn relay(&self) -> Result<(), LedgerError> {
+        let mut wakeups = self.ledger.listen().await?;
+        loop {
+            // Also at the begin: something may have been said before anybody listened.
+            self.wake.notify_one();
+            wakeups.next().await?;
         }
     }
 }

@@ -10,7 +10,7 @@ use super::observe::look;
 use super::pace::{Ending, wake_at};
 use crate::clock::jitter;
 use crate::fault::{Disposition, Progress};
-use crate::ledger::{Findings, Lease, LedgerError, Preview};
+use crate::ledger::{Findings, Lease, LeaseLost, LedgerError, Preview};
 use crate::preview::condition::{Condition, Status, conditions, phase};
 use crate::preview::desired::next_change;
 use crate::preview::{Desired, Outlook, Plan, Receipt, Step, Told, plan};
@@ -37,6 +37,7 @@ impl Reconciler {
             Ok(Ok(None)) => tracing::debug!(preview = %name, "lease lost; findings discarded"),
             Ok(Err(error)) => {
                 tracing::warn!(preview = %name, %error, "the ledger failed during a pass");
+                self.record_failure(lease, "the ledger failed during the pass").await;
             }
             Err(_) => {
                 tracing::warn!(preview = %name, "a pass exceeded its deadline");
@@ -88,7 +89,9 @@ impl Reconciler {
         memory.renew(policy);
         let desired = memory.desired(policy, now);
         let mut plan = plan(&desired, &seen, &memory.facts.head);
-        let held = self.held_by_brake(preview, &desired, &plan, now).await?;
+        let Ok(held) = self.held_by_brake(lease, &desired, &plan, now).await? else {
+            return Ok(None);
+        };
         if let Some(why) = &held {
             plan = Plan { steps: Vec::new(), outlook: Outlook::Blocked(why.clone()) };
         }
@@ -143,23 +146,29 @@ impl Reconciler {
     /// Whether the brake keeps an expiry from beginning, and what to say about it.
     async fn held_by_brake(
         &self,
-        preview: &Preview,
+        lease: &Lease,
         desired: &Desired,
         plan: &Plan,
         now: DateTime<Utc>,
-    ) -> Result<Option<String>, LedgerError> {
-        let Desired::Down(reason) = desired else { return Ok(None) };
+    ) -> Result<Result<Option<String>, LeaseLost>, LedgerError> {
+        let preview = &lease.preview;
+        let Desired::Down(reason) = desired else { return Ok(Ok(None)) };
         let begins = reason.is_expiry() && preview.going.is_none() && !plan.steps.is_empty();
-        if !begins || self.ledger.may_expire(preview.id, *reason, now).await? {
-            return Ok(None);
+        if !begins {
+            return Ok(Ok(None));
+        }
+        match self.ledger.may_expire(lease, *reason, now).await? {
+            Ok(true) => return Ok(Ok(None)),
+            Ok(false) => {}
+            Err(lost) => return Ok(Err(lost)),
         }
         self.metrics.brake_engaged();
         tracing::error!(preview = %preview.name, "the mass-teardown brake holds an expiry");
-        Ok(Some(
+        Ok(Ok(Some(
             "held by the mass-teardown brake: too many previews expire at once; it goes when fewer \
              do, or when an admin releases the brake"
                 .to_owned(),
-        ))
+        )))
     }
 
     /// Does the steps in order. After a fault only notices are still tried: what the pull request

@@ -43,6 +43,27 @@ pub struct Found {
     pub failed: usize,
 }
 
+impl Found {
+    /// Adds what one thing came to. A row that cannot be read, or a name that is taken, is that
+    /// one's trouble; only a ledger that does not answer ends the sweep.
+    fn take(&mut self, one: Result<Found, LedgerError>) -> Result<(), LedgerError> {
+        let one = match one {
+            Ok(one) => one,
+            Err(error @ (LedgerError::Shape { .. } | LedgerError::NameTaken(_))) => {
+                tracing::error!(%error, "one preview cannot be swept");
+                Found { failed: 1, ..Found::default() }
+            }
+            Err(error) => return Err(error),
+        };
+        self.missed += one.missed;
+        self.doubted += one.doubted;
+        self.held += one.held;
+        self.orphans += one.orphans;
+        self.failed += one.failed;
+        Ok(())
+    }
+}
+
 impl Sweeper {
     /// Makes the sweeps of a reconciler's world.
     pub fn new(reconciler: Arc<Reconciler>, config: SweepConfig) -> Self {

@@ -24,7 +24,7 @@ pub(super) async fn sweep(this: &Reconciler, now: DateTime<Utc>) -> Result<Found
         collect(listed, &mut names, &mut found);
     }
     for name in names {
-        settle(this, &name, now, &mut found).await?;
+        found.take(settle(this, &name, now).await)?;
     }
     Ok(found)
 }
@@ -40,7 +40,7 @@ pub(super) async fn sweep_deployments(
         collect(this.seams.forge.owned(&repository.reference).await, &mut names, &mut found);
     }
     for name in names {
-        settle(this, &name, now, &mut found).await?;
+        found.take(settle(this, &name, now).await)?;
     }
     Ok(found)
 }
@@ -63,8 +63,8 @@ async fn settle(
     this: &Reconciler,
     name: &PreviewName,
     now: DateTime<Utc>,
-    found: &mut Found,
-) -> Result<(), LedgerError> {
+) -> Result<Found, LedgerError> {
+    let mut found = Found::default();
     if let Some(preview) = this.ledger.preview_named(name).await? {
         if preview.phase.holds_nothing() {
             found.orphans += 1;
@@ -72,13 +72,13 @@ async fn settle(
             this.ledger.poke_named(name, now).await?;
             this.wake.notify_one();
         }
-        return Ok(());
+        return Ok(found);
     }
     found.orphans += 1;
     let Some(repository) = this.repositories.of_name(name) else {
         tracing::error!(preview = %name, "something with our stamp belongs to no configured \
             repository; add its repository, or remove it by hand");
-        return Ok(());
+        return Ok(found);
     };
     match this.seams.forge.pull(&repository.reference, name.number()).await {
         Ok(facts) => {
@@ -91,15 +91,7 @@ async fn settle(
                 what: "something with our stamp was found".to_owned(),
                 even_if_closed: true,
             };
-            match this.ledger.learn(&hint, None, now).await {
-                Err(error @ LedgerError::NameTaken(_)) => {
-                    tracing::error!(preview = %name, %error, "it cannot be settled");
-                    found.failed += 1;
-                }
-                learned => {
-                    learned?;
-                }
-            }
+            this.ledger.learn(&hint, None, now).await?;
             this.wake.notify_one();
         }
         Err(fault) => {
@@ -107,5 +99,5 @@ async fn settle(
             found.failed += 1;
         }
     }
-    Ok(())
+    Ok(found)
 }

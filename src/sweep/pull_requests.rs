@@ -15,17 +15,10 @@ use crate::repository::Repository;
 
 pub(super) async fn sweep(this: &Reconciler, now: DateTime<Utc>) -> Result<Found, LedgerError> {
     let mut found = Found::default();
-    let live = this.ledger.live_previews().await?;
     let released = this.ledger.brake().await?.released_until.is_some_and(|until| until > now);
     for repository in this.repositories.iter() {
         match this.seams.forge.open_pulls(&repository.reference).await {
-            Ok(open) => {
-                let ours = |preview: &&Preview| {
-                    this.repositories.of(preview).is_some_and(|it| it.prefix == repository.prefix)
-                };
-                let rows = live.iter().filter(ours).map(|p| (p.memory.facts.key, p)).collect();
-                compare(this, repository, open, rows, released, now, &mut found).await?;
-            }
+            Ok(open) => compare(this, repository, open, released, now, &mut found).await?,
             Err(fault) => {
                 // One repository that cannot be listed does not stop the others.
                 tracing::warn!(%fault, "open pull requests cannot be listed");
@@ -40,43 +33,21 @@ async fn compare(
     this: &Reconciler,
     repository: &Repository,
     open: Vec<PullFacts>,
-    mut rows: HashMap<PullKey, &Preview>,
     released: bool,
     now: DateTime<Utc>,
     found: &mut Found,
 ) -> Result<(), LedgerError> {
+    let mut rows: HashMap<PullKey, Preview> = HashMap::new();
+    for preview in this.ledger.live_previews(repository.prefix.as_ref()).await? {
+        // One of a repository that had this prefix before is not this one's to judge.
+        if this.repositories.of(&preview).is_some() {
+            rows.insert(preview.memory.facts.key, preview);
+        }
+    }
     let live = rows.len();
     for facts in open {
         let known = rows.remove(&facts.key);
-        let news = match &known {
-            Some(preview) => {
-                preview.repository != repository.reference || is_news(&facts, &preview.memory.facts)
-            }
-            None => is_unknown(this, &facts).await?,
-        };
-        if !news {
-            continue;
-        }
-        found.missed += 1;
-        let hint = PullHint {
-            name: repository.preview_name(facts.key.number),
-            repository: repository.reference.clone(),
-            facts,
-            source: "sweep",
-            what: "an event was missed".to_owned(),
-            even_if_closed: false,
-        };
-        match this.ledger.learn(&hint, None, now).await {
-            Err(error @ LedgerError::NameTaken(_)) => {
-                // One that cannot be learned does not stop the others.
-                tracing::error!(preview = %hint.name, %error, "a pull request cannot be learned");
-                found.failed += 1;
-            }
-            learned => {
-                learned?;
-            }
-        }
-        this.wake.notify_one();
+        found.take(hear(this, repository, known, facts, now).await)?;
     }
     // What is left was not listed. Those that we hold for open are doubted; the others are on
     // their way out already.
@@ -106,6 +77,36 @@ async fn compare(
         this.wake.notify_one();
     }
     Ok(())
+}
+
+/// Learns of one listed pull request, if it says something new.
+async fn hear(
+    this: &Reconciler,
+    repository: &Repository,
+    known: Option<Preview>,
+    facts: PullFacts,
+    now: DateTime<Utc>,
+) -> Result<Found, LedgerError> {
+    let news = match &known {
+        Some(preview) => {
+            preview.repository != repository.reference || is_news(&facts, &preview.memory.facts)
+        }
+        None => is_unknown(this, &facts).await?,
+    };
+    if !news {
+        return Ok(Found::default());
+    }
+    let hint = PullHint {
+        name: repository.preview_name(facts.key.number),
+        repository: repository.reference.clone(),
+        facts,
+        source: "sweep",
+        what: "an event was missed".to_owned(),
+        even_if_closed: false,
+    };
+    this.ledger.learn(&hint, None, now).await?;
+    this.wake.notify_one();
+    Ok(Found { missed: 1, ..Found::default() })
 }
 
 /// Whether a listed pull request says something that we have not heard.

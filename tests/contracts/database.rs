@@ -52,7 +52,7 @@ impl Place {
     async fn with(change: impl FnOnce(&mut PostgresConfig)) -> Self {
         let unique = unique();
         let mut config = PostgresConfig {
-            admin_url: server().await.url("postgres"),
+            admin_url: server().await.url("postgres").into(),
             public_address: None,
             instance: format!("t{unique}"),
             clones_at_once: 2,

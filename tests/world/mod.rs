@@ -10,6 +10,8 @@ pub mod dns;
 pub mod faults;
 pub mod forge;
 pub mod postgres;
+pub mod rude;
+pub mod wait;
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -164,6 +166,17 @@ impl World {
     pub fn another_replica(&self) -> Arc<Reconciler> {
         let limits = self.reconciler.limits;
         replica(&self.ledger, self.reconciler.seams.clone(), self.clock.clone(), limits)
+    }
+
+    /// A replica with this ledger, outside world, clock and these bounds.
+    pub fn replica_with(
+        &self,
+        ledger: Ledger,
+        seams: Seams,
+        clock: Arc<dyn Clock>,
+        limits: Limits,
+    ) -> Arc<Reconciler> {
+        replica(&ledger, seams, clock, limits)
     }
 
     pub fn now(&self) -> DateTime<Utc> {
@@ -323,7 +336,7 @@ fn sweep_config() -> SweepConfig {
 fn replica(
     ledger: &Ledger,
     seams: Seams,
-    clock: Arc<HandClock>,
+    clock: Arc<dyn Clock>,
     limits: Limits,
 ) -> Arc<Reconciler> {
     Arc::new(Reconciler {

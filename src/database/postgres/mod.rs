@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 
@@ -34,7 +35,7 @@ const GRACE: Duration = Duration::from_millis(1500);
 #[derive(Clone, Debug)]
 pub struct PostgresConfig {
     /// The administrator's URL; its database is the one for maintenance.
-    pub admin_url: String,
+    pub admin_url: SecretString,
     /// `host:port` under which previews reach the server, where it differs from ours.
     pub public_address: Option<(String, u16)>,
     /// The installation's name: the owner role is `<instance>_owner`, the app role
@@ -81,6 +82,7 @@ impl PostgresDatabases {
     ) -> Result<Self, Fault> {
         let options: PgConnectOptions = config
             .admin_url
+            .expose_secret()
             .parse()
             .map_err(|error| Fault::permanent("reading databases.admin_url", error))?;
         let admin = Admin::new(options, &config.instance)?;

@@ -1,0 +1,187 @@
+//! From what is written to what is meant: every section checked, every default filled in.
+//!
+//! Refuses to be lenient: what cannot work is refused here, at start, with the key and the cure.
+
+use super::file::{self, File};
+use super::repositories::repositories;
+use super::values::{absolute, delta, fixed, local_address, read_secret, secret, time};
+use super::{Config, ConfigError, EmbeddedDnsConfig, LocalClusterConfig, SweepConfig};
+use crate::database::postgres::PostgresConfig;
+use crate::forge::github::{Auth, GitHubConfig};
+use crate::forge::signature::WebhookSecrets;
+use crate::preview::{Site, Suffix};
+use crate::reconcile::{Limits, Pacing};
+use crate::telemetry::LogFormat;
+
+pub(super) fn check(file: File) -> Result<Config, ConfigError> {
+    let instance = file.instance.unwrap_or_else(|| "mayfly".to_owned());
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    if instance.is_empty() || instance.len() > 30 || !instance.chars().all(plain) {
+        return Err(ConfigError::new(
+            "instance",
+            format!("{instance:?} must be 1 to 30 lower-case letters, digits or underscores"),
+        ));
+    }
+    let log_format = match file.log_format.as_deref() {
+        None | Some("json") => LogFormat::Json,
+        Some("text") => LogFormat::Text,
+        Some(other) => {
+            return Err(ConfigError::new(
+                "log_format",
+                format!("{other:?} is neither json nor text"),
+            ));
+        }
+    };
+    let suffix = Suffix::parse(&file.previews.suffix)
+        .map_err(|error| ConfigError::new("previews.suffix", error.to_string()))?;
+    for (key, port) in [
+        ("previews.port", file.previews.port),
+        ("databases.public_port", file.databases.public_port),
+    ] {
+        if port == Some(0) {
+            return Err(ConfigError::new(key, "port 0 leads nowhere; name the real one"));
+        }
+    }
+    let site = Site { suffix, https: file.previews.https, port: file.previews.port };
+    let databases = file.databases;
+    let public_address = match (databases.public_host, databases.public_port) {
+        (None, None) => None,
+        (Some(host), port) => Some((host, port.unwrap_or(5432))),
+        (None, Some(_)) => {
+            let why = "is needed where databases.public_port is set";
+            return Err(ConfigError::new("databases.public_host", why));
+        }
+    };
+    let local = file.cluster.local;
+    let github = github(&instance, &file.github)?;
+    let webhook_secrets = webhook_secrets(&file.github)?;
+    let (limits, pacing) = reconcile(&file.reconcile)?;
+    Ok(Config {
+        listen: fixed("listen", file.listen.unwrap_or_else(|| local_address(8081)))?,
+        operations_listen: fixed(
+            "operations_listen",
+            file.operations_listen.unwrap_or_else(|| local_address(9090)),
+        )?,
+        log_format,
+        ledger_url: secret(&["ledger", "url"], file.ledger.url, file.ledger.url_file.as_deref())?,
+        ledger_connections: file.ledger.max_connections.unwrap_or(10).max(3),
+        site,
+        github,
+        webhook_secrets,
+        cluster: LocalClusterConfig {
+            data_dir: absolute("cluster.local.data_dir", local.data_dir)?,
+            proxy_listen: fixed("cluster.local.proxy_listen", local.proxy_listen)?,
+            grace: time("cluster.local.grace", local.grace.as_deref(), "2s")?,
+        },
+        dns: EmbeddedDnsConfig {
+            listen: fixed("dns.embedded.listen", file.dns.embedded.listen)?,
+            target: file.dns.embedded.target,
+        },
+        databases: PostgresConfig {
+            admin_url: secret(
+                &["databases", "admin_url"],
+                databases.admin_url,
+                databases.admin_url_file.as_deref(),
+            )?,
+            public_address,
+            instance: instance.clone(),
+            clones_at_once: databases.clones_at_once.unwrap_or(2),
+            connection_limit: databases.connection_limit.unwrap_or(20),
+            seed_timeout: time("databases.seed_timeout", databases.seed_timeout.as_deref(), "10m")?,
+            seed_max_bytes: i64::from(databases.seed_max_megabytes.unwrap_or(10_240)) * 1024 * 1024,
+        },
+        limits,
+        pacing,
+        sweep: SweepConfig {
+            pull_requests_every: delta(
+                "sweep.pull_requests_every",
+                file.sweep.pull_requests_every.as_deref(),
+                "5m",
+            )?,
+            orphans_every: delta(
+                "sweep.orphans_every",
+                file.sweep.orphans_every.as_deref(),
+                "10m",
+            )?,
+            deployments_every: delta(
+                "sweep.deployments_every",
+                file.sweep.deployments_every.as_deref(),
+                "6h",
+            )?,
+            deliveries_kept: delta(
+                "sweep.deliveries_kept",
+                file.sweep.deliveries_kept.as_deref(),
+                "30d",
+            )?,
+        },
+        repositories: repositories(&file.policy, file.repositories)?,
+        instance,
+    })
+}
+
+fn github(instance: &str, part: &file::GitHubPart) -> Result<GitHubConfig, ConfigError> {
+    let has_token = part.token.is_some() || part.token_file.is_some();
+    let auth = match (&part.app, has_token) {
+        (Some(_), true) => {
+            let why = "and github.token are two ways to log in; choose one";
+            return Err(ConfigError::new("github.app", why));
+        }
+        (Some(app), false) => {
+            let path = &app.private_key_file;
+            let private_key_pem = read_secret("github.app.private_key_file", path)?;
+            Auth::App { app_id: app.id, private_key_pem, installation_id: app.installation_id }
+        }
+        (None, _) => {
+            let path = part.token_file.as_deref();
+            Auth::Token(secret(&["github", "token"], part.token.clone(), path)?)
+        }
+    };
+    let api_url = part.api_url.clone().unwrap_or_else(|| "https://api.github.com".to_owned());
+    if !api_url.starts_with("https://") && !api_url.starts_with("http://") {
+        let why = format!("{api_url:?} must begin with https://");
+        return Err(ConfigError::new("github.api_url", why));
+    }
+    Ok(GitHubConfig {
+        api_url,
+        auth,
+        instance: instance.to_owned(),
+        timeout: time("github.timeout", part.timeout.as_deref(), "10s")?,
+    })
+}
+
+fn webhook_secrets(part: &file::GitHubPart) -> Result<WebhookSecrets, ConfigError> {
+    let path = part.webhook_secret_file.as_deref();
+    let mut secrets =
+        vec![secret(&["github", "webhook_secret"], part.webhook_secret.clone(), path)?];
+    if part.webhook_secret_previous.is_some() || part.webhook_secret_previous_file.is_some() {
+        secrets.push(secret(
+            &["github", "webhook_secret_previous"],
+            part.webhook_secret_previous.clone(),
+            part.webhook_secret_previous_file.as_deref(),
+        )?);
+    }
+    WebhookSecrets::new(secrets)
+        .map_err(|error| ConfigError::new("github.webhook_secret", error.to_string()))
+}
+
+fn reconcile(part: &file::ReconcilePart) -> Result<(Limits, Pacing), ConfigError> {
+    let limits = Limits {
+        concurrent_passes: part.concurrent_passes.unwrap_or(16).max(1),
+        lease: delta("reconcile.lease", part.lease.as_deref(), "60s")?,
+        pass_deadline: time("reconcile.pass_deadline", part.pass_deadline.as_deref(), "45s")?,
+        poll: time("reconcile.poll", part.poll.as_deref(), "1s")?,
+        listen: part.listen.unwrap_or(true),
+    };
+    if limits.lease.to_std().unwrap_or_default() <= limits.pass_deadline {
+        let why = "must be longer than reconcile.pass_deadline, or two passes could overlap";
+        return Err(ConfigError::new("reconcile.lease", why));
+    }
+    let drift = delta("reconcile.drift_check_every", part.drift_check_every.as_deref(), "5m")?;
+    let retry = delta("reconcile.retry_at_most_every", part.retry_at_most_every.as_deref(), "5m")?;
+    let pacing = Pacing {
+        drift_seconds: drift.num_seconds().max(1),
+        retry_max_milliseconds: retry.num_milliseconds().max(100),
+        ..Pacing::default()
+    };
+    Ok((limits, pacing))
+}

@@ -1,0 +1,96 @@
+//! The configured repositories, and each one's policy over the common one.
+//!
+//! Refuses two that an event, or a preview's name, could not tell apart.
+
+use super::ConfigError;
+use super::file::{PolicyPart, RepositoryPart};
+use super::values::delta;
+use crate::database::Seed;
+use crate::forge::RepositoryRef;
+use crate::preview::name::Prefix;
+use crate::preview::{Policy, RepositoryId};
+use crate::repository::{Repositories, Repository};
+use crate::workload::Shape;
+
+pub(super) fn repositories(
+    defaults: &PolicyPart,
+    parts: Vec<RepositoryPart>,
+) -> Result<Repositories, ConfigError> {
+    if parts.is_empty() {
+        return Err(ConfigError::new("repositories", "is empty; name at least one repository"));
+    }
+    let mut list: Vec<Repository> = Vec::new();
+    for (index, part) in parts.into_iter().enumerate() {
+        let key = |field: &str| format!("repositories[{index}].{field}");
+        let reference = RepositoryRef::parse(&part.name).ok_or_else(|| {
+            ConfigError::new(&key("name"), format!("{:?} is not owner/name", part.name))
+        })?;
+        // Forges do not tell Acme/Shop from acme/shop; nor do we, when an event comes in.
+        let name = reference.full_name();
+        let same = |other: &Repository| other.reference.full_name().eq_ignore_ascii_case(&name);
+        if list.iter().any(same) {
+            return Err(ConfigError::new(&key("name"), "is there twice; remove one of them"));
+        }
+        let id = part.id.map(RepositoryId);
+        if id.is_some() && list.iter().any(|other| other.id == id) {
+            let why = "is another repository's too; an event would find only the first";
+            return Err(ConfigError::new(&key("id"), why));
+        }
+        let prefix = part.prefix.as_deref().map(Prefix::parse).transpose();
+        let prefix = prefix.map_err(|e| ConfigError::new(&key("prefix"), e.to_string()))?;
+        if list.iter().any(|other| other.prefix == prefix) {
+            let why = "is not unique: two repositories would share names such as pr-1; give each \
+                       but one a prefix of its own";
+            return Err(ConfigError::new(&key("prefix"), why));
+        }
+        if part.workload.command.is_empty() {
+            return Err(ConfigError::new(&key("workload.command"), "is empty"));
+        }
+        let probe_path = part.workload.probe_path.unwrap_or_else(|| "/".to_owned());
+        if !probe_path.starts_with('/') {
+            return Err(ConfigError::new(&key("workload.probe_path"), "must begin with /"));
+        }
+        let seed = Seed::read(&part.seed.directories, &part.seed.extensions)
+            .map_err(|error| ConfigError::new(&key("seed"), error.to_string()))?;
+        list.push(Repository {
+            reference,
+            id,
+            prefix,
+            policy: policy(&key("policy"), &part.policy, defaults)?,
+            shape: Shape {
+                command: part.workload.command,
+                directory: part.workload.directory,
+                env: part.workload.env.into_iter().collect(),
+                probe_path,
+            },
+            seed,
+        });
+    }
+    Ok(Repositories::new(list))
+}
+
+fn policy(key: &str, own: &PolicyPart, defaults: &PolicyPart) -> Result<Policy, ConfigError> {
+    let pick = |own: &Option<String>, default: &Option<String>| own.clone().or(default.clone());
+    let length = |field: &str, own, default, fallback| {
+        delta(&format!("{key}.{field}"), pick(own, default).as_deref(), fallback)
+    };
+    let policy = Policy {
+        inactivity_ttl: length(
+            "inactivity_ttl",
+            &own.inactivity_ttl,
+            &defaults.inactivity_ttl,
+            "3d",
+        )?,
+        max_life: length("max_life", &own.max_life, &defaults.max_life, "30d")?,
+        warn_before: length("warn_before", &own.warn_before, &defaults.warn_before, "4h")?,
+        approve_forks: own.approve_forks.or(defaults.approve_forks).unwrap_or(true),
+        drafts: own.drafts.or(defaults.drafts).unwrap_or(true),
+        only_label: pick(&own.only_label, &defaults.only_label),
+        skip_label: pick(&own.skip_label, &defaults.skip_label),
+    };
+    if policy.max_life < policy.inactivity_ttl {
+        let why = "is shorter than inactivity_ttl, which would never be reached";
+        return Err(ConfigError::new(&format!("{key}.max_life"), why));
+    }
+    Ok(policy)
+}

@@ -1,0 +1,468 @@
+//! The configuration: what is wrong is refused at start, by its key, with the cure; what is right
+//! means what it says; and no secret is ever repeated.
+
+use std::path::Path;
+
+use chrono::TimeDelta;
+use mayfly::config::{Config, ConfigError, duration};
+use mayfly::forge::github::Auth;
+use mayfly::preview::RepositoryId;
+use proptest::prelude::*;
+use secrecy::ExposeSecret;
+
+/// A configuration that is right; tests change one thing of it.
+const GOOD: &str = "
+ledger: {}
+previews:
+  suffix: preview.example.com
+github: {}
+cluster:
+  local: {data_dir: /var/lib/mayfly, proxy_listen: '127.0.0.1:8080'}
+dns:
+  embedded: {listen: '127.0.0.1:5353', target: 127.0.0.1}
+databases: {}
+reconcile: {lease: 60s}
+sweep: {}
+policy: {inactivity_ttl: 3d}
+repositories:
+  - name: acme/shop
+    workload: {command: [serve]}
+    seed: {directories: []}
+";
+
+/// The secrets of a configuration that is right.
+const SECRETS: [(&str, &str); 4] = [
+    ("MAYFLY_LEDGER__URL", "postgres://mayfly:hush-ledger@db/mayfly"),
+    ("MAYFLY_DATABASES__ADMIN_URL", "postgres://admin:hush-admin@db/postgres"),
+    ("MAYFLY_GITHUB__TOKEN", "hush-token"),
+    ("MAYFLY_GITHUB__WEBHOOK_SECRET", "hush-webhook"),
+];
+
+/// Reads a text with the secrets, and these variables over or instead of them; an empty name in
+/// `without` leaves one out.
+fn read_with(text: &str, more: &[(&str, &str)], without: &[&str]) -> Result<Config, ConfigError> {
+    let secrets = SECRETS.iter().filter(|(name, _)| !without.contains(name));
+    let all = secrets.chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Config::parse(text, all.collect::<Vec<_>>().into_iter())
+}
+
+fn read(text: &str, more: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    read_with(text, more, &[])
+}
+
+/// The good text with `from` replaced by `to`.
+fn with(from: &str, to: &str) -> String {
+    assert!(GOOD.contains(from), "{from:?} is not in the good text");
+    GOOD.replacen(from, to, 1)
+}
+
+#[track_caller]
+fn refused(outcome: Result<Config, ConfigError>, key: &str, cure: &str) {
+    let error = outcome.err().unwrap_or_else(|| panic!("{key} was accepted"));
+    assert!(error.key.contains(key), "names {key}: {error}");
+    assert!(error.why.contains(cure), "says {cure:?}: {error}");
+    assert!(!error.to_string().contains("hush"), "repeats a secret: {error}");
+}
+
+#[test]
+fn a_good_configuration_is_accepted_with_its_defaults() {
+    let config = read(GOOD, &[]).unwrap();
+    assert_eq!(config.instance, "mayfly");
+    assert_eq!(config.limits.lease, TimeDelta::seconds(60));
+    let repository = config.repositories.iter().next().unwrap();
+    assert_eq!(repository.policy.inactivity_ttl, TimeDelta::days(3));
+    assert_eq!(repository.policy.max_life, TimeDelta::days(30));
+    assert_eq!(config.ledger_url.expose_secret(), SECRETS[0].1);
+    read(&with("ledger: {}", "ledger:"), &[]).expect("a section without a key is a section");
+}
+
+#[test]
+fn what_cannot_work_is_refused_by_its_key_and_with_the_cure() {
+    let shop = "  - name: acme/shop\n";
+    let workload = "workload: {command: [serve]}";
+    let second =
+        |more: &str| format!("{GOOD}  - {more}\n    {workload}\n    seed: {{directories: []}}\n");
+    let cases: Vec<(String, &str, &str)> = vec![
+        // Unknown keys, at every depth.
+        (with("ledger:", "colour: red\nledger:"), "colour", "unknown field"),
+        (with("  suffix", "  sufix: x\n  suffix"), "previews", "unknown field `sufix`"),
+        (with(shop, "  - nmae: x\n    name: a/b\n"), "repositories[0]", "unknown field `nmae`"),
+        (with("{lease: 60s}", "{leese: 60s}"), "reconcile", "unknown field `leese`"),
+        // Missing and mistyped ones.
+        (with("  suffix: preview.example.com", "  https: true"), "previews", "`suffix`"),
+        (with("suffix: preview.example.com", "suffix: [a]"), "previews.suffix", "string"),
+        (with("ledger: {}", "ledger: 5"), "ledger", "section"),
+        (with("repositories:", "repositories: []\nx:"), "x", "unknown field"),
+        // Instance and addresses.
+        (format!("instance: ''\n{GOOD}"), "instance", "1 to 30"),
+        (format!("instance: Mayfly\n{GOOD}"), "instance", "lower-case"),
+        (format!("instance: may-fly\n{GOOD}"), "instance", "underscores"),
+        (format!("instance: {}\n{GOOD}", "x".repeat(31)), "instance", "30"),
+        (format!("log_format: xml\n{GOOD}"), "log_format", "json nor text"),
+        (format!("listen: 127.0.0.1:0\n{GOOD}"), "listen", "port 0"),
+        (format!("operations_listen: 127.0.0.1:0\n{GOOD}"), "operations_listen", "port 0"),
+        (format!("listen: nowhere\n{GOOD}"), "listen", "socket address"),
+        (with("127.0.0.1:5353", "127.0.0.1:0"), "dns.embedded.listen", "port 0"),
+        (with("127.0.0.1:8080", "127.0.0.1:0"), "cluster.local.proxy_listen", "port 0"),
+        (with("  suffix", "  port: 0\n  suffix"), "previews.port", "port 0"),
+        (
+            with("databases: {}", "databases: {public_port: 5432}"),
+            "databases.public_host",
+            "needed",
+        ),
+        (
+            with("databases: {}", "databases: {public_host: db, public_port: 0}"),
+            "databases.public_port",
+            "port 0",
+        ),
+        // GitHub.
+        (
+            with("github: {}", "github: {app: {id: 1, installation_id: 2, private_key_file: /k}}"),
+            "github.app",
+            "choose one",
+        ),
+        (with("github: {}", "github: {api_url: api.github.com}"), "github.api_url", "https://"),
+        // The loop.
+        (with("lease: 60s", "lease: 45s, pass_deadline: 45s"), "reconcile.lease", "longer than"),
+        (with("lease: 60s", "pass_deadline: 2m"), "reconcile.lease", "pass_deadline"),
+        (with("lease: 60s", "poll: 0s"), "reconcile.poll", "longer than nothing"),
+        // Policy.
+        (with("inactivity_ttl: 3d", "max_life: 1d"), "policy.max_life", "inactivity_ttl"),
+        (with("inactivity_ttl: 3d", "inactivity_ttl: 0s"), "inactivity_ttl", "nothing"),
+        // Repositories.
+        (
+            GOOD.split("repositories:").next().unwrap().to_owned() + "repositories: []\n",
+            "repositories",
+            "at least one",
+        ),
+        (with("name: acme/shop", "name: shop"), "repositories[0].name", "owner/name"),
+        (with(shop, "  - name: a/b\n    prefix: pr\n"), "repositories[0].prefix", "not be \"pr\""),
+        (with(shop, "  - name: a/b\n    prefix: a-b\n"), "repositories[0].prefix", "letters"),
+        (second("name: acme/docs"), "repositories[1].prefix", "a prefix of its own"),
+        (with("command: [serve]", "command: []"), "repositories[0].workload.command", "empty"),
+        (
+            with("command: [serve]", "command: [serve], probe_path: healthz"),
+            "repositories[0].workload.probe_path",
+            "begin with /",
+        ),
+        (
+            with("directories: []", "directories: [/nonexistent/seed]"),
+            "repositories[0].seed",
+            "/nonexistent/seed",
+        ),
+        (
+            with("directories: []", "directories: [], extensions: ['a;b']"),
+            "repositories[0].seed",
+            "pgcrypto",
+        ),
+        // YAML itself.
+        ("ledger: {".to_owned(), "the file", "not YAML"),
+        (format!("{GOOD}\nledger: {{}}\n"), "the file", "not YAML"),
+        (String::new(), "", "missing field"),
+        ("- 1".to_owned(), "", ""),
+    ];
+    for (text, key, cure) in cases {
+        if (key, cure) == ("", "") {
+            assert!(read(&text, &[]).is_err(), "accepted:\n{text}");
+        } else {
+            refused(read(&text, &[]), key, cure);
+        }
+    }
+}
+
+#[test]
+fn two_repositories_that_an_event_could_not_tell_apart_are_refused() {
+    let rest = "    workload: {command: [serve]}\n    seed: {directories: []}\n";
+    let second = |more: &str| format!("{GOOD}  - {more}\n    prefix: two\n{rest}");
+    assert_eq!(read(&second("name: acme/docs"), &[]).unwrap().repositories.iter().count(), 2);
+    refused(read(&second("name: acme/shop"), &[]), "repositories[1].name", "twice");
+    refused(read(&second("name: Acme/Shop"), &[]), "repositories[1].name", "twice");
+    let same_id = second("name: acme/docs\n    id: 7").replacen(
+        "  - name: acme/shop",
+        "  - name: acme/shop\n    id: 7",
+        1,
+    );
+    refused(read(&same_id, &[]), "repositories[1].id", "another repository's");
+    let same_prefix = second("name: acme/docs").replacen(
+        "  - name: acme/shop",
+        "  - name: acme/shop\n    prefix: two",
+        1,
+    );
+    refused(read(&same_prefix, &[]), "repositories[1].prefix", "unique");
+}
+
+#[test]
+fn a_suffix_that_is_no_name_for_a_zone_is_refused() {
+    let label = "a".repeat(64);
+    let long = vec!["abcdefghi"; 20].join(".");
+    for bad in [
+        "''",
+        "Preview.example.com",
+        "preview.example.com.",
+        ".example.com",
+        "192.0.2.1",
+        "a..b",
+        "-a.example",
+        "a-.example",
+        "a_b.example",
+        "a b",
+        "'*.example.com'",
+        "ü.example",
+        &label,
+        &long,
+        "'::1'",
+        "localhost:8080",
+        "https://x",
+    ] {
+        let text = with("preview.example.com", bad);
+        refused(read(&text, &[]), "previews.suffix", "");
+    }
+    for good in ["localhost", "preview.localhost", "a", "1.example", "xn--bcher-kva.example", "no"]
+    {
+        assert!(read(&with("preview.example.com", good), &[]).is_ok(), "{good}");
+    }
+}
+
+#[test]
+fn a_length_of_time_that_is_none_is_refused_wherever_it_stands() {
+    for bad in ["-1h", "1mo", "1y", "abc", "''", "3", "11y", "4000d", "1h -2h", "99999999999999d"] {
+        for (from, key) in [
+            ("{lease: 60s}", "reconcile.lease"),
+            ("{lease: 60s}", "reconcile.pass_deadline"),
+            ("sweep: {}", "sweep.orphans_every"),
+            ("{inactivity_ttl: 3d}", "policy.inactivity_ttl"),
+        ] {
+            let (section, field) = key.split_once('.').unwrap();
+            let to = match from.strip_prefix(&format!("{section}: ")) {
+                Some(_) => format!("{section}: {{{field}: {bad}}}"),
+                None => format!("{{{field}: {bad}}}"),
+            };
+            refused(read(&with(from, &to), &[]), field, "");
+        }
+    }
+}
+
+#[test]
+fn a_secret_that_is_missing_empty_or_blank_is_refused() {
+    let without = |name| read_with(GOOD, &[], &[name]);
+    for (name, key) in [
+        ("MAYFLY_LEDGER__URL", "ledger.url"),
+        ("MAYFLY_DATABASES__ADMIN_URL", "databases.admin_url"),
+        ("MAYFLY_GITHUB__TOKEN", "github.token"),
+        ("MAYFLY_GITHUB__WEBHOOK_SECRET", "github.webhook_secret"),
+    ] {
+        refused(without(name), key, name);
+        for blank in ["", " ", "\t\n"] {
+            refused(read(GOOD, &[(name, blank)]), key, "is empty");
+        }
+    }
+    let previous = ("MAYFLY_GITHUB__WEBHOOK_SECRET_PREVIOUS", " ");
+    refused(read(GOOD, &[previous]), "github.webhook_secret_previous", "is empty");
+}
+
+#[test]
+fn a_secret_in_the_configuration_itself_is_refused_and_not_repeated() {
+    for (from, to, key, variable) in [
+        ("ledger: {}", "ledger: {url: 'postgres://hush'}", "ledger.url", "MAYFLY_LEDGER__URL"),
+        ("github: {}", "github: {token: hush}", "github.token", "MAYFLY_GITHUB__TOKEN"),
+        ("github: {}", "github: {token: ''}", "github.token", "github.token_file"),
+        ("github: {}", "github: {webhook_secret: hush}", "github.webhook_secret", "_file"),
+        ("github: {}", "github: {webhook_secret_previous: hush}", "webhook_secret_previous", ""),
+        ("databases: {}", "databases: {admin_url: hush}", "databases.admin_url", "MAYFLY_"),
+        // Somebody put the URL where its section belongs.
+        ("ledger: {}", "ledger: 'postgres://a:hush@b/c'", "ledger", "section"),
+        ("databases: {}", "databases: 'postgres://a:hush@b/c'", "databases", "section"),
+    ] {
+        refused(read(&with(from, to), &[]), key, variable);
+    }
+    for name in ["MAYFLY_LEDGER", "MAYFLY_DATABASES", "MAYFLY_GITHUB"] {
+        let key = name.trim_start_matches("MAYFLY_").to_ascii_lowercase();
+        refused(read(GOOD, &[(name, "postgres://a:hush@b/c")]), &key, "section");
+    }
+}
+
+#[test]
+fn a_secret_comes_from_a_file_without_its_last_line_break() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    for (text, secret) in [("s3cret\n", "s3cret"), ("s3cret\r\n", "s3cret"), (" s3cret", " s3cret")]
+    {
+        let path = file("url", text);
+        let config =
+            read_with(GOOD, &[("MAYFLY_LEDGER__URL_FILE", &path)], &["MAYFLY_LEDGER__URL"]);
+        assert_eq!(config.unwrap().ledger_url.expose_secret(), secret);
+    }
+    let missing = read_with(
+        &with("ledger: {}", "ledger: {url_file: /nonexistent/url}"),
+        &[],
+        &["MAYFLY_LEDGER__URL"],
+    );
+    refused(missing, "ledger.url_file", "/nonexistent/url cannot be read");
+    let empty = with("ledger: {}", &format!("ledger: {{url_file: {}}}", file("empty", "\n")));
+    refused(read_with(&empty, &[], &["MAYFLY_LEDGER__URL"]), "ledger.url", "is empty");
+}
+
+#[test]
+fn an_app_logs_in_with_its_key_file_and_a_missing_one_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let key = directory.path().join("key.pem");
+    std::fs::write(&key, "hush-pem\n").unwrap();
+    let app = |path: &Path| {
+        let path = path.display();
+        with(
+            "github: {}",
+            &format!("github: {{app: {{id: 1, installation_id: 2, private_key_file: {path}}}}}"),
+        )
+    };
+    let config = read_with(&app(&key), &[], &["MAYFLY_GITHUB__TOKEN"]).unwrap();
+    assert!(matches!(config.github.auth, Auth::App { app_id: 1, installation_id: 2, .. }));
+    assert!(!format!("{config:?}").contains("hush"));
+    let missing = read_with(&app(Path::new("/nonexistent/pem")), &[], &["MAYFLY_GITHUB__TOKEN"]);
+    refused(missing, "github.app.private_key_file", "/nonexistent/pem");
+}
+
+#[test]
+fn a_variable_sets_the_key_that_it_spells() {
+    let config = read(
+        GOOD,
+        &[
+            ("MAYFLY_PREVIEWS__SUFFIX", "other.example"),
+            ("MAYFLY_PREVIEWS__HTTPS", "true"),
+            ("MAYFLY_PREVIEWS__PORT", "8443"),
+            ("MAYFLY_CLUSTER__LOCAL__GRACE", "7s"),
+            ("MAYFLY_RECONCILE__LISTEN", "false"),
+            ("MAYFLY_SWEEP__ORPHANS_EVERY", "1h"),
+            ("MAYFLY_INSTANCE", "42"),
+            ("MAYFLY_POLICY__ONLY_LABEL", "true"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(config.site.suffix.as_str(), "other.example");
+    assert_eq!((config.site.https, config.site.port), (true, Some(8443)));
+    assert_eq!(config.cluster.grace.as_secs(), 7);
+    assert!(!config.limits.listen);
+    assert_eq!(config.sweep.orphans_every, TimeDelta::hours(1));
+    assert_eq!(config.instance, "42", "text that looks like a number is text where text belongs");
+    let policy = &config.repositories.iter().next().unwrap().policy;
+    assert_eq!(policy.only_label.as_deref(), Some("true"));
+}
+
+#[test]
+fn a_variable_that_spells_no_key_is_refused_by_its_name() {
+    refused(read(GOOD, &[("MAYFLY_COLOUR", "red")]), "colour", "unknown field");
+    refused(read(GOOD, &[("MAYFLY_PREVIEWS__SUFIX", "x")]), "previews", "sufix");
+    refused(read(GOOD, &[("MAYFLY_REPOSITORIES__0__NAME", "x")]), "repositories", "__0__NAME");
+    refused(read(GOOD, &[("MAYFLY_RECONCILE__LEASE__X", "x")]), "reconcile.lease", "section");
+    refused(read(GOOD, &[("MAYFLY_PREVIEWS__HTTPS", "yes")]), "previews.https", "boolean");
+    refused(read(GOOD, &[("MAYFLY_PREVIEWS__PORT", "70000")]), "previews.port", "70000");
+}
+
+#[test]
+fn what_is_in_every_pod_beside_a_service_called_mayfly_is_no_key() {
+    let links = [
+        ("MAYFLY_SERVICE_HOST", "10.0.0.1"),
+        ("MAYFLY_SERVICE_PORT", "80"),
+        ("MAYFLY_SERVICE_PORT_HTTP", "80"),
+        ("MAYFLY_PORT", "tcp://10.0.0.1:80"),
+        ("MAYFLY_PORT_80_TCP_ADDR", "10.0.0.1"),
+        ("MAYFLY_LOG", "debug"),
+        ("MAYFLY_TOKEN", "x"),
+        ("PATH", "/bin"),
+    ];
+    read(GOOD, &links).unwrap();
+}
+
+#[test]
+fn words_that_other_yaml_takes_for_booleans_are_not_taken_for_them_in_silence() {
+    for word in ["no", "off", "y"] {
+        refused(
+            read(&with("  suffix", &format!("  https: {word}\n  suffix")), &[]),
+            "https",
+            "bool",
+        );
+        let text = with("inactivity_ttl: 3d", &format!("only_label: {word}"));
+        let config = read(&text, &[]).unwrap();
+        let policy = &config.repositories.iter().next().unwrap().policy;
+        assert_eq!(policy.only_label.as_deref(), Some(word));
+    }
+    let env = with("command: [serve]", "command: [serve], env: {NORWAY: no}");
+    let config = read(&env, &[]).unwrap();
+    let shape = &config.repositories.iter().next().unwrap().shape;
+    assert_eq!(shape.env, [("NORWAY".to_owned(), "no".to_owned())]);
+    let number = with("command: [serve]", "command: [serve], env: {PORT: 8080}");
+    refused(read(&number, &[]), "repositories[0].workload.env.PORT", "string");
+}
+
+#[test]
+fn a_configuration_shows_no_secret_when_it_is_printed() {
+    let previous = ("MAYFLY_GITHUB__WEBHOOK_SECRET_PREVIOUS", "hush-previous");
+    let config = read(GOOD, &[previous]).unwrap();
+    for shown in [format!("{config:?}"), format!("{config:#?}")] {
+        assert!(!shown.contains("hush"), "{shown}");
+        assert!(shown.contains("preview.example.com"));
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    refused(Config::load(Path::new("/nonexistent/mayfly.yaml")), "/nonexistent", "cannot be read");
+}
+
+#[test]
+fn a_repositorys_policy_wins_over_the_common_one_field_by_field() {
+    let text =
+        with("policy: {inactivity_ttl: 3d}", "policy: {inactivity_ttl: 5d, warn_before: 0s}")
+            .replacen(
+                "    workload",
+                "    id: 7\n    policy: {inactivity_ttl: 1d}\n    workload",
+                1,
+            );
+    let config = read(&text, &[]).unwrap();
+    let repository = config.repositories.iter().next().unwrap();
+    assert_eq!(repository.id, Some(RepositoryId(7)));
+    assert_eq!(repository.policy.inactivity_ttl, TimeDelta::days(1));
+    assert_eq!(repository.policy.warn_before, TimeDelta::zero());
+}
+
+proptest! {
+    #[test]
+    fn reading_a_length_of_time_never_panics(text in ".{0,30}") {
+        let _ = duration::parse(&text);
+    }
+
+    #[test]
+    fn reading_what_looks_like_a_length_of_time_never_panics(
+        text in "[-+ ]?[0-9]{0,25}(\\.[0-9]{1,12})? ?(ns|us|ms|s|m|h|d|w|mo|y|P|T|D|H| |-){0,4}"
+    ) {
+        if let Ok(length) = duration::parse(&text) {
+            prop_assert!(length >= TimeDelta::zero());
+            prop_assert!(length <= TimeDelta::days(duration::MAX_DAYS));
+        }
+    }
+
+    #[test]
+    fn what_is_written_for_people_is_read_back_to_the_units_shown(
+        seconds in prop_oneof![0..200i64, 0..100_000i64, 0..duration::MAX_DAYS * 86_400]
+    ) {
+        let length = TimeDelta::seconds(seconds);
+        let text = duration::human(length);
+        let back = duration::parse(&text).unwrap();
+        let unit = match text.chars().last() {
+            _ if text.split(' ').count() < 2 => 1,
+            Some('h') => 3600,
+            Some('m') => 60,
+            _ => 1,
+        };
+        let lost = (length - back).num_seconds();
+        prop_assert!((0..unit).contains(&lost), "{text}: {lost} s lost");
+    }
+
+    #[test]
+    fn no_text_makes_the_configuration_panic(text in "[a-z:{}\\[\\] \n'\"&*!|>-]{0,80}") {
+        prop_assert!(read(&text, &[]).is_err());
+    }
+}

@@ -1,0 +1,100 @@
+//! A cluster that hangs, panics, or waits in the middle of a look until it is told to go on.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use mayfly::cluster::{Cluster, ClusterSeen};
+use mayfly::fault::Fault;
+use mayfly::preview::{PreviewName, Revision};
+use mayfly::workload::WorkloadOrder;
+use tokio::sync::Semaphore;
+
+use super::cluster::FakeCluster;
+
+/// What the next looks do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mood {
+    /// Answer.
+    Fine,
+    /// Never answer.
+    Hang,
+    /// Panic.
+    Panic,
+    /// Say that a look has begun, and answer when told.
+    Wait,
+}
+
+/// The wrapper; clones share the mood.
+#[derive(Clone)]
+pub struct RudeCluster {
+    inner: FakeCluster,
+    mood: Arc<Mutex<Mood>>,
+    begun: Arc<Semaphore>,
+    told: Arc<Semaphore>,
+}
+
+impl RudeCluster {
+    pub fn new(inner: FakeCluster, mood: Mood) -> Self {
+        let closed = || Arc::new(Semaphore::new(0));
+        Self { inner, mood: Arc::new(Mutex::new(mood)), begun: closed(), told: closed() }
+    }
+
+    pub fn be(&self, mood: Mood) {
+        *self.mood.lock().unwrap() = mood;
+    }
+
+    /// Waits until a look has begun.
+    pub async fn has_begun(&self) {
+        self.begun.acquire().await.unwrap().forget();
+    }
+
+    /// Lets one look go on.
+    pub fn go_on(&self) {
+        self.told.add_permits(1);
+    }
+}
+
+#[async_trait]
+impl Cluster for RudeCluster {
+    async fn observe(&self, name: &PreviewName) -> ClusterSeen {
+        let mood = *self.mood.lock().unwrap();
+        match mood {
+            Mood::Fine => {}
+            Mood::Hang => std::future::pending().await,
+            Mood::Panic => panic!("told to panic"),
+            Mood::Wait => {
+                self.begun.add_permits(1);
+                self.told.acquire().await.unwrap().forget();
+            }
+        }
+        self.inner.observe(name).await
+    }
+
+    async fn ensure_namespace(&self, name: &PreviewName) -> Result<(), Fault> {
+        self.inner.ensure_namespace(name).await
+    }
+
+    async fn ensure_workload(
+        &self,
+        name: &PreviewName,
+        order: &WorkloadOrder,
+    ) -> Result<(), Fault> {
+        self.inner.ensure_workload(name, order).await
+    }
+
+    async fn ensure_route(&self, name: &PreviewName, revision: &Revision) -> Result<(), Fault> {
+        self.inner.ensure_route(name, revision).await
+    }
+
+    async fn remove_route(&self, name: &PreviewName) -> Result<(), Fault> {
+        self.inner.remove_route(name).await
+    }
+
+    async fn remove_namespace(&self, name: &PreviewName) -> Result<(), Fault> {
+        self.inner.remove_namespace(name).await
+    }
+
+    async fn owned(&self) -> Result<Vec<PreviewName>, Fault> {
+        self.inner.owned().await
+    }
+}
