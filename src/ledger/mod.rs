@@ -57,6 +57,19 @@ pub enum LedgerError {
     NameTaken(String),
 }
 
+impl LedgerError {
+    /// Whether one row is the trouble, and others can still be read.
+    pub fn is_unreadable_row(&self) -> bool {
+        match self {
+            Self::Shape { .. } => true,
+            Self::Database(error) => {
+                matches!(error, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_))
+            }
+            Self::Migration(_) | Self::NameTaken(_) => false,
+        }
+    }
+}
+
 /// Mayfly's memory; clones share one pool of connections.
 #[derive(Clone, Debug)]
 pub struct Ledger {

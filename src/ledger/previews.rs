@@ -114,27 +114,40 @@ impl Ledger {
         row.map(|row| read(&row)).transpose()
     }
 
-    /// A page of previews.
+    /// A page of previews. A row that cannot be read is left out, and is no reason to end early:
+    /// fewer than asked for means that there are no more.
     pub async fn previews(&self, filter: &Filter) -> Result<Vec<Preview>, LedgerError> {
-        let rows = sqlx::query(
-            "SELECT * FROM previews
-             WHERE ($1::text IS NULL OR repository = $1)
-               AND ($2::text IS NULL OR phase = $2)
-               AND ($3::text IS NULL OR author = $3)
-               AND ($4::uuid IS NULL OR id > $4)
-             ORDER BY id LIMIT $5",
-        )
-        .bind(&filter.repository)
-        .bind(filter.phase.map(Phase::as_str))
-        .bind(&filter.author)
-        .bind(filter.after)
-        .bind(filter.limit)
-        .fetch_all(&self.pool)
-        .await?;
-        rows.iter().map(read).collect()
+        let mut page = Vec::new();
+        let mut after = filter.after;
+        loop {
+            let wanted = filter.limit - i64::try_from(page.len()).unwrap_or(i64::MAX);
+            let rows = sqlx::query(
+                "SELECT * FROM previews
+                 WHERE ($1::text IS NULL OR repository = $1)
+                   AND ($2::text IS NULL OR phase = $2)
+                   AND ($3::text IS NULL OR author = $3)
+                   AND ($4::uuid IS NULL OR id > $4)
+                 ORDER BY id LIMIT $5",
+            )
+            .bind(&filter.repository)
+            .bind(filter.phase.map(Phase::as_str))
+            .bind(&filter.author)
+            .bind(after)
+            .bind(wanted)
+            .fetch_all(&self.pool)
+            .await?;
+            page.extend(rows.iter().filter_map(readable));
+            let full = i64::try_from(rows.len()).is_ok_and(|read| read >= wanted);
+            let Some(last) = rows.last().filter(|_| full) else { return Ok(page) };
+            if i64::try_from(page.len()).is_ok_and(|have| have >= filter.limit) {
+                return Ok(page);
+            }
+            after = Some(last.try_get("id")?);
+        }
     }
 
-    /// Every preview of a repository of which something is, or may be, there.
+    /// Every preview of a repository of which something is, or may be, there; a row that cannot be
+    /// read is left out.
     pub async fn live_previews(
         &self,
         repository: &RepositoryRef,
@@ -145,18 +158,16 @@ impl Ledger {
         .bind(repository.full_name())
         .fetch_all(&self.pool)
         .await?;
-        rows.iter().map(read).collect()
+        Ok(rows.iter().filter_map(readable).collect())
     }
 
-    /// How many previews are in each phase.
+    /// How many previews are in each phase that this version knows.
     pub async fn count_by_phase(&self) -> Result<Vec<(Phase, i64)>, LedgerError> {
         let rows: Vec<(String, i64)> =
             sqlx::query_as("SELECT phase, count(*) FROM previews GROUP BY phase")
                 .fetch_all(&self.pool)
                 .await?;
-        rows.into_iter()
-            .map(|(phase, n)| Ok((Phase::parse(&phase).ok_or_else(|| bad("phase", &phase))?, n)))
-            .collect()
+        Ok(rows.into_iter().filter_map(|(phase, n)| Some((Phase::parse(&phase)?, n))).collect())
     }
 
     /// Changes what people asked for: `change` sees the preview and edits its memory; on success
@@ -184,7 +195,7 @@ impl Ledger {
             Ok(done) => done,
             Err(refusal) => return Ok(Some(Err(refusal))),
         };
-        write_memory(&mut *tx, id, &preview.repository, &preview.memory, now).await?;
+        write_memory(&mut tx, id, &preview.repository, &preview.memory, now).await?;
         sqlx::query(
             "INSERT INTO journal (at, preview_id, actor, action, reason) VALUES ($1, $2, $3, $4, $5)",
         )
@@ -230,6 +241,16 @@ pub(super) async fn write_memory(
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Reads a row where others are read too: one that cannot be read must not hide them.
+fn readable(row: &PgRow) -> Option<Preview> {
+    read(row)
+        .inspect_err(|error| {
+            let id: Option<Uuid> = row.try_get("id").ok();
+            tracing::error!(?id, %error, "a preview's row cannot be read; left out");
+        })
+        .ok()
 }
 
 /// Reads a row of `previews`.

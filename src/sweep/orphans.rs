@@ -49,7 +49,15 @@ async fn settle(
     now: DateTime<Utc>,
     found: &mut Found,
 ) -> Result<(), LedgerError> {
-    if let Some(preview) = this.ledger.preview_named(name).await? {
+    let known = match this.ledger.preview_named(name).await {
+        Err(error) if error.is_unreadable_row() => {
+            tracing::error!(preview = %name, %error, "a preview's row cannot be read; left alone");
+            found.failed += 1;
+            return Ok(());
+        }
+        other => other?,
+    };
+    if let Some(preview) = known {
         if preview.phase.holds_nothing() {
             found.orphans += 1;
             tracing::warn!(preview = %name, "something of a preview that is gone was found");

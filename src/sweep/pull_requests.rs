@@ -44,7 +44,15 @@ async fn compare(
         let known = rows.remove(&facts.key);
         let news = match &known {
             Some(preview) => is_news(&facts, &preview.memory.facts),
-            None => is_unknown(this, &facts).await?,
+            None => match is_unknown(this, &facts).await {
+                Err(error) if error.is_unreadable_row() => {
+                    // One row that cannot be read must not stop the others.
+                    tracing::error!(%error, "a preview's row cannot be read; left alone");
+                    found.failed += 1;
+                    continue;
+                }
+                other => other?,
+            },
         };
         if !news {
             continue;
