@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod api;
 mod contracts;
 mod convergence;
 mod faults;
 mod forge_wire;
 mod lifecycle;
+mod webhooks;
 mod world;
