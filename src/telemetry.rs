@@ -128,10 +128,12 @@ impl Metrics {
     /// The OpenMetrics text, with these counts of previews by phase; without any when they are
     /// not known, since a zero would be a lie.
     pub fn render(&self, by_phase: Option<&[(Phase, i64)]>) -> String {
-        self.previews.clear();
-        for (phase, by_phase) in Phase::ALL.into_iter().filter_map(|p| Some((p, by_phase?))) {
-            let count = by_phase.iter().find(|(p, _)| *p == phase).map_or(0, |(_, n)| *n);
-            self.previews.get_or_create(&PhaseLabel { phase: phase.as_str() }).set(count);
+        match by_phase {
+            Some(known) => Phase::ALL.into_iter().for_each(|phase| {
+                let count = known.iter().find(|(p, _)| *p == phase).map_or(0, |(_, n)| *n);
+                self.previews.get_or_create(&PhaseLabel { phase: phase.as_str() }).set(count);
+            }),
+            None => self.previews.clear(),
         }
         let mut text = String::new();
         if encode(&mut text, &self.registry).is_err() {

@@ -10,6 +10,8 @@ use mayfly::http::{openapi, operations, router};
 use mayfly::ledger::{Ledger, Role};
 use mayfly::preview::{Phase, PullState};
 use mayfly::repository::Repositories;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -233,6 +235,39 @@ async fn every_refusal_is_a_problem_document() {
         answer.problem(405);
         assert!(!answer.header("allow").is_empty(), "{path}: {answer:?}");
     }
+}
+
+#[tokio::test]
+async fn no_path_and_no_query_is_our_fault() {
+    let api = Arc::new(Api::with_ready().await);
+    let runtime = tokio::runtime::Handle::current();
+    let tried = api.clone();
+    let trying = tokio::task::spawn_blocking(move || {
+        let piece = prop_oneof![
+            any::<Vec<u8>>(),
+            any::<String>().prop_map(String::into_bytes),
+            "(pr|shop-pr)-[0-9]{1,25}".prop_map(String::into_bytes),
+        ];
+        let key = prop_oneof!["repository", "phase", "author", "cursor", "limit", "[a-z%&=]{0,5}"];
+        let under = prop_oneof![Just(""), Just("/receipt"), Just("/journal")];
+        let all = (prop::option::of(piece.clone()), under, prop::option::of((key, piece)));
+        let config = Config { cases: 300, failure_persistence: None, ..Config::default() };
+        TestRunner::new(config).run(&all, |(id, under, query)| {
+            let encode =
+                |bytes: &[u8]| -> String { bytes.iter().map(|b| format!("%{b:02x}")).collect() };
+            let mut path = "/api/v1/previews".to_owned();
+            if let Some(id) = id {
+                path += &format!("/{}{under}", encode(&id));
+            }
+            if let Some((key, value)) = query {
+                path += &format!("?{key}={}", encode(&value));
+            }
+            let answer = runtime.block_on(tried.get(&path));
+            prop_assert!(answer.status < 500, "{path}: {answer:?}");
+            Ok(())
+        })
+    });
+    trying.await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -715,6 +750,8 @@ async fn a_callers_request_id_comes_back_and_another_is_made_without() {
     for path in ["/", "/nowhere", "/api/v1/previews", "/fleet.js", "/api/v1/openapi.json"] {
         let mine = api.listener.send(ask(path).header("x-request-id", "mine-1")).await;
         assert_eq!(mine.header("x-request-id"), "mine-1");
+        let long = api.listener.send(ask(path).header("x-request-id", "x".repeat(1000))).await;
+        assert!(long.header("x-request-id").len() < 100, "it is no id, and goes into every log");
         let one = api.listener.send(ask(path)).await;
         let two = api.listener.send(ask(path)).await;
         assert_ne!(one.header("x-request-id"), two.header("x-request-id"));

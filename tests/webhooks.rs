@@ -552,6 +552,8 @@ async fn a_ledger_that_is_away_is_a_503_and_the_redelivery_is_learned() {
     let name = options.get_database().unwrap().to_owned();
     site.world.ledger.close().await;
     site.deliver("1", &body).await.problem(503);
+    let counted = site.world.reconciler.metrics.render(None);
+    assert!(counted.contains("mayfly_deliveries_total{outcome=\"failed\"} 1"), "{counted}");
     let unsigned = unsigned(&site.listener, "pull_request", "1", &body);
     site.listener.send(unsigned).await.problem(401);
     let url = postgres::server().await.url(&name);

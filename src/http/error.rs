@@ -85,6 +85,11 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
     }
 
+    /// Whether the fault is on this side.
+    pub(super) fn is_ours(&self) -> bool {
+        self.status >= 500
+    }
+
     fn from_status(status: StatusCode, detail: String) -> Self {
         match status {
             StatusCode::PAYLOAD_TOO_LARGE => Self::new(status, "too-large", detail),

@@ -18,7 +18,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Extension};
 use axum::http::{HeaderName, HeaderValue, Request, header};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state, map_request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tower::ServiceBuilder;
@@ -50,6 +50,9 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a request may take, its body included; what is slower is ours.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(12);
+
+/// The longest request id that is taken from a caller, in bytes.
+const MAX_REQUEST_ID_BYTES: usize = 100;
 
 /// What every handler can reach.
 #[derive(Clone)]
@@ -92,6 +95,7 @@ pub fn router(site: AppState) -> Router {
         .with_state(site)
         .layer(
             ServiceBuilder::new()
+                .layer(map_request(without_long_id))
                 .layer(SetRequestIdLayer::new(request_id.clone(), MakeRequestUuid))
                 .layer(SetSensitiveRequestHeadersLayer::new([
                     header::AUTHORIZATION,
@@ -204,6 +208,14 @@ fn meaning(status: &str) -> &'static str {
              ledger does not answer; ask again after as many seconds as Retry-After says."
         }
     }
+}
+
+/// Drops a caller's request id that is too long to be one: it goes into every log line.
+async fn without_long_id(mut request: Request<Body>) -> Request<Body> {
+    if request.headers().get("x-request-id").is_some_and(|id| id.len() > MAX_REQUEST_ID_BYTES) {
+        request.headers_mut().remove("x-request-id");
+    }
+    request
 }
 
 /// Answers for a handler that does not.

@@ -73,6 +73,14 @@ pub(super) async fn deliver(
     let outcome = answer(&site, &intake, &headers, body).await;
     metrics.delivery(match &outcome {
         Ok((_, answer)) => answer.outcome,
+        Err(problem) if problem.is_ours() => {
+            let id = headers.get("x-github-delivery").and_then(|id| id.to_str().ok());
+            tracing::warn!(
+                ?id,
+                "a delivery was not learned; redeliver it, or let the sweep find it"
+            );
+            "failed"
+        }
         Err(_) => "refused",
     });
     outcome.map(|(status, answer)| (status, axum::Json(answer)).into_response())
