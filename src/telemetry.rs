@@ -125,11 +125,15 @@ impl Metrics {
         }
     }
 
-    /// The OpenMetrics text, with these counts of previews by phase.
-    pub fn render(&self, by_phase: &[(Phase, i64)]) -> String {
-        for phase in Phase::ALL {
-            let count = by_phase.iter().find(|(p, _)| *p == phase).map_or(0, |(_, n)| *n);
-            self.previews.get_or_create(&PhaseLabel { phase: phase.as_str() }).set(count);
+    /// The OpenMetrics text, with these counts of previews by phase; without any when they are
+    /// not known, since a zero would be a lie.
+    pub fn render(&self, by_phase: Option<&[(Phase, i64)]>) -> String {
+        match by_phase {
+            Some(known) => Phase::ALL.into_iter().for_each(|phase| {
+                let count = known.iter().find(|(p, _)| *p == phase).map_or(0, |(_, n)| *n);
+                self.previews.get_or_create(&PhaseLabel { phase: phase.as_str() }).set(count);
+            }),
+            None => self.previews.clear(),
         }
         let mut text = String::new();
         if encode(&mut text, &self.registry).is_err() {

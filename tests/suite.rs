@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod api;
 mod architecture;
 mod config;
 mod contracts;
@@ -13,4 +14,5 @@ mod ledger_model;
 mod lifecycle;
 mod migrations;
 mod sigkill;
+mod webhooks;
 mod world;

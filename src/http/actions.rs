@@ -22,6 +22,7 @@ const BRAKE_RELEASE: TimeDelta = TimeDelta::minutes(10);
     params(("id" = String, Path, description = "The id, or the name: pr-7")),
     request_body = ExtendBody, security(("token" = [])),
     responses((status = 200, body = ExtendedDto), (status = "4XX", body = Problem,
+        content_type = "application/problem+json"), (status = "5XX", body = Problem,
         content_type = "application/problem+json")))]
 pub(super) async fn extend(
     State(site): State<AppState>,
@@ -29,8 +30,8 @@ pub(super) async fn extend(
     Path(id): Path<String>,
     Json(body): Json<ExtendBody>,
 ) -> Result<Response, Problem> {
-    let by =
-        duration::parse(&body.by).map_err(|why| Problem::unprocessable(format!("by: {why}")))?;
+    let text = body.by.trim();
+    let by = duration::parse(text).map_err(|why| Problem::unprocessable(format!("by: {why}")))?;
     if by.is_zero() {
         return Err(Problem::unprocessable("by: must be longer than nothing"));
     }
@@ -38,7 +39,7 @@ pub(super) async fn extend(
         amend(&site, &caller.name, &id, "extend", |memory, policy, now| {
             must_be_up(memory, policy, now)?;
             let given = memory.extend(policy, by, now);
-            Ok((given, format!("by {} until {}", body.by, given.0)))
+            Ok((given, format!("by {text} until {}", given.0)))
         })
         .await?;
     let until = expires_at.format("%Y-%m-%d %H:%M:%S UTC");
@@ -58,6 +59,7 @@ pub(super) async fn extend(
     params(("id" = String, Path, description = "The id, or the name: pr-7")),
     security(("token" = [])),
     responses((status = 202, body = PreviewDto), (status = "4XX", body = Problem,
+        content_type = "application/problem+json"), (status = "5XX", body = Problem,
         content_type = "application/problem+json")))]
 pub(super) async fn pin(
     State(site): State<AppState>,
@@ -77,6 +79,7 @@ pub(super) async fn pin(
     params(("id" = String, Path, description = "The id, or the name: pr-7")),
     security(("token" = [])),
     responses((status = 202, body = PreviewDto), (status = "4XX", body = Problem,
+        content_type = "application/problem+json"), (status = "5XX", body = Problem,
         content_type = "application/problem+json")))]
 pub(super) async fn unpin(
     State(site): State<AppState>,
@@ -95,6 +98,7 @@ pub(super) async fn unpin(
     params(("id" = String, Path, description = "The id, or the name: pr-7")),
     security(("token" = [])),
     responses((status = 202, body = PreviewDto), (status = "4XX", body = Problem,
+        content_type = "application/problem+json"), (status = "5XX", body = Problem,
         content_type = "application/problem+json")))]
 pub(super) async fn stop(
     State(site): State<AppState>,
@@ -114,6 +118,7 @@ pub(super) async fn stop(
     params(("id" = String, Path, description = "The id, or the name: pr-7")),
     security(("token" = [])),
     responses((status = 202, body = PreviewDto), (status = "4XX", body = Problem,
+        content_type = "application/problem+json"), (status = "5XX", body = Problem,
         content_type = "application/problem+json")))]
 pub(super) async fn start(
     State(site): State<AppState>,
@@ -133,6 +138,7 @@ pub(super) async fn start(
     params(("id" = String, Path, description = "The id, or the name: pr-7")),
     security(("token" = [])),
     responses((status = 202, body = PreviewDto), (status = "4XX", body = Problem,
+        content_type = "application/problem+json"), (status = "5XX", body = Problem,
         content_type = "application/problem+json")))]
 pub(super) async fn redeploy(
     State(site): State<AppState>,
@@ -152,6 +158,7 @@ pub(super) async fn redeploy(
     params(("id" = String, Path, description = "The id, or the name: pr-7")),
     security(("token" = [])),
     responses((status = 202, body = PreviewDto), (status = "4XX", body = Problem,
+        content_type = "application/problem+json"), (status = "5XX", body = Problem,
         content_type = "application/problem+json")))]
 pub(super) async fn reset_data(
     State(site): State<AppState>,
@@ -171,6 +178,7 @@ pub(super) async fn reset_data(
     params(("id" = String, Path, description = "The id, or the name: pr-7")),
     request_body = ApproveBody, security(("token" = [])),
     responses((status = 202, body = PreviewDto), (status = "4XX", body = Problem,
+        content_type = "application/problem+json"), (status = "5XX", body = Problem,
         content_type = "application/problem+json")))]
 pub(super) async fn approve(
     State(site): State<AppState>,
@@ -199,6 +207,7 @@ pub(super) async fn approve(
     params(("id" = String, Path, description = "The id, or the name: pr-7")),
     security(("token" = [])),
     responses((status = 202, body = PreviewDto), (status = "4XX", body = Problem,
+        content_type = "application/problem+json"), (status = "5XX", body = Problem,
         content_type = "application/problem+json")))]
 pub(super) async fn delete(
     State(site): State<AppState>,
@@ -215,6 +224,7 @@ pub(super) async fn delete(
 /// Lets everything that the brake holds pass, for ten minutes.
 #[utoipa::path(post, path = "/api/v1/brake/release", tag = "brake", security(("token" = [])),
     responses((status = 202, body = BrakeDto), (status = "4XX", body = Problem,
+        content_type = "application/problem+json"), (status = "5XX", body = Problem,
         content_type = "application/problem+json")))]
 pub(super) async fn release_brake(
     State(site): State<AppState>,

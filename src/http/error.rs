@@ -4,12 +4,14 @@
 //! log, under the request's id.
 
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
-use axum::extract::{FromRequest, FromRequestParts};
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 
+use super::BODY_TIMEOUT;
 use crate::ledger::LedgerError;
 
 /// A problem, as RFC 9457 describes it.
@@ -65,6 +67,15 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "the body is too large")
     }
 
+    pub(super) fn media_type(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", detail)
+    }
+
+    pub(super) fn slow() -> Self {
+        let detail = "the body did not arrive in time";
+        Self::new(StatusCode::REQUEST_TIMEOUT, "slow", detail)
+    }
+
     pub(super) fn busy() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "too much at once; try again shortly")
     }
@@ -74,12 +85,15 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
     }
 
+    /// Whether the fault is on this side.
+    pub(super) fn is_ours(&self) -> bool {
+        self.status >= 500
+    }
+
     fn from_status(status: StatusCode, detail: String) -> Self {
         match status {
             StatusCode::PAYLOAD_TOO_LARGE => Self::new(status, "too-large", detail),
-            StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-                Self::new(status, "media-type", "send application/json")
-            }
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::media_type("send application/json"),
             StatusCode::UNPROCESSABLE_ENTITY => Self::unprocessable(detail),
             _ => Self::bad_request(detail),
         }
@@ -111,7 +125,7 @@ impl From<LedgerError> for Problem {
     fn from(error: LedgerError) -> Self {
         match error {
             LedgerError::NameTaken(_) => Self::conflict(error.to_string()),
-            LedgerError::Database(sqlx::Error::PoolTimedOut | sqlx::Error::Io(_)) => {
+            LedgerError::Database(ref cause) if passes(cause) => {
                 tracing::warn!(%error, "the ledger does not answer");
                 Self::busy()
             }
@@ -123,10 +137,38 @@ impl From<LedgerError> for Problem {
     }
 }
 
-/// `axum::Json`, whose refusals are problems.
-#[derive(FromRequest)]
-#[from_request(via(axum::Json), rejection(Problem))]
+/// Whether this passes by itself: the server is away, going, overloaded or locked, and the same
+/// request can succeed later.
+fn passes(error: &sqlx::Error) -> bool {
+    use sqlx::Error;
+    match error {
+        Error::PoolTimedOut
+        | Error::PoolClosed
+        | Error::WorkerCrashed
+        | Error::Io(_)
+        | Error::Tls(_) => true,
+        Error::Database(answer) => answer.code().is_some_and(|code| {
+            // Connections, resources, an operator's intervention; then serialisation, deadlock, locks.
+            ["08", "53", "57"].iter().any(|class| code.starts_with(class))
+                || ["40001", "40P01", "55P03"].contains(&code.as_ref())
+        }),
+        _ => false,
+    }
+}
+
+/// `axum::Json`, whose refusals are problems, and which does not wait for a body for ever.
 pub(super) struct Json<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let reading = axum::Json::from_request(request, state);
+        let axum::Json(value) =
+            tokio::time::timeout(BODY_TIMEOUT, reading).await.map_err(|_| Problem::slow())??;
+        Ok(Self(value))
+    }
+}
 
 /// `axum::extract::Path`, whose refusals are problems.
 #[derive(FromRequestParts)]

@@ -15,23 +15,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::error_handling::HandleErrorLayer;
-use axum::extract::DefaultBodyLimit;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Extension};
 use axum::http::{HeaderName, HeaderValue, Request, header};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{Next, from_fn, from_fn_with_state, map_request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tower::ServiceBuilder;
-use tower::limit::GlobalConcurrencyLimitLayer;
-use tower::load_shed::LoadShedLayer;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
-use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::TraceLayer;
 use utoipa::OpenApi;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -47,11 +45,14 @@ pub const WEBHOOK_BODY_BYTES: usize = 3 * 1024 * 1024;
 /// The largest API body, in bytes.
 const API_BODY_BYTES: usize = 16 * 1024;
 
-/// How long a request may take, its body included.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a request's body may take to arrive; what is slower is the sender's fault.
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many webhooks are read and learned at once; the next is told to come back.
-const WEBHOOKS_AT_ONCE: usize = 64;
+/// How long a request may take, its body included; what is slower is ours.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(12);
+
+/// The longest request id that is taken from a caller, in bytes.
+const MAX_REQUEST_ID_BYTES: usize = 100;
 
 /// What every handler can reach.
 #[derive(Clone)]
@@ -64,7 +65,10 @@ pub struct AppState {
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Mayfly", description = "Ephemeral preview environments for pull requests."),
+    info(title = "Mayfly", description = "Ephemeral preview environments for pull requests.\n\n\
+        Every answer carries `x-request-id`, the caller's own if one was sent. Every refusal is \
+        `application/problem+json` (RFC 9457). Every change is remembered at once, written to the \
+        journal under the token's name, and carried out by the loop."),
     tags((name = "previews", description = "The fleet"), (name = "brake", description = "The mass-teardown brake"))
 )]
 struct Description;
@@ -78,14 +82,7 @@ pub fn router(site: AppState) -> Router {
         api.route("/api/v1/openapi.json", document).layer(DefaultBodyLimit::max(API_BODY_BYTES));
     let webhooks = Router::new()
         .route("/webhooks/github", axum::routing::post(webhook::deliver))
-        .layer(DefaultBodyLimit::disable())
-        .layer(RequestBodyLimitLayer::new(WEBHOOK_BODY_BYTES))
-        .layer(
-            ServiceBuilder::new()
-                .layer(HandleErrorLayer::new(|_| async { Problem::busy() }))
-                .layer(LoadShedLayer::new())
-                .layer(GlobalConcurrencyLimitLayer::new(WEBHOOKS_AT_ONCE)),
-        );
+        .layer(Extension(Arc::new(webhook::Intake::default())));
     let request_id = HeaderName::from_static("x-request-id");
     Router::new()
         .merge(api)
@@ -98,6 +95,7 @@ pub fn router(site: AppState) -> Router {
         .with_state(site)
         .layer(
             ServiceBuilder::new()
+                .layer(map_request(without_long_id))
                 .layer(SetRequestIdLayer::new(request_id.clone(), MakeRequestUuid))
                 .layer(SetSensitiveRequestHeadersLayer::new([
                     header::AUTHORIZATION,
@@ -110,10 +108,7 @@ pub fn router(site: AppState) -> Router {
                     HeaderValue::from_static("nosniff"),
                 ))
                 .layer(CatchPanicLayer::custom(|_| Problem::internal().into_response()))
-                .layer(TimeoutLayer::with_status_code(
-                    axum::http::StatusCode::REQUEST_TIMEOUT,
-                    REQUEST_TIMEOUT,
-                )),
+                .layer(from_fn(in_time)),
         )
 }
 
@@ -162,13 +157,73 @@ fn routes_by_role() -> [(Role, OpenApiRouter<AppState>); 3] {
     let admin = OpenApiRouter::new()
         .routes(routes!(actions::delete))
         .routes(routes!(actions::release_brake));
-    [(Role::Viewer, viewer), (Role::Operator, operator), (Role::Admin, admin)]
+    let all = [(Role::Viewer, viewer), (Role::Operator, operator), (Role::Admin, admin)];
+    all.map(|(role, mut some)| {
+        for operation in operations_of(some.get_openapi_mut()) {
+            let says = operation.description.get_or_insert_default();
+            says.push_str(&format!("\n\nNeeds the role `{}` or a larger one.", role.as_str()));
+        }
+        (role, some)
+    })
 }
 
+fn operations_of(
+    description: &mut utoipa::openapi::OpenApi,
+) -> impl Iterator<Item = &mut Operation> {
+    description
+        .paths
+        .paths
+        .values_mut()
+        .flat_map(|item| [&mut item.get, &mut item.post, &mut item.delete])
+        .flatten()
+}
+
+/// Adds to the description what is true of every operation.
 fn finish(mut description: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
     let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
     description.components.get_or_insert_default().add_security_scheme("token", bearer);
+    for operation in operations_of(&mut description) {
+        for (status, response) in &mut operation.responses.responses {
+            let RefOr::T(response) = response else { continue };
+            if response.description.is_empty() {
+                response.description = meaning(status).to_owned();
+            }
+        }
+    }
     description
+}
+
+fn meaning(status: &str) -> &'static str {
+    match status {
+        "200" => "As it is now.",
+        "202" => "Remembered, and in the journal; the loop does it next.",
+        "4XX" => {
+            "Refused, and nothing was changed. 400: the request cannot be read. 401: no valid \
+             token. 403: the token's role is too small. 404: no such thing. 408: the body came \
+             too slowly. 409: not in this state; the detail says why. 413: the body is too large. \
+             415: not JSON. 422: a value makes no sense."
+        }
+        _ => {
+            "500: a fault of ours; it is in the log under this answer's x-request-id. 503: the \
+             ledger does not answer; ask again after as many seconds as Retry-After says."
+        }
+    }
+}
+
+/// Drops a caller's request id that is too long to be one: it goes into every log line.
+async fn without_long_id(mut request: Request<Body>) -> Request<Body> {
+    if request.headers().get("x-request-id").is_some_and(|id| id.len() > MAX_REQUEST_ID_BYTES) {
+        request.headers_mut().remove("x-request-id");
+    }
+    request
+}
+
+/// Answers for a handler that does not.
+async fn in_time(request: Request<Body>, next: Next) -> Response {
+    match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::busy().into_response(),
+    }
 }
 
 /// A span without headers or query, which can hold secrets.

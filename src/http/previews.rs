@@ -16,6 +16,7 @@ use crate::preview::{Phase, PreviewName};
 #[utoipa::path(get, path = "/api/v1/previews", tag = "previews", params(ListQuery),
     security(("token" = [])),
     responses((status = 200, body = PreviewPage), (status = "4XX", body = Problem,
+        content_type = "application/problem+json"), (status = "5XX", body = Problem,
         content_type = "application/problem+json")))]
 pub(super) async fn list(
     State(site): State<AppState>,
@@ -52,6 +53,7 @@ pub(super) async fn list(
     params(("id" = String, Path, description = "The id, or the name: pr-7")),
     security(("token" = [])),
     responses((status = 200, body = PreviewDto), (status = "4XX", body = Problem,
+        content_type = "application/problem+json"), (status = "5XX", body = Problem,
         content_type = "application/problem+json")))]
 pub(super) async fn get(
     State(site): State<AppState>,
@@ -66,6 +68,7 @@ pub(super) async fn get(
     params(("id" = String, Path, description = "The id, or the name: pr-7")),
     security(("token" = [])),
     responses((status = 200, body = ReceiptDto), (status = "4XX", body = Problem,
+        content_type = "application/problem+json"), (status = "5XX", body = Problem,
         content_type = "application/problem+json")))]
 pub(super) async fn receipt(
     State(site): State<AppState>,
@@ -84,6 +87,7 @@ pub(super) async fn receipt(
     params(("id" = String, Path, description = "The id, or the name: pr-7"), JournalQuery),
     security(("token" = [])),
     responses((status = 200, body = JournalDto), (status = "4XX", body = Problem,
+        content_type = "application/problem+json"), (status = "5XX", body = Problem,
         content_type = "application/problem+json")))]
 pub(super) async fn journal(
     State(site): State<AppState>,
@@ -104,6 +108,7 @@ pub(super) async fn journal(
 /// How the mass-teardown brake stands.
 #[utoipa::path(get, path = "/api/v1/brake", tag = "brake", security(("token" = [])),
     responses((status = 200, body = BrakeDto), (status = "4XX", body = Problem,
+        content_type = "application/problem+json"), (status = "5XX", body = Problem,
         content_type = "application/problem+json")))]
 pub(super) async fn brake(State(site): State<AppState>) -> Result<Response, Problem> {
     let brake = site.reconciler.ledger.brake().await?;

@@ -1,21 +1,60 @@
 //! GitHub's webhooks: check the signature over the raw body, learn, answer.
 //!
-//! Refuses to parse what is not signed, and to act: a delivery is one transaction, then 202.
+//! Refuses to parse what is not signed, and to act: a delivery is one transaction, then 202. What
+//! strangers can make us hold is bounded by bytes, not by connections, so that a few slow senders
+//! do not shut the door on everybody else.
 
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use http_body_util::BodyExt;
 use serde::Serialize;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
-use super::AppState;
 use super::error::Problem;
+use super::{AppState, BODY_TIMEOUT, WEBHOOK_BODY_BYTES};
 use crate::forge::event::{Event, parse};
+use crate::forge::signature::SignatureError;
 use crate::ledger::{Delivery, Learned, PullHint};
 
-/// The longest delivery id that is taken, in bytes; GitHub's have 36.
+/// The longest delivery id and event name that are taken, in bytes; GitHub's ids have 36.
 const MAX_DELIVERY_ID_BYTES: usize = 100;
+
+/// How much of all bodies together is held; real ones have some 30 KiB.
+const ROOM_BYTES: usize = 64 * 1024 * 1024;
+
+/// How many signed deliveries wait for the ledger; the next is told to come back.
+const WAITING: usize = 1024;
+
+/// How many are written at once: fewer than the ledger has connections, which the loop needs too.
+const LEARNED_AT_ONCE: usize = 4;
+
+/// How long a delivery may wait for the ledger. With the body's time it is below the ten seconds
+/// after which GitHub hangs up, and which would show nobody why.
+const LEARN_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// How much is taken in at once.
+pub(super) struct Intake {
+    room: Semaphore,
+    waiting: Semaphore,
+    learning: Semaphore,
+}
+
+impl Default for Intake {
+    fn default() -> Self {
+        Self {
+            room: Semaphore::new(ROOM_BYTES),
+            waiting: Semaphore::new(WAITING),
+            learning: Semaphore::new(LEARNED_AT_ONCE),
+        }
+    }
+}
 
 #[derive(Serialize)]
 struct Answer {
@@ -26,13 +65,22 @@ struct Answer {
 
 pub(super) async fn deliver(
     State(site): State<AppState>,
+    Extension(intake): Extension<Arc<Intake>>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Body,
 ) -> Result<Response, Problem> {
     let metrics = &site.reconciler.metrics;
-    let outcome = answer(&site, &headers, body).await;
+    let outcome = answer(&site, &intake, &headers, body).await;
     metrics.delivery(match &outcome {
         Ok((_, answer)) => answer.outcome,
+        Err(problem) if problem.is_ours() => {
+            let id = headers.get("x-github-delivery").and_then(|id| id.to_str().ok());
+            tracing::warn!(
+                ?id,
+                "a delivery was not learned; redeliver it, or let the sweep find it"
+            );
+            "failed"
+        }
         Err(_) => "refused",
     });
     outcome.map(|(status, answer)| (status, axum::Json(answer)).into_response())
@@ -40,25 +88,83 @@ pub(super) async fn deliver(
 
 async fn answer(
     site: &AppState,
+    intake: &Intake,
     headers: &HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Body,
 ) -> Result<(StatusCode, Answer), Problem> {
-    let body = body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(),
-        _ => Problem::bad_request("the body could not be read"),
-    })?;
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    site.secrets
-        .verify(header("x-hub-signature-256"), &body)
-        .map_err(|error| Problem::unauthorized(error.to_string()))?;
+    let signature = header("x-hub-signature-256");
+    let unauthorized = |error: SignatureError| Problem::unauthorized(error.to_string());
+    // What no body could match is refused before the body is read.
+    match site.secrets.verify(signature, b"") {
+        Err(error @ (SignatureError::Missing | SignatureError::Malformed)) => {
+            return Err(unauthorized(error));
+        }
+        Err(SignatureError::Wrong) | Ok(()) => {}
+    }
+    let declared = header("content-length").and_then(|length| length.parse::<u64>().ok());
+    if declared.is_some_and(|length| length > WEBHOOK_BODY_BYTES as u64) {
+        return Err(Problem::too_large());
+    }
+    // Held until the answer: the body is in memory as long.
+    let mut held = intake.room.try_acquire_many(0).map_err(|_| Problem::busy())?;
+    let reading = read(body, |bytes| {
+        let bytes = u32::try_from(bytes).map_err(|_| Problem::too_large())?;
+        held.merge(intake.room.try_acquire_many(bytes).map_err(|_| Problem::busy())?);
+        Ok(())
+    });
+    let body = timeout(BODY_TIMEOUT, reading).await.map_err(|_| Problem::slow())??;
+    site.secrets.verify(signature, &body).map_err(unauthorized)?;
+    let _waiting = intake.waiting.try_acquire().map_err(|_| Problem::busy())?;
+    let learned = learn(site, intake, headers, &body);
+    within(LEARN_TIMEOUT, learned).await
+}
+
+/// Reads a body up to the cap; `hold` is asked for room before each piece is kept.
+async fn read(
+    mut body: Body,
+    mut hold: impl FnMut(usize) -> Result<(), Problem>,
+) -> Result<Bytes, Problem> {
+    let mut read = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Problem::bad_request("the body could not be read"))?;
+        let Ok(piece) = frame.into_data() else { continue };
+        if read.len() + piece.len() > WEBHOOK_BODY_BYTES {
+            return Err(Problem::too_large());
+        }
+        hold(piece.len())?;
+        read.extend_from_slice(&piece);
+    }
+    Ok(read.into())
+}
+
+async fn within<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, Problem>>,
+) -> Result<T, Problem> {
+    timeout(limit, work).await.unwrap_or_else(|_| Err(Problem::busy()))
+}
+
+/// Learns from a body that is signed.
+async fn learn(
+    site: &AppState,
+    intake: &Intake,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<(StatusCode, Answer), Problem> {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let event = header("x-github-event")
-        .filter(|event| event.len() <= MAX_DELIVERY_ID_BYTES)
-        .ok_or_else(|| Problem::bad_request("X-GitHub-Event is missing"))?;
+        .filter(|event| !event.is_empty() && event.len() <= MAX_DELIVERY_ID_BYTES)
+        .ok_or_else(|| Problem::bad_request("X-GitHub-Event is missing or too long"))?;
     let id = header("x-github-delivery")
         .filter(|id| !id.is_empty() && id.len() <= MAX_DELIVERY_ID_BYTES)
         .ok_or_else(|| Problem::bad_request("X-GitHub-Delivery is missing or too long"))?;
+    let kind = header("content-type").unwrap_or_default();
+    if kind.starts_with("application/x-www-form-urlencoded") {
+        return Err(Problem::media_type("set the webhook's content type to application/json"));
+    }
     let ignored = |detail: String| (StatusCode::ACCEPTED, Answer { outcome: "ignored", detail });
-    let parsed = parse(event, &body).map_err(|error| Problem::unprocessable(error.to_string()))?;
+    let parsed = parse(event, body).map_err(|error| Problem::unprocessable(error.to_string()))?;
     let (repository_id, full_name, action, facts) = match parsed {
         Event::Ping => {
             return Ok((StatusCode::OK, Answer { outcome: "pong", detail: String::new() }));
@@ -81,7 +187,8 @@ async fn answer(
         what: action,
         even_if_closed: false,
     };
-    let delivery = Delivery { id, event, body: &body };
+    let delivery = Delivery { id, event, body };
+    let _turn = intake.learning.acquire().await.map_err(|_| Problem::busy())?;
     let now = reconciler.clock.now();
     let learned = reconciler.ledger.learn(&hint, Some(delivery), now).await?;
     reconciler.wake.notify_one();

@@ -115,7 +115,8 @@ impl Ledger {
         row.map(|row| read(&row)).transpose()
     }
 
-    /// A page of previews.
+    /// A page of previews. A row that cannot be read is left out, and is no reason to end early:
+    /// fewer than asked for means that there are no more.
     pub async fn previews(&self, filter: &Filter) -> Result<Vec<Preview>, LedgerError> {
         let limit = usize::try_from(filter.limit).unwrap_or(0);
         let (mut found, mut after) = (Vec::new(), filter.after);
@@ -166,7 +167,7 @@ impl Ledger {
         Ok(readable(&rows))
     }
 
-    /// How many previews are in each phase.
+    /// How many previews are in each phase that this version knows.
     pub async fn count_by_phase(&self) -> Result<Vec<(Phase, i64)>, LedgerError> {
         let rows: Vec<(String, i64)> =
             sqlx::query_as("SELECT phase, count(*) FROM previews GROUP BY phase")

@@ -9,6 +9,7 @@ pub mod database;
 pub mod dns;
 pub mod faults;
 pub mod forge;
+pub mod listener;
 pub mod postgres;
 pub mod rude;
 pub mod wait;

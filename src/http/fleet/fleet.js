@@ -90,5 +90,10 @@ async function refresh() {
   }
 }
 
-refresh();
-setInterval(refresh, 1500);
+// The next look waits for the last: a slow answer must not pile up questions.
+async function watch() {
+  await refresh();
+  setTimeout(watch, 1500);
+}
+
+watch();
