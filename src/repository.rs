@@ -5,7 +5,6 @@
 
 use crate::database::Seed;
 use crate::forge::RepositoryRef;
-use crate::ledger::Preview;
 use crate::preview::name::Prefix;
 use crate::preview::{Policy, PreviewName, PullNumber, RepositoryId};
 use crate::workload::Shape;
@@ -52,12 +51,15 @@ impl Repositories {
         self.0.iter().find(|r| r.id == Some(id)).or_else(|| self.0.iter().find(same_name))
     }
 
-    /// Finds the repository of a preview: the one that its pull request names, if its previews are
-    /// still called so.
-    pub fn of(&self, preview: &Preview) -> Option<&Repository> {
-        let id = preview.memory.facts.key.repository;
-        let found = self.find(id, &preview.repository);
-        found.filter(|repository| repository.prefix.as_ref() == preview.name.prefix())
+    /// Finds the repository of a preview: the one that its pull request is of, if its previews are
+    /// still named like this.
+    pub fn of(
+        &self,
+        id: RepositoryId,
+        reference: &RepositoryRef,
+        name: &PreviewName,
+    ) -> Option<&Repository> {
+        self.find(id, reference).filter(|repository| repository.prefix.as_ref() == name.prefix())
     }
 
     /// Finds the repository whose previews are named like this.

@@ -104,8 +104,9 @@ const LONG: [(&str, &str); 0] = [];
 /// Verbs of the seams that change the world.
 const CHANGES: [&str; 3] = [".ensure_", ".remove_", ".publish("];
 
-/// Tests that wait by asking again and again, with a deadline.
-const POLLING: [&str; 2] = ["world/wait.rs", "contracts/cluster.rs"];
+/// Sleeps that are allowed: a poll with a deadline, and moments that chance chooses to kill at.
+const SLEEPS: [(&str, usize); 3] =
+    [("world/wait.rs", 1), ("contracts/cluster.rs", 1), ("sigkill.rs", 2)];
 
 struct File {
     path: String,
@@ -375,7 +376,8 @@ fn tests_wait_for_states_and_never_for_a_time() {
     for file in files("tests").into_iter().filter(|file| file.path != "architecture.rs") {
         let sleeps = file.code().matches("time::sleep(").count()
             + file.code().matches("thread::sleep(").count();
-        let allowed = usize::from(POLLING.contains(&file.path.as_str()));
+        let listed = SLEEPS.iter().find(|(path, _)| *path == file.path);
+        let allowed = listed.map_or(0, |(_, sleeps)| *sleeps);
         if sleeps > allowed {
             found.push(format!("{}: {sleeps}", file.path));
         }

@@ -5,10 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use mayfly::demo::github::{GitHubStandIn, PullSpec};
 use mayfly::demo::leftovers::processes_of;
 use mayfly::demo::witness::resolve;
@@ -19,6 +21,7 @@ use secrecy::SecretString;
 use sqlx::{Connection, PgConnection};
 
 use crate::world::postgres::{empty_database, server};
+use crate::world::wait::within;
 
 const REPO: &str = "acme/kill";
 const SECRET: &str = "a secret of the test";
@@ -322,17 +325,12 @@ async fn wait_until(
     ledger: &Ledger,
     satisfied: impl Fn(&BTreeMap<u32, Phase>) -> bool,
 ) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(120);
-    loop {
-        let fleet = machine.fleet(ledger).await;
-        if satisfied(&fleet) {
-            return;
-        }
-        if tokio::time::Instant::now() > deadline {
-            let log = std::fs::read_to_string(machine.directory.path().join("mayfly.log")).unwrap();
-            let tail: Vec<_> = log.lines().rev().take(40).collect();
-            panic!("the fleet did not settle: {fleet:?}\n{}", tail.join("\n"));
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+    let asked = within(Duration::from_secs(120), "the fleet to settle", async || {
+        satisfied(&machine.fleet(ledger).await)
+    });
+    if AssertUnwindSafe(asked).catch_unwind().await.is_err() {
+        let log = std::fs::read_to_string(machine.directory.path().join("mayfly.log")).unwrap();
+        let tail: Vec<_> = log.lines().rev().take(40).collect();
+        panic!("{:?}\n{}", machine.fleet(ledger).await, tail.join("\n"));
     }
 }

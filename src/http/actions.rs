@@ -3,16 +3,15 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 
+use super::amend::{amend, must_be_open, must_be_up, simple};
 use super::auth::Caller;
 use super::dto::{ApproveBody, BrakeDto, ExtendBody, ExtendedDto, PreviewDto};
 use super::error::{Json, Path, Problem};
-use super::previews::find;
 use super::{AppState, uncached};
 use crate::config::duration;
-use crate::ledger::Preview;
-use crate::preview::{CommitSha, Desired, Memory, Policy, PullState};
+use crate::preview::CommitSha;
 
 /// How long a release of the brake lasts.
 const BRAKE_RELEASE: TimeDelta = TimeDelta::minutes(10);
@@ -239,70 +238,4 @@ pub(super) async fn release_brake(
     let brake = reconciler.ledger.brake().await?;
     let dto = BrakeDto { engaged_at: brake.engaged_at, released_until: brake.released_until };
     Ok((StatusCode::ACCEPTED, uncached(axum::Json(dto))).into_response())
-}
-
-async fn simple(
-    site: &AppState,
-    actor: &str,
-    id: &str,
-    action: &str,
-    change: impl FnOnce(&mut Memory, &Policy, DateTime<Utc>) -> Result<String, Problem> + Send,
-) -> Result<Response, Problem> {
-    let (preview, ()) = amend(site, actor, id, action, |memory, policy, now| {
-        change(memory, policy, now).map(|reason| ((), reason))
-    })
-    .await?;
-    let dto = PreviewDto::of(&preview, &site.reconciler.site);
-    Ok((StatusCode::ACCEPTED, uncached(axum::Json(dto))).into_response())
-}
-
-/// Changes a preview's memory under its row's lock, and wakes the loop.
-async fn amend<T: Send>(
-    site: &AppState,
-    actor: &str,
-    id: &str,
-    action: &str,
-    change: impl FnOnce(&mut Memory, &Policy, DateTime<Utc>) -> Result<(T, String), Problem> + Send,
-) -> Result<(Preview, T), Problem> {
-    let reconciler = &site.reconciler;
-    let found = find(site, id).await?;
-    let repository = reconciler.repositories.of(&found).ok_or_else(|| {
-        let repository = found.repository.full_name();
-        Problem::conflict(format!("repository {repository} is not in the configuration any more"))
-    })?;
-    let now = reconciler.clock.now();
-    let policy = &repository.policy;
-    let changed = reconciler
-        .ledger
-        .amend(found.id, actor, action, now, |preview| {
-            preview.memory.renew(policy);
-            let (value, reason) = change(&mut preview.memory, policy, now)?;
-            if let Desired::Up(spec) = preview.memory.desired(policy, now) {
-                preview.expires_at = Some(spec.expires_at);
-            }
-            Ok::<_, Problem>(((preview.clone(), value), reason))
-        })
-        .await?;
-    reconciler.wake.notify_one();
-    changed.ok_or_else(|| Problem::not_found("there is no such preview"))?
-}
-
-fn must_be_open(memory: &Memory) -> Result<(), Problem> {
-    match memory.facts.state {
-        PullState::Open => Ok(()),
-        PullState::Closed | PullState::Merged => Err(Problem::conflict(
-            "its pull request is closed; reopen it to bring the preview back",
-        )),
-    }
-}
-
-fn must_be_up(memory: &Memory, policy: &Policy, now: DateTime<Utc>) -> Result<(), Problem> {
-    must_be_open(memory)?;
-    match memory.desired(policy, now) {
-        Desired::Up(_) => Ok(()),
-        Desired::Down(reason) => Err(Problem::conflict(format!(
-            "it is not up ({}); start it, or push to the pull request",
-            reason.as_str()
-        ))),
-    }
 }

@@ -3,6 +3,7 @@
 //! Handlers learn, amend and read; they refuse to touch a namespace, a database or a record.
 
 mod actions;
+mod amend;
 mod auth;
 mod dto;
 mod error;

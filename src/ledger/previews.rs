@@ -202,9 +202,6 @@ impl Ledger {
             Ok(done) => done,
             Err(refusal) => return Ok(Some(Err(refusal))),
         };
-        // What a person wants counts as a hint: a pass that is under way does not overwrite it.
-        preview.memory.hinted_at = now;
-        preview.memory.confirmed_at = None;
         write_memory(&mut tx, id, &preview.repository, &preview.memory, now).await?;
         sqlx::query(
             "INSERT INTO journal (at, preview_id, actor, action, reason) VALUES ($1, $2, $3, $4, $5)",

@@ -5,6 +5,7 @@
 
 mod apply;
 mod observe;
+mod outcome;
 pub mod pace;
 mod pass;
 
@@ -23,9 +24,9 @@ use crate::cluster::Cluster;
 use crate::database::Databases;
 use crate::dns::Dns;
 use crate::forge::Forge;
-use crate::ledger::{Lease, Ledger, LedgerError};
+use crate::ledger::{Lease, Ledger, LedgerError, Preview};
 use crate::preview::Site;
-use crate::repository::Repositories;
+use crate::repository::{Repositories, Repository};
 use crate::telemetry::Metrics;
 pub use pace::Pacing;
 
@@ -101,6 +102,12 @@ pub struct Reconciler {
 }
 
 impl Reconciler {
+    /// The configured repository of a preview.
+    pub fn repository_of(&self, preview: &Preview) -> Option<&Repository> {
+        let id = preview.memory.facts.key.repository;
+        self.repositories.of(id, &preview.repository, &preview.name)
+    }
+
     /// Runs until told to stop; then lets running passes end, and gives their leases back.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let hear = self.limits.listen.then(|| tokio::spawn(self.clone().hear(stop.clone())));

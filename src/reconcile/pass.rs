@@ -7,24 +7,15 @@ use chrono::{DateTime, Utc};
 use super::Reconciler;
 use super::apply::{StepError, apply};
 use super::observe::look;
+use super::outcome::{Deeds, alone, describe, ending};
 use super::pace::{Ending, wake_at};
 use crate::clock::jitter;
 use crate::fault::{Disposition, Progress};
 use crate::ledger::{Findings, Lease, LeaseLost, LedgerError, Preview};
-use crate::preview::condition::{Condition, Status, conditions, phase};
+use crate::preview::condition::{conditions, phase};
 use crate::preview::desired::next_change;
 use crate::preview::{Desired, Outlook, Plan, Receipt, Step, Told, plan};
 use crate::repository::Repository;
-
-/// What the steps of a pass came to.
-struct Deeds {
-    told: Told,
-    done: Vec<(&'static str, String)>,
-    fault: Option<(Disposition, String)>,
-    /// A fault of telling the pull request: it holds nothing else up.
-    unheard: Option<(Disposition, String)>,
-    underway: Option<String>,
-}
 
 impl Reconciler {
     /// Runs a pass under its deadline and records what came of it, whatever that is.
@@ -80,7 +71,7 @@ impl Reconciler {
     async fn pass(&self, lease: &Lease) -> Result<Option<Findings>, LedgerError> {
         let now = self.clock.now();
         let preview = &lease.preview;
-        let Some(repository) = self.repositories.of(preview) else {
+        let Some(repository) = self.repository_of(preview) else {
             return Ok(Some(self.unconfigured(preview, now)));
         };
         let policy = &repository.policy;
@@ -248,66 +239,5 @@ fn unchanged(preview: &Preview) -> Findings {
         receipt: preview.receipt.clone(),
         wake_at: None,
         failures: preview.failures,
-    }
-}
-
-/// The fault that is all that this pass came to: the forge could not be told, or could not be
-/// asked, and there was nothing else to do.
-fn alone(
-    plan: &Plan,
-    deeds: &Deeds,
-    unread: Option<(Disposition, String)>,
-) -> Option<(Disposition, String)> {
-    let only_words = plan.steps.iter().all(|step| matches!(step, Step::Publish(_)));
-    match plan.outlook {
-        Outlook::Waiting(_) => unread.or_else(|| deeds.unheard.clone()),
-        _ if only_words => deeds.unheard.clone(),
-        _ => None,
-    }
-}
-
-fn ending(
-    desired: &Desired,
-    plan: &Plan,
-    deeds: &Deeds,
-    conditions: &[Condition],
-    now: DateTime<Utc>,
-    next_change: impl Fn(&Desired) -> Option<DateTime<Utc>>,
-) -> Ending {
-    let newest = conditions
-        .iter()
-        .filter(|condition| condition.status != Status::True || condition.since == now)
-        .map(|condition| condition.since)
-        .max();
-    let still = now - newest.unwrap_or(now);
-    match plan.outlook {
-        // Background work pokes when it ends; until then there is nothing new to see.
-        Outlook::Acting if deeds.underway.is_some() && deeds.done.len() == 1 => {
-            Ending::Waiting(still)
-        }
-        Outlook::Acting => Ending::Acted,
-        Outlook::Waiting(_) => Ending::Waiting(still),
-        Outlook::Blocked(_) if !plan.steps.is_empty() => Ending::Acted,
-        Outlook::Blocked(_) => Ending::Held,
-        Outlook::Settled => match next_change(desired) {
-            Some(at) => Ending::SettledUp(at),
-            None => Ending::SettledDown,
-        },
-    }
-}
-
-/// What a person reads about the plan.
-fn describe(plan: &Plan, deeds: &Deeds) -> String {
-    if let Some(what) = &deeds.underway {
-        return what.clone();
-    }
-    match &plan.outlook {
-        Outlook::Settled => String::new(),
-        Outlook::Acting => {
-            let steps: Vec<_> = plan.steps.iter().map(Step::as_str).collect();
-            steps.join(", ")
-        }
-        Outlook::Waiting(why) => format!("waiting for {why}"),
-        Outlook::Blocked(why) => why.clone(),
     }
 }

@@ -40,7 +40,7 @@ async fn compare(
     let mut rows: HashMap<PullKey, Preview> = HashMap::new();
     for preview in this.ledger.live_previews(repository.prefix.as_ref()).await? {
         // One of a repository that had this prefix before is not this one's to judge.
-        if this.repositories.of(&preview).is_some() {
+        if this.repository_of(&preview).is_some() {
             rows.insert(preview.memory.facts.key, preview);
         }
     }

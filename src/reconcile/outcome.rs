@@ -1,0 +1,81 @@
+//! What a pass came to: how it ended, and how a person is told.
+//!
+//! Pure. Refuses to decide when to look again; that is `pace`.
+
+use chrono::{DateTime, Utc};
+
+use super::pace::Ending;
+use crate::fault::Disposition;
+use crate::preview::condition::{Condition, Status};
+use crate::preview::{Desired, Outlook, Plan, Step, Told};
+
+/// What the steps of a pass came to.
+pub(super) struct Deeds {
+    pub(super) told: Told,
+    pub(super) done: Vec<(&'static str, String)>,
+    pub(super) fault: Option<(Disposition, String)>,
+    /// A fault of telling the pull request: it holds nothing else up.
+    pub(super) unheard: Option<(Disposition, String)>,
+    pub(super) underway: Option<String>,
+}
+
+/// The fault that is all that this pass came to: the forge could not be told, or could not be
+/// asked, and there was nothing else to do.
+pub(super) fn alone(
+    plan: &Plan,
+    deeds: &Deeds,
+    unread: Option<(Disposition, String)>,
+) -> Option<(Disposition, String)> {
+    let only_words = plan.steps.iter().all(|step| matches!(step, Step::Publish(_)));
+    match plan.outlook {
+        Outlook::Waiting(_) => unread.or_else(|| deeds.unheard.clone()),
+        _ if only_words => deeds.unheard.clone(),
+        _ => None,
+    }
+}
+
+pub(super) fn ending(
+    desired: &Desired,
+    plan: &Plan,
+    deeds: &Deeds,
+    conditions: &[Condition],
+    now: DateTime<Utc>,
+    next_change: impl Fn(&Desired) -> Option<DateTime<Utc>>,
+) -> Ending {
+    let newest = conditions
+        .iter()
+        .filter(|condition| condition.status != Status::True || condition.since == now)
+        .map(|condition| condition.since)
+        .max();
+    let still = now - newest.unwrap_or(now);
+    match plan.outlook {
+        // Background work pokes when it ends; until then there is nothing new to see.
+        Outlook::Acting if deeds.underway.is_some() && deeds.done.len() == 1 => {
+            Ending::Waiting(still)
+        }
+        Outlook::Acting => Ending::Acted,
+        Outlook::Waiting(_) => Ending::Waiting(still),
+        Outlook::Blocked(_) if !plan.steps.is_empty() => Ending::Acted,
+        Outlook::Blocked(_) => Ending::Held,
+        Outlook::Settled => match next_change(desired) {
+            Some(at) => Ending::SettledUp(at),
+            None => Ending::SettledDown,
+        },
+    }
+}
+
+/// What a person reads about the plan.
+pub(super) fn describe(plan: &Plan, deeds: &Deeds) -> String {
+    if let Some(what) = &deeds.underway {
+        return what.clone();
+    }
+    match &plan.outlook {
+        Outlook::Settled => String::new(),
+        Outlook::Acting => {
+            let steps: Vec<_> = plan.steps.iter().map(Step::as_str).collect();
+            steps.join(", ")
+        }
+        Outlook::Waiting(why) => format!("waiting for {why}"),
+        Outlook::Blocked(why) => why.clone(),
+    }
+}
