@@ -8,6 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use axum::Router;
 use chrono::TimeDelta;
+use hyper_util::service::TowerToHyperService;
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -20,6 +21,7 @@ use crate::cluster::local::{LocalCluster, LocalConfig};
 use crate::config::Config;
 use crate::database::postgres::PostgresDatabases;
 use crate::dns::embedded::EmbeddedDns;
+use crate::door::Door;
 use crate::fault::Fault;
 use crate::forge::github::GitHub;
 use crate::http::{self, AppState};
@@ -64,6 +66,7 @@ pub struct App {
     /// The loop and what it needs.
     pub reconciler: Arc<Reconciler>,
     stop: CancellationToken,
+    door: Door,
     tasks: JoinSet<()>,
     proxy: Proxy,
     dns: Arc<EmbeddedDns>,
@@ -127,19 +130,20 @@ impl App {
         let state =
             AppState { reconciler: reconciler.clone(), secrets: Arc::new(config.webhook_secrets) };
         let mut tasks = JoinSet::new();
-        tasks.spawn(serve(main, http::router(state.clone()), stop.clone()));
-        tasks.spawn(serve(operations, http::operations(state), stop.clone()));
+        let door = Door { stop: stop.clone(), ..Door::default() };
+        tasks.spawn(serve(door.clone(), main, http::router(state.clone())));
+        tasks.spawn(serve(door.clone(), operations, http::operations(state)));
         tasks.spawn(poke_changed(reconciler.clone(), changed, stop.clone()));
         tasks.spawn(Sweeper::new(reconciler.clone(), config.sweep).run(stop.clone()));
         tasks.spawn(reconciler.clone().run(stop.clone()));
-        Ok(Self { reconciler, stop, tasks, proxy, dns })
+        Ok(Self { reconciler, stop, door, tasks, proxy, dns })
     }
 
     /// Stops taking work, lets what runs end, and gives everything back. Previews stay as they
     /// are: the next start finds them.
     pub async fn stop(mut self) {
         self.stop.cancel();
-        self.proxy.shutdown().await;
+        tokio::join!(self.proxy.shutdown(), self.door.close());
         while let Some(ended) = self.tasks.join_next().await {
             if let Err(error) = ended {
                 tracing::error!(%error, "a task ended badly");
@@ -155,11 +159,8 @@ async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, S
     listener.map_err(|source| StartError::Listen { key, address, source })
 }
 
-async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
-    let serving = axum::serve(listener, router);
-    if let Err(error) = serving.with_graceful_shutdown(stop.cancelled_owned()).await {
-        tracing::error!(%error, "a listener ended");
-    }
+async fn serve(door: Door, listener: TcpListener, router: Router) {
+    door.serve(listener, |_, _| TowerToHyperService::new(router.clone())).await;
 }
 
 /// Things may have changed while nobody looked; many previews are not all looked at at once.

@@ -49,6 +49,7 @@ pub mod repository;
 pub mod workload;
 // The rim.
 pub mod config;
+pub mod door;
 pub mod http;
 pub mod telemetry;
 // Putting it together.

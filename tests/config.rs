@@ -466,3 +466,32 @@ proptest! {
         prop_assert!(read(&text, &[]).is_err());
     }
 }
+
+#[test]
+fn the_example_is_a_configuration_that_works_and_names_every_key() {
+    let example = std::fs::read_to_string("mayfly.example.yaml").unwrap();
+    let secrets = [
+        ("MAYFLY_LEDGER__URL", "postgres://mayfly@localhost/mayfly"),
+        ("MAYFLY_DATABASES__ADMIN_URL", "postgres://postgres@localhost/postgres"),
+        ("MAYFLY_GITHUB__TOKEN", "a-token"),
+        ("MAYFLY_GITHUB__WEBHOOK_SECRET", "a-secret"),
+    ];
+    let secrets = secrets.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned()));
+    Config::parse(&example, secrets).unwrap();
+    // Every field that the file may hold, as its own parser spells it.
+    let parser = std::fs::read_to_string("src/config/file.rs").unwrap();
+    let fields = parser.lines().filter_map(|line| {
+        let (name, _) = line.trim().strip_prefix("pub(super) ")?.split_once(": ")?;
+        name.chars().all(|c| c.is_ascii_lowercase() || c == '_').then_some(name)
+    });
+    let mut count = 0;
+    for field in fields {
+        count += 1;
+        let written = example.lines().any(|line| {
+            let line = line.trim_start_matches([' ', '#', '-']);
+            line.starts_with(&format!("{field}:")) || line.contains(&format!(".{field}:"))
+        });
+        assert!(written, "{field} is not documented in mayfly.example.yaml");
+    }
+    assert!(count > 50, "only {count} keys were found");
+}

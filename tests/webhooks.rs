@@ -867,3 +867,14 @@ async fn no_mutation_of_a_true_delivery_is_our_fault() {
     site.world.reconciler.turn().await.unwrap();
     assert!(site.world.ledger.preview_named(&pr(8)).await.unwrap().is_some());
 }
+
+#[tokio::test]
+async fn a_connection_that_sends_no_headers_is_ended_and_others_are_served() {
+    let site = Site::new().await;
+    let mut idle = TcpStream::connect(site.listener.address).await.unwrap();
+    idle.write_all(b"POST /webhooks/github HTTP/1.1\r\nHost: x\r\nX-Slow: ").await.unwrap();
+    let mut rest = Vec::new();
+    let ended = idle.read_to_end(&mut rest);
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(20), ended).await;
+    assert!(ended.is_ok(), "it still waits for headers");
+}

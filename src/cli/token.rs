@@ -12,6 +12,9 @@ use crate::config::{Config, ConfigError, duration};
 use crate::database::Password;
 use crate::ledger::Role;
 
+/// Actors in the journal that are not people.
+const RESERVED: [&str; 3] = ["mayfly", "github", "sweep"];
+
 #[derive(Subcommand)]
 pub(super) enum TokenCommand {
     /// Make a token and print it, once.
@@ -51,6 +54,10 @@ pub(super) async fn run(command: TokenCommand) -> anyhow::Result<()> {
             if name.trim().is_empty() || name.len() > 100 {
                 return Err(wrong("--name", "1 to 100 characters").into());
             }
+            if RESERVED.contains(&name.as_str()) {
+                let why = "is what the journal calls somebody else; choose another";
+                return Err(wrong("--name", why).into());
+            }
             let ledger = ledger(&Config::load(&config.config)?).await?;
             let token = fresh_token();
             let now = ledger.server_time().await?;
@@ -71,7 +78,7 @@ pub(super) async fn run(command: TokenCommand) -> anyhow::Result<()> {
 }
 
 /// A new token: recognisable by its prefix, 256 bits.
-pub(super) fn fresh_token() -> String {
+fn fresh_token() -> String {
     format!("mayfly_{}", Password::from_bytes(fresh_bytes()).reveal())
 }
 

@@ -7,7 +7,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
+use hyper_util::service::TowerToHyperService;
 use mayfly::clock::{Clock, fresh_id};
+use mayfly::door::Door;
 use mayfly::forge::signature::WebhookSecrets;
 use mayfly::http::AppState;
 use mayfly::reconcile::{Limits, Pacing, Reconciler};
@@ -97,7 +99,9 @@ impl Listener {
     pub async fn start(router: Router) -> Self {
         let socket = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = socket.local_addr().unwrap();
-        let server = tokio::spawn(async move { axum::serve(socket, router).await.unwrap() });
+        let server = tokio::spawn(
+            Door::default().serve(socket, move |_, _| TowerToHyperService::new(router.clone())),
+        );
         let client = Client::builder().no_proxy().build().unwrap();
         let secrets = vec![SECRET.to_owned(), OLD_SECRET.to_owned()];
         Self { address, client, secrets, server: server.abort_handle() }

@@ -19,14 +19,12 @@ use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::host::{self, HostError};
 use super::{Fate, HostBook, page};
 use crate::cluster::local::record::Run;
 use crate::cluster::local::route;
+use crate::door::{Door, Slot};
 use crate::preview::{PreviewName, Suffix};
 
 /// A body on its way through.
@@ -55,8 +53,7 @@ pub(super) struct Forwarder {
     pub(super) routes: PathBuf,
     pub(super) suffix: Suffix,
     pub(super) book: Arc<dyn HostBook>,
-    pub(super) stop: CancellationToken,
-    pub(super) tasks: TaskTracker,
+    pub(super) door: Door,
 }
 
 impl Forwarder {
@@ -65,7 +62,7 @@ impl Forwarder {
         &self,
         request: Request<Incoming>,
         peer: SocketAddr,
-        slot: Arc<OwnedSemaphorePermit>,
+        slot: Slot,
     ) -> Result<Response<Body>, Infallible> {
         let (name, host) = match host::preview(&request, &self.suffix) {
             Ok(named) => named,
@@ -85,7 +82,7 @@ impl Forwarder {
         name: &PreviewName,
         parts: Parts,
         body: Incoming,
-        tunnel: Option<(OnUpgrade, Arc<OwnedSemaphorePermit>)>,
+        tunnel: Option<(OnUpgrade, Slot)>,
     ) -> Response<Body> {
         let host = name.host(&self.suffix);
         // Without a body and an effect, a request can be sent again should the workload stop
@@ -134,7 +131,7 @@ impl Forwarder {
         stream: TcpStream,
         request: Request<Body>,
         run: &Run,
-        tunnel: Option<(OnUpgrade, Arc<OwnedSemaphorePermit>)>,
+        tunnel: Option<(OnUpgrade, Slot)>,
     ) -> Result<Response<Body>, hyper::Error> {
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
@@ -146,8 +143,8 @@ impl Forwarder {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let Some((client, slot)) = tunnel else { return Ok(page::broken()) };
             let workload = hyper::upgrade::on(&mut response);
-            let stop = self.stop.clone();
-            self.tasks.spawn(async move {
+            let stop = self.door.stop.clone();
+            self.door.tasks.spawn(async move {
                 tokio::select! {
                     () = stop.cancelled() => {}
                     () = join(client, workload) => {}
