@@ -222,17 +222,7 @@ async fn a_strangers_fork_gets_nothing_until_that_very_commit_is_approved() {
     assert_eq!(world.leftovers(), Vec::<String>::new());
     assert!(world.cluster.orders().is_empty());
     assert_eq!(world.forge.said(number(7)).len(), 1, "one comment");
-    let id = world.preview(7).await.id;
-    world
-        .ledger
-        .amend(id, "test", "approve", world.now(), |preview| {
-            preview.memory.overrides.approved = Some(sha('a'));
-            Ok::<_, ()>(((), String::new()))
-        })
-        .await
-        .unwrap()
-        .unwrap()
-        .unwrap();
+    world.wish(7, |memory| memory.overrides.approved = Some(sha('a'))).await;
     world.settle().await;
     assert!(world.serves(7, 'a'));
     world.change("synchronize", stranger('b')).await;
@@ -247,17 +237,7 @@ async fn data_that_is_reset_is_new_and_the_workload_starts_afresh() {
     let world = World::new().await;
     world.open(7, 'a').await;
     world.settle().await;
-    let id = world.preview(7).await.id;
-    world
-        .ledger
-        .amend(id, "test", "reset-data", world.now(), |preview| {
-            preview.memory.overrides.data_generation += 1;
-            Ok::<_, ()>(((), String::new()))
-        })
-        .await
-        .unwrap()
-        .unwrap()
-        .unwrap();
+    world.wish(7, |memory| memory.overrides.data_generation += 1).await;
     world.settle().await;
     assert_eq!(world.databases.databases()["pr_7"], 1);
     let running = world.cluster.running(&pr(7));

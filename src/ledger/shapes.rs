@@ -236,20 +236,9 @@ impl ReceiptShape {
     }
 }
 
-/// Reads back what [`Reason::as_str`] wrote.
+/// A reason, or an error of its row.
 pub(super) fn reason(word: &str) -> Result<Reason, LedgerError> {
-    let all = [
-        Reason::Closed,
-        Reason::Merged,
-        Reason::Idle,
-        Reason::MaxLife,
-        Reason::Stopped,
-        Reason::Deleted,
-        Reason::AwaitingApproval,
-        Reason::Draft,
-        Reason::NotSelected,
-    ];
-    all.into_iter().find(|r| r.as_str() == word).ok_or_else(|| bad("reason", word))
+    Reason::parse(word).ok_or_else(|| bad("reason", word))
 }
 
 pub(super) fn bad(what: &str, why: &str) -> LedgerError {

@@ -93,6 +93,19 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Every reason.
+    pub const ALL: [Reason; 9] = [
+        Reason::Closed,
+        Reason::Merged,
+        Reason::Idle,
+        Reason::MaxLife,
+        Reason::Stopped,
+        Reason::Deleted,
+        Reason::AwaitingApproval,
+        Reason::Draft,
+        Reason::NotSelected,
+    ];
+
     /// A word for logs, metrics and the API.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -106,6 +119,11 @@ impl Reason {
             Self::Draft => "draft",
             Self::NotSelected => "not_selected",
         }
+    }
+
+    /// Reads [`Reason::as_str`] back.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
     }
 
     /// Whether the pull request must be re-read before anything is removed for this reason.

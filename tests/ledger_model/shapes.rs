@@ -15,18 +15,6 @@ use proptest::test_runner::TestRunner;
 use super::start;
 use crate::world::{SHOP, number, postgres, sha, shop};
 
-const REASONS: [Reason; 9] = [
-    Reason::Closed,
-    Reason::Merged,
-    Reason::Idle,
-    Reason::MaxLife,
-    Reason::Stopped,
-    Reason::Deleted,
-    Reason::AwaitingApproval,
-    Reason::Draft,
-    Reason::NotSelected,
-];
-
 /// An open pull request that nothing is special about.
 pub fn plain(n: u32) -> PullFacts {
     PullFacts {
@@ -62,7 +50,7 @@ fn commit() -> impl Strategy<Value = CommitSha> {
 }
 
 fn reason() -> impl Strategy<Value = Reason> {
-    prop::sample::select(REASONS.to_vec())
+    prop::sample::select(Reason::ALL.to_vec())
 }
 
 fn facts() -> impl Strategy<Value = PullFacts> {

@@ -25,8 +25,8 @@ use mayfly::database::Seed;
 use mayfly::forge::RepositoryRef;
 use mayfly::ledger::{Delivery, Learned, Ledger, Preview, PullHint};
 use mayfly::preview::{
-    CommitSha, Phase, Policy, PreviewName, PullFacts, PullKey, PullNumber, PullState, RepositoryId,
-    Site, Suffix,
+    CommitSha, Memory, Phase, Policy, PreviewName, PullFacts, PullKey, PullNumber, PullState,
+    RepositoryId, Site, Suffix,
 };
 use mayfly::reconcile::{Limits, Pacing, Reconciler, Seams};
 use mayfly::repository::{Repositories, Repository};
@@ -286,6 +286,16 @@ impl World {
         self.dns = other.dns.clone();
         self.forge = other.forge.clone();
         self.faults = other.faults.clone();
+    }
+
+    /// A person's wish, as the API carries it out.
+    pub async fn wish(&self, n: u32, wish: impl FnOnce(&mut Memory) + Send) {
+        let id = self.preview(n).await.id;
+        let amended = self.ledger.amend(id, "test", "wish", self.now(), |preview| {
+            wish(&mut preview.memory);
+            Ok::<_, ()>(((), String::new()))
+        });
+        amended.await.unwrap().expect("a row").unwrap();
     }
 
     pub async fn preview(&self, n: u32) -> Preview {
