@@ -10,7 +10,7 @@ demo: deps
 	$(TARGET)/debug/mayfly demo $(ARGS)
 
 test: deps
-	cargo test --all-targets
+	cargo test
 
 # What else a change has to pass.
 check:

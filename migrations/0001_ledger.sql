@@ -120,3 +120,11 @@ CREATE TABLE brake (
 );
 
 INSERT INTO brake DEFAULT VALUES;
+
+-- Where previews' databases are on the same server, their roles must not get in here. Whoever may
+-- not revoke this (not the database's owner) gets a warning.
+DO $$
+BEGIN
+    EXECUTE format('REVOKE CONNECT ON DATABASE %I FROM PUBLIC', current_database());
+END
+$$;

@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 use hyper_util::service::TowerToHyperService;
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -25,8 +25,8 @@ use crate::door::Door;
 use crate::fault::Fault;
 use crate::forge::github::GitHub;
 use crate::http::{self, AppState};
-use crate::ledger::{Ledger, LedgerError};
-use crate::preview::PreviewName;
+use crate::ledger::{Ledger, LedgerError, Preview};
+use crate::preview::{Part, Phase, PreviewName, Status};
 use crate::reconcile::{Reconciler, Seams};
 use crate::sweep::Sweeper;
 use crate::telemetry::Metrics;
@@ -94,7 +94,13 @@ impl App {
             instance: config.instance.clone(),
             grace: config.cluster.grace,
         };
-        let cluster = LocalCluster::new(local, changes.clone())?;
+        let data_dir = &config.cluster.data_dir;
+        std::fs::create_dir_all(data_dir).map_err(|error| {
+            let doing = format!("making cluster.local.data_dir {}", data_dir.display());
+            Fault::permanent(doing, error)
+        })?;
+        // The zone before the cluster: a second controller over the same data is turned away here,
+        // before it touches anything.
         let dns = Arc::new(EmbeddedDns::start(
             config.dns.listen,
             suffix.clone(),
@@ -102,6 +108,7 @@ impl App {
             config.dns.target,
             config.cluster.data_dir.join("zone.json"),
         )?);
+        let cluster = LocalCluster::new(local, changes.clone())?;
         let seeds: Vec<_> = config.repositories.iter().map(|r| &r.seed).collect();
         let databases =
             PostgresDatabases::connect(config.databases, &seeds, clock.clone(), changes).await?;
@@ -111,9 +118,18 @@ impl App {
             dns: dns.clone(),
             forge: Arc::new(GitHub::new(config.github)?),
         };
-        let book = Arc::new(LedgerBook(ledger.clone()));
-        let proxy =
-            Proxy::start(config.cluster.proxy_listen, &config.cluster.data_dir, suffix, book)?;
+        let wake: Arc<Notify> = Arc::default();
+        let book = Arc::new(LedgerBook {
+            ledger: ledger.clone(),
+            clock: clock.clone(),
+            wake: wake.clone(),
+        });
+        let proxy = Proxy::start(
+            config.cluster.proxy_listen,
+            &config.cluster.data_dir,
+            &config.site,
+            book,
+        )?;
         let reconciler = Arc::new(Reconciler {
             ledger,
             seams,
@@ -123,7 +139,7 @@ impl App {
             pacing: config.pacing,
             limits: config.limits,
             metrics: Arc::new(Metrics::default()),
-            wake: Arc::default(),
+            wake,
             replica: fresh_id(),
         });
         first_look(&reconciler).await?;
@@ -192,15 +208,36 @@ async fn poke_changed(
 }
 
 /// What the ledger knows of a host that has no route.
-struct LedgerBook(Ledger);
+struct LedgerBook {
+    ledger: Ledger,
+    clock: Arc<dyn Clock>,
+    wake: Arc<Notify>,
+}
+
+/// What is not there yet, in words that anybody may read: a condition's own message can quote a
+/// workload's log.
+fn missing(preview: &Preview) -> String {
+    let parts = preview.conditions.iter().filter(|c| c.status != Status::True);
+    let parts = parts.filter(|c| !matches!(c.part, Part::Notice | Part::PullRequest));
+    let parts: Vec<_> = parts.map(|condition| condition.part.as_str()).collect();
+    if parts.is_empty() { String::new() } else { format!("Still to come: {}.", parts.join(", ")) }
+}
 
 #[async_trait]
 impl HostBook for LedgerBook {
     async fn fate(&self, name: &PreviewName) -> Fate {
-        match self.0.preview_named(name).await {
+        match self.ledger.preview_named(name).await {
             Ok(None) => Fate::Unknown,
             Ok(Some(preview)) if preview.phase.holds_nothing() => Fate::Gone,
-            Ok(Some(preview)) => Fate::Starting { detail: preview.outlook },
+            Ok(Some(preview)) => {
+                // A visitor found nothing behind a preview that we hold for ready: look again.
+                if preview.phase == Phase::Ready
+                    && let Ok(true) = self.ledger.poke_named(name, self.clock.now()).await
+                {
+                    self.wake.notify_one();
+                }
+                Fate::Starting { detail: missing(&preview) }
+            }
             Err(error) => {
                 tracing::warn!(preview = %name, %error, "the ledger was asked for a host in vain");
                 Fate::Starting { detail: String::new() }

@@ -289,8 +289,9 @@ fn a_secret_comes_from_a_file_without_its_last_line_break() {
         std::fs::write(&path, text).unwrap();
         path.display().to_string()
     };
-    for (text, secret) in [("s3cret\n", "s3cret"), ("s3cret\r\n", "s3cret"), (" s3cret", " s3cret")]
-    {
+    let url = "postgres://ada:s3cret@db/mayfly";
+    let [unix, dos, blank] = ["\n", "\r\n", " \n"].map(|end| format!("{url}{end}"));
+    for (text, secret) in [(&unix, url), (&dos, url), (&blank, &*format!("{url} "))] {
         let path = file("url", text);
         let config =
             read_with(GOOD, &[("MAYFLY_LEDGER__URL_FILE", &path)], &["MAYFLY_LEDGER__URL"]);
@@ -494,4 +495,19 @@ fn the_example_is_a_configuration_that_works_and_names_every_key() {
         assert!(written, "{field} is not documented in mayfly.example.yaml");
     }
     assert!(count > 50, "only {count} keys were found");
+}
+
+#[test]
+fn a_server_of_another_kind_and_nothing_of_what_is_needed_are_refused() {
+    for variable in ["MAYFLY_LEDGER__URL", "MAYFLY_DATABASES__ADMIN_URL"] {
+        for url in ["mysql://a:hush@b/c", "b/c", "postgres:b"] {
+            let key = variable["MAYFLY_".len()..].to_lowercase().replace("__", ".");
+            refused(read(GOOD, &[(variable, url)]), &key, "postgres://");
+        }
+    }
+    for key in ["databases.connection_limit", "databases.clones_at_once", "ledger.max_connections"]
+    {
+        let variable = format!("MAYFLY_{}", key.replace('.', "__").to_uppercase());
+        refused(read(GOOD, &[(&variable, "0")]), key, "at least");
+    }
 }

@@ -5,10 +5,11 @@
 mod demo;
 mod token;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 use secrecy::ExposeSecret;
 use tokio::signal::unix::{SignalKind, signal};
@@ -93,10 +94,22 @@ pub fn run() -> ExitCode {
             ExitCode::from(2)
         }
         Err(error) => {
-            eprintln!("mayfly: {error:#}");
+            eprintln!("mayfly: {}", told(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error and its causes, each said once: some say their cause themselves.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.contains(&cause) {
+            let colon = if text.is_empty() { "" } else { ": " };
+            text = format!("{text}{colon}{cause}");
+        }
+    }
+    text
 }
 
 async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
@@ -110,7 +123,11 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             Config::load(&config.config)?;
             println!("{} is fine", config.config.display());
         }
-        Command::Openapi => println!("{}", http::openapi().to_pretty_json()?),
+        // A reader that has seen enough is no failure.
+        Command::Openapi => {
+            let description = http::openapi().to_pretty_json()?;
+            let _ = writeln!(std::io::stdout(), "{description}");
+        }
         Command::Token(command) => token::run(command).await?,
         Command::Demo(args) => return demo::run(args).await,
     }
@@ -127,15 +144,18 @@ async fn serve(config: Config, migrate: bool) -> anyhow::Result<()> {
     let mut terminated = signal(SignalKind::terminate()).context("hearing SIGTERM")?;
     let mut interrupted = signal(SignalKind::interrupt()).context("hearing SIGINT")?;
     let (listen, operations) = (config.listen, config.operations_listen);
-    let app = App::start(config).await?;
+    let app = App::start(config).await.context("starting")?;
     tracing::info!(%listen, %operations, "mayfly is up");
     tokio::select! {
         _ = terminated.recv() => {}
         _ = interrupted.recv() => {}
     }
     tracing::info!("stopping; previews stay as they are");
-    app.stop().await;
-    Ok(())
+    tokio::select! {
+        () = app.stop() => Ok(()),
+        _ = terminated.recv() => bail!("stopped at once by a second signal"),
+        _ = interrupted.recv() => bail!("stopped at once by a second signal"),
+    }
 }
 
 async fn ledger(config: &Config) -> anyhow::Result<Ledger> {

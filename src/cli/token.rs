@@ -2,7 +2,9 @@
 //!
 //! A token is shown once, on standard output, and never kept.
 
-use anyhow::bail;
+use std::io::Write;
+
+use anyhow::{Context, bail};
 use chrono::TimeDelta;
 use clap::Subcommand;
 
@@ -62,9 +64,12 @@ pub(super) async fn run(command: TokenCommand) -> anyhow::Result<()> {
             let token = fresh_token();
             let now = ledger.server_time().await?;
             let expires_at = now + valid_for;
+            if !ledger.is_migrated().await? {
+                bail!("the ledger's schema is not up to date; run: mayfly migrate");
+            }
             ledger.add_token(fresh_id(), &name, role, &token, expires_at, now).await?;
             eprintln!("valid until {}; it is shown only now:", expires_at.format("%F %R UTC"));
-            println!("{token}");
+            writeln!(std::io::stdout(), "{token}").context("showing the token; revoke it")?;
         }
         TokenCommand::Revoke { config, name } => {
             let ledger = ledger(&Config::load(&config.config)?).await?;

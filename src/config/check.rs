@@ -2,6 +2,8 @@
 //!
 //! Refuses to be lenient: what cannot work is refused here, at start, with the key and the cure.
 
+use secrecy::{ExposeSecret, SecretString};
+
 use super::file::{self, File};
 use super::repositories::repositories;
 use super::values::{absolute, delta, fixed, local_address, read_secret, secret, time};
@@ -63,8 +65,11 @@ pub(super) fn check(file: File) -> Result<Config, ConfigError> {
             file.operations_listen.unwrap_or_else(|| local_address(9090)),
         )?,
         log_format,
-        ledger_url: secret(&["ledger", "url"], file.ledger.url, file.ledger.url_file.as_deref())?,
-        ledger_connections: file.ledger.max_connections.unwrap_or(10).max(3),
+        ledger_url: postgres_url(
+            "ledger.url",
+            secret(&["ledger", "url"], file.ledger.url, file.ledger.url_file.as_deref())?,
+        )?,
+        ledger_connections: at_least("ledger.max_connections", file.ledger.max_connections, 3, 10)?,
         site,
         github,
         webhook_secrets,
@@ -78,17 +83,31 @@ pub(super) fn check(file: File) -> Result<Config, ConfigError> {
             target: file.dns.embedded.target,
         },
         databases: PostgresConfig {
-            admin_url: secret(
-                &["databases", "admin_url"],
-                databases.admin_url,
-                databases.admin_url_file.as_deref(),
+            admin_url: postgres_url(
+                "databases.admin_url",
+                secret(
+                    &["databases", "admin_url"],
+                    databases.admin_url,
+                    databases.admin_url_file.as_deref(),
+                )?,
             )?,
             public_address,
             instance: instance.clone(),
-            clones_at_once: databases.clones_at_once.unwrap_or(2),
-            connection_limit: databases.connection_limit.unwrap_or(20),
+            clones_at_once: at_least("databases.clones_at_once", databases.clones_at_once, 1, 2)?,
+            connection_limit: at_least(
+                "databases.connection_limit",
+                databases.connection_limit,
+                1,
+                20,
+            )?,
             seed_timeout: time("databases.seed_timeout", databases.seed_timeout.as_deref(), "10m")?,
-            seed_max_bytes: i64::from(databases.seed_max_megabytes.unwrap_or(10_240)) * 1024 * 1024,
+            seed_max_bytes: i64::from(at_least(
+                "databases.seed_max_megabytes",
+                databases.seed_max_megabytes,
+                1,
+                10_240,
+            )?) * 1024
+                * 1024,
         },
         limits,
         pacing,
@@ -166,7 +185,7 @@ fn webhook_secrets(part: &file::GitHubPart) -> Result<WebhookSecrets, ConfigErro
 
 fn reconcile(part: &file::ReconcilePart) -> Result<(Limits, Pacing), ConfigError> {
     let limits = Limits {
-        concurrent_passes: part.concurrent_passes.unwrap_or(16).max(1),
+        concurrent_passes: at_least("reconcile.concurrent_passes", part.concurrent_passes, 1, 16)?,
         lease: delta("reconcile.lease", part.lease.as_deref(), "60s")?,
         pass_deadline: time("reconcile.pass_deadline", part.pass_deadline.as_deref(), "45s")?,
         poll: time("reconcile.poll", part.poll.as_deref(), "1s")?,
@@ -184,4 +203,28 @@ fn reconcile(part: &file::ReconcilePart) -> Result<(Limits, Pacing), ConfigError
         ..Pacing::default()
     };
     Ok((limits, pacing))
+}
+
+/// A number of things of which there have to be some.
+fn at_least<N: PartialOrd + std::fmt::Display>(
+    key: &str,
+    given: Option<N>,
+    least: N,
+    default: N,
+) -> Result<N, ConfigError> {
+    match given {
+        Some(given) if given < least => {
+            Err(ConfigError::new(key, format!("is {given}; it must be at least {least}")))
+        }
+        given => Ok(given.unwrap_or(default)),
+    }
+}
+
+/// A URL of a PostgreSQL server; the URL itself is a secret, and is not repeated.
+fn postgres_url(key: &str, url: SecretString) -> Result<SecretString, ConfigError> {
+    let scheme = url.expose_secret().split_once("://").map(|(scheme, _)| scheme);
+    match scheme {
+        Some("postgres" | "postgresql") => Ok(url),
+        _ => Err(ConfigError::new(key, "is not a URL such as postgres://user:password@host/name")),
+    }
 }

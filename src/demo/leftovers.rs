@@ -35,7 +35,7 @@ impl RunDirectory {
         let mut dead = 0;
         for entry in fs::read_dir(&base)? {
             let path = entry?.path();
-            if !is_alive(&path) {
+            if path.is_dir() && !is_alive(&path) {
                 clean(&path).await?;
                 dead += 1;
             }
@@ -67,6 +67,7 @@ impl RunDirectory {
 pub fn processes_of(directory: &Path) -> Vec<i32> {
     let mut mark = b"MAYFLY_NAMESPACE=".to_vec();
     mark.extend_from_slice(directory.as_os_str().as_bytes());
+    mark.push(b'/');
     let of_run = |pid: &i32| {
         fs::read(format!("/proc/{pid}/environ"))
             .is_ok_and(|all| all.split(|byte| *byte == 0).any(|v| v.starts_with(&mark)))

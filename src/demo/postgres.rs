@@ -5,6 +5,7 @@
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -73,7 +74,9 @@ impl Postgres {
         let [a, b, c, d, ..] = fresh_bytes();
         let directory = parent.join(format!("mayfly-postgres-{a:02x}{b:02x}{c:02x}{d:02x}"));
         let fail = |source| PostgresError::Directory { path: directory.clone(), source };
-        std::fs::create_dir_all(&directory).map_err(fail)?;
+        // Nobody else may look in: the directory holds the superuser's password for a moment, and
+        // the data for as long as the server runs.
+        std::fs::DirBuilder::new().mode(0o700).create(&directory).map_err(fail)?;
         let password = Password::from_bytes(fresh_bytes());
         let password_file = directory.join("password");
         std::fs::write(&password_file, password.reveal()).map_err(fail)?;

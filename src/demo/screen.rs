@@ -72,9 +72,8 @@ impl Screen {
         }
         for (preview, text) in &self.lines {
             // A line that wraps would be counted wrong when it is erased.
-            let line: String =
-                format!("  \x1b[36m{preview:<10}\x1b[0m {text}").chars().take(108).collect();
-            write(&format!("{line}\n"));
+            let text: String = text.chars().take(66).collect();
+            write(&format!("  \x1b[36m{preview:<10}\x1b[0m {text}\n"));
         }
         self.drawn = self.lines.len();
     }

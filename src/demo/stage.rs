@@ -1,8 +1,10 @@
 //! Everything that the demo needs around the controller, and the controller itself, started the
 //! way production starts it: from a configuration file's text and an environment.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use chrono::TimeDelta;
@@ -19,6 +21,9 @@ use crate::config::Config;
 use crate::database::Password;
 use crate::forge::signature::sign;
 use crate::ledger::{Ledger, Role};
+
+/// How long the controller may take to list open pull requests for the first time.
+const FIRST_SWEEP: Duration = Duration::from_secs(20);
 
 /// A set stage.
 pub struct Stage {
@@ -73,6 +78,16 @@ impl Stage {
         ledger.add_token(fresh_id(), "demo", Role::Admin, &token, expires_at, now).await?;
         ledger.close().await;
         let app = App::start(config).await?;
+        // The first sweep asks for what is open before anything is: the webhooks tell the story.
+        let listed = |requests: BTreeMap<String, u64>| {
+            requests.get("GET /repos/{owner}/{repo}/pulls").is_some_and(|count| *count >= 2)
+        };
+        let asked = async {
+            while !listed(github.requests()) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(FIRST_SWEEP, asked).await.context("the first sweep did not come")?;
         Ok(Self {
             postgres,
             github,

@@ -46,15 +46,18 @@ pub async fn tell(script: Script) -> anyhow::Result<ExitCode> {
 /// The first signal ends the story early and tears everything down; the second does so without
 /// waiting for the controller.
 async fn hear_signals(stop: CancellationToken, hurry: CancellationToken) {
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
+    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hang_up)) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+        signal(SignalKind::hangup()),
+    ) else {
         return;
     };
     for token in [stop, hurry] {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
+            _ = hang_up.recv() => {}
         }
         token.cancel();
     }

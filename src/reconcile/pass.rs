@@ -55,10 +55,14 @@ impl Reconciler {
         if findings.phase != lease.preview.phase {
             tracing::info!(preview = %name, from = lease.preview.phase.as_str(),
                 to = findings.phase.as_str(), "phase");
-            self.metrics.phase_changed(&lease.preview, findings.phase, now);
         }
         match self.ledger.record(lease, &findings, now).await {
-            Ok(Ok(())) => self.metrics.pass(if findings.error.is_some() { "fault" } else { "ok" }),
+            Ok(Ok(())) => {
+                self.metrics.pass(if findings.error.is_some() { "fault" } else { "ok" });
+                if findings.phase != lease.preview.phase {
+                    self.metrics.phase_changed(&lease.preview, findings.phase, now);
+                }
+            }
             Ok(Err(_)) => self.metrics.pass("lease_lost"),
             Err(error) => {
                 self.metrics.pass("ledger");

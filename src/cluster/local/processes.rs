@@ -11,12 +11,16 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
 use super::record::{Leader, Run};
 use crate::preview::Revision;
+
+/// How often a process that is not our child is looked at, for whether it has exited.
+const ENDED_LOOK: Duration = Duration::from_millis(500);
 
 /// The namespace directory that a process belongs to.
 pub(super) const NAMESPACE: &str = "MAYFLY_NAMESPACE";
@@ -54,6 +58,13 @@ impl Identity {
             .ok()
             .and_then(|boot| Stat::read(self.pid, &boot))
             .is_some_and(|stat| stat.identity == *self)
+    }
+
+    /// Waits until it has exited. It is not our child, so nobody tells us: it is looked at.
+    pub(super) async fn ended(&self) {
+        while self.lives() {
+            tokio::time::sleep(ENDED_LOOK).await;
+        }
     }
 
     /// Sends a signal to this very process; nothing happens when it is gone.

@@ -29,12 +29,26 @@ impl Room {
         match self.stand(name) {
             Ok(Stand::Leaving(_)) => self.see_off(name),
             Ok(Stand::Present) => {
+                self.watch(name);
                 // What fails here is tried again when the loop next acts on the preview.
                 let Ok(_lock) = self.enter(name, "retiring old revisions").await else { return };
                 let _ = self.retire(name).await;
             }
             _ => {}
         }
+    }
+
+    /// Asks for a look when a workload ends that an earlier controller started: it is nobody's
+    /// child that we could wait for.
+    fn watch(self: &Arc<Self>, name: &PreviewName) {
+        let record = Record::read(&self.directory(name)).ok().flatten();
+        let leader = record.as_ref().and_then(Record::leader).cloned();
+        let Some(leader) = leader else { return };
+        let (room, name) = (self.clone(), name.clone());
+        tokio::spawn(async move {
+            leader.ended().await;
+            room.changed(&name);
+        });
     }
 
     /// Ends every process that is neither of the wanted run nor of the one that the route leads

@@ -44,6 +44,26 @@ async fn a_restarted_controller_finds_the_workload_and_starts_no_second_one() {
 }
 
 #[tokio::test]
+async fn a_workload_of_an_earlier_controller_that_ends_is_looked_at_at_once() {
+    let machine = Machine::new();
+    let (name, order) = (name(7), order(&revision('a')));
+    serve(&machine.cluster, &name, &order).await;
+    let config = LocalConfig {
+        data_dir: machine.data_dir(),
+        suffix: Suffix::parse("preview.test").unwrap(),
+        instance: "test".to_owned(),
+        grace: LONG,
+    };
+    let (changes, mut changed) = tokio::sync::mpsc::channel(16);
+    let restarted = LocalCluster::new(config, changes).unwrap();
+    assert!(restarted.observe(&name).await.namespace.present().is_some(), "the same instance");
+    let leader = machine.processes(&name)[0].to_string();
+    assert!(std::process::Command::new("kill").args(["-9", &leader]).status().unwrap().success());
+    let told = tokio::time::timeout(Duration::from_secs(10), changed.recv()).await;
+    assert_eq!(told.expect("a look is asked for"), Some(name));
+}
+
+#[tokio::test]
 async fn two_controllers_at_once_start_one_workload() {
     let machine = Machine::new();
     let (name, order, other) = (name(7), order(&revision('a')), machine.another(LONG));

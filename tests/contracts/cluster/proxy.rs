@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::{SinkExt, StreamExt};
 use mayfly::cluster::local::proxy::{Fate, HostBook, Proxy};
-use mayfly::preview::Suffix;
+use mayfly::preview::{Site, Suffix};
 use reqwest::{Client, RequestBuilder, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -39,8 +39,9 @@ impl Served {
         let machine = Machine::with_grace(Duration::from_millis(500));
         serve(&machine.cluster, &name(7), &order(&revision('a'))).await;
         let suffix = Suffix::parse("preview.test").unwrap();
+        let site = Site { suffix, https: true, port: None };
         let listen = "127.0.0.1:0".parse().unwrap();
-        let proxy = Proxy::start(listen, &machine.data_dir(), suffix, Arc::new(Book)).unwrap();
+        let proxy = Proxy::start(listen, &machine.data_dir(), &site, Arc::new(Book)).unwrap();
         Self { proxy, machine, client: Client::builder().no_proxy().build().unwrap() }
     }
 

@@ -52,6 +52,8 @@ const HOP_BY_HOP: [&str; 9] = [
 pub(super) struct Forwarder {
     pub(super) routes: PathBuf,
     pub(super) suffix: Suffix,
+    /// How browsers reach previews, whatever ends TLS in front of us.
+    pub(super) scheme: &'static str,
     pub(super) book: Arc<dyn HostBook>,
     pub(super) door: Door,
 }
@@ -72,7 +74,7 @@ impl Forwarder {
         let (mut parts, body) = request.into_parts();
         let upgrade = wanted_upgrade(&parts.headers);
         let client = parts.extensions.remove::<OnUpgrade>().filter(|_| upgrade.is_some());
-        prepare(&mut parts, upgrade.as_ref(), peer, &host);
+        prepare(&mut parts, upgrade.as_ref(), peer, &host, self.scheme);
         let tunnel = client.map(|client| (client, slot));
         Ok(self.pass_on(&name, parts, body, tunnel).await)
     }
@@ -163,16 +165,24 @@ impl Forwarder {
 }
 
 /// Makes a client's request one to the workload.
-fn prepare(parts: &mut Parts, upgrade: Option<&HeaderValue>, peer: SocketAddr, host: &str) {
+fn prepare(
+    parts: &mut Parts,
+    upgrade: Option<&HeaderValue>,
+    peer: SocketAddr,
+    host: &str,
+    scheme: &'static str,
+) {
     let before = parts.headers.clone();
     strip(&mut parts.headers, &before);
     insert_upgrade(&mut parts.headers, upgrade);
     // What a client claims about itself is not passed on.
-    parts.headers.remove("forwarded");
+    for claim in ["forwarded", "x-real-ip", "x-forwarded-port", "x-forwarded-server"] {
+        parts.headers.remove(claim);
+    }
     let forwarded = [
         ("x-forwarded-for", peer.ip().to_string()),
         ("x-forwarded-host", host.to_owned()),
-        ("x-forwarded-proto", "http".to_owned()),
+        ("x-forwarded-proto", scheme.to_owned()),
         (HOST.as_str(), host.to_owned()),
     ];
     for (name, value) in forwarded {

@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use self::forward::Forwarder;
 use crate::door::Door;
 use crate::fault::Fault;
-use crate::preview::{PreviewName, Suffix};
+use crate::preview::{PreviewName, Site};
 
 /// What becomes of a preview that cannot be reached right now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl Proxy {
     pub fn start(
         listen: SocketAddr,
         data_dir: &Path,
-        suffix: Suffix,
+        site: &Site,
         book: Arc<dyn HostBook>,
     ) -> Result<Self, Fault> {
         let doing = format!("listening on {listen} for previews");
@@ -65,7 +65,8 @@ impl Proxy {
         let door = Door::default();
         let forwarder = Arc::new(Forwarder {
             routes: data_dir.join("routes"),
-            suffix,
+            suffix: site.suffix.clone(),
+            scheme: if site.https { "https" } else { "http" },
             book,
             door: door.clone(),
         });

@@ -22,8 +22,8 @@ pub(super) fn fate(host: &str, fate: Fate) -> Response<Body> {
         Fate::Gone => page(
             StatusCode::GONE,
             "This preview is gone",
-            "Its pull request was closed, or it expired. Reopen the pull request or push to it to \
-             get a new one.",
+            "Its pull request was closed, or it was stopped, expired, or waits for a person. The \
+             comment on the pull request says which, and how to bring it back.",
         ),
         Fate::Unknown => page(
             StatusCode::NOT_FOUND,
