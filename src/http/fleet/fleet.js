@@ -32,7 +32,9 @@ function span(text, className) {
 function render(previews) {
   const body = document.createElement("tbody");
   const counts = {};
-  for (const preview of previews) {
+  // What is gone comes last, and its parts say nothing that its phase does not.
+  const gone = (preview) => preview.phase === "Gone";
+  for (const preview of [...previews.filter((p) => !gone(p)), ...previews.filter(gone)]) {
     counts[preview.phase] = (counts[preview.phase] || 0) + 1;
     const row = body.insertRow();
     const name = document.createElement("a");
@@ -46,7 +48,7 @@ function render(previews) {
     cell(row, commit);
     const note = preview.last_error || preview.plan;
     cell(row, span(preview.phase, `phase ${preview.phase}`), span(note || "", "plan"));
-    cell(row, ...preview.conditions.map((c) => {
+    cell(row, ...(gone(preview) ? [] : preview.conditions).map((c) => {
       const part = span("", `part ${c.status}`);
       part.title = `${c.part}: ${c.status}${c.message ? " – " + c.message : ""}`;
       return part;
