@@ -13,6 +13,7 @@ mod leases;
 mod ledger_model;
 mod lifecycle;
 mod migrations;
+mod names;
 mod sigkill;
 mod webhooks;
 mod world;

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use crate::world::database::FakeDatabases;
 use crate::world::faults::Faults;
 use crate::world::postgres::{server, unique};
+use crate::world::wait::until;
 
 fn pr(number: i64) -> PreviewName {
     PreviewName::new(None, PullNumber::new(number).unwrap())
@@ -463,4 +464,45 @@ async fn no_statement_that_the_server_could_log_holds_a_password() {
         .unwrap();
     assert!(stored.starts_with("SCRAM-SHA-256$"), "sent as a verifier, kept as one");
     assert_eq!(format!("{secret:?}"), "Password(…)");
+}
+
+#[tokio::test]
+async fn a_clone_whose_client_was_killed_is_never_taken_for_absent_while_it_is_made() {
+    let place = Place::new().await;
+    let (name, secret) = (place.pr(1), password());
+    let mut session = place.admin().await;
+    sqlx::query("SELECT pg_advisory_lock(hashtextextended($1, 0))")
+        .bind(name.database())
+        .execute(&mut session)
+        .await
+        .unwrap();
+    let create = format!(
+        "CREATE DATABASE {} TEMPLATE template0 OWNER {}_owner ALLOW_CONNECTIONS false \
+         STRATEGY file_copy",
+        name.database(),
+        place.instance
+    );
+    let client = tokio::spawn(async move {
+        sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut session).await.map(|_| ())
+    });
+    let mut watcher = place.admin().await;
+    let running = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE $1";
+    until("the server to begin", async || {
+        let like = format!("CREATE DATABASE {} %", name.database());
+        let count: i64 =
+            sqlx::query_scalar(running).bind(like).fetch_one(&mut watcher).await.unwrap();
+        count > 0 || client.is_finished()
+    })
+    .await;
+    client.abort();
+    let mut seen = place.databases.observe(&name, &secret).await;
+    until("the server to end", async || {
+        seen = place.databases.observe(&name, &secret).await;
+        !matches!(seen.database, Seen::Unknown(_))
+    })
+    .await;
+    // The first answer after "unknown" is the last word: nothing comes to be after it.
+    let again = place.databases.observe(&name, &secret).await;
+    assert_eq!(seen, again);
+    place.databases.remove_database(&name).await.unwrap();
 }
