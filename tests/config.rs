@@ -505,6 +505,9 @@ fn a_server_of_another_kind_and_nothing_of_what_is_needed_are_refused() {
             refused(read(GOOD, &[(variable, url)]), &key, "postgres://");
         }
     }
+    let same =
+        [("MAYFLY_LISTEN", "127.0.0.1:7000"), ("MAYFLY_OPERATIONS_LISTEN", "127.0.0.1:7000")];
+    refused(read(GOOD, &same), "listen", "an address each");
     for key in ["databases.connection_limit", "databases.clones_at_once", "ledger.max_connections"]
     {
         let variable = format!("MAYFLY_{}", key.replace('.', "__").to_uppercase());

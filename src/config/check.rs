@@ -58,12 +58,15 @@ pub(super) fn check(file: File) -> Result<Config, ConfigError> {
     let github = github(&instance, &file.github)?;
     let webhook_secrets = webhook_secrets(&file.github)?;
     let (limits, pacing) = reconcile(&file.reconcile)?;
+    let listen = file.listen.unwrap_or_else(|| local_address(8081));
+    let operations = file.operations_listen.unwrap_or_else(|| local_address(9090));
+    if listen == operations || listen == local.proxy_listen || operations == local.proxy_listen {
+        let why = "listen, operations_listen and cluster.local.proxy_listen need an address each";
+        return Err(ConfigError::new("listen", why));
+    }
     Ok(Config {
-        listen: fixed("listen", file.listen.unwrap_or_else(|| local_address(8081)))?,
-        operations_listen: fixed(
-            "operations_listen",
-            file.operations_listen.unwrap_or_else(|| local_address(9090)),
-        )?,
+        listen: fixed("listen", listen)?,
+        operations_listen: fixed("operations_listen", operations)?,
         log_format,
         ledger_url: postgres_url(
             "ledger.url",
