@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 use mayfly::ledger::Learned;
 use mayfly::preview::{Notice, Phase, PullState, Reason, Revision};
 
+use crate::world::faults::Mode;
 use crate::world::{World, number, pr, sha};
 
 #[tokio::test]
@@ -366,4 +367,15 @@ async fn labels_and_drafts_decide_as_configured() {
     world.change("unlabeled", world.facts(7, 'a')).await;
     world.settle().await;
     assert!(world.serves(7, 'a'));
+}
+
+#[tokio::test]
+async fn a_forge_that_does_not_listen_does_not_hold_up_what_is_starting() {
+    let world = World::new().await;
+    world.cluster.ready_after(12);
+    world.faults.always("forge.publish", Mode::FailBefore);
+    world.open(7, 'a').await;
+    world.settle_for(TimeDelta::minutes(2)).await;
+    assert!(world.serves(7, 'a'));
+    assert_eq!(world.phase(7).await, Phase::Ready, "only the word is missing");
 }

@@ -7,7 +7,8 @@ use chrono::{DateTime, Utc};
 use super::pace::Ending;
 use crate::fault::Disposition;
 use crate::preview::condition::{Condition, Status};
-use crate::preview::{Desired, Outlook, Plan, Step, Told};
+use crate::preview::observed::{Health, WorkloadSeen};
+use crate::preview::{Desired, Observed, Outlook, Plan, Seen, Step, Told};
 
 /// What the steps of a pass came to.
 pub(super) struct Deeds {
@@ -32,6 +33,18 @@ pub(super) fn alone(
         _ if only_words => deeds.unheard.clone(),
         _ => None,
     }
+}
+
+/// Faults of the forge count no higher than this while the rest of the world moves: back-off stays
+/// at a few seconds.
+pub(super) const MOVING_FAILURES: u32 = 4;
+
+/// Whether something of the preview is on its way, in either direction.
+pub(super) fn moving(seen: &Observed) -> bool {
+    let starting = |workload: &WorkloadSeen| workload.health != Health::Ready;
+    seen.workload.present().is_some_and(starting)
+        || matches!(seen.namespace, Seen::Leaving(_))
+        || matches!(seen.database, Seen::Unknown(_) | Seen::Leaving(_))
 }
 
 pub(super) fn ending(

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::Reconciler;
 use super::apply::{StepError, apply};
 use super::observe::look;
-use super::outcome::{Deeds, alone, describe, ending};
+use super::outcome::{Deeds, MOVING_FAILURES, alone, describe, ending, moving};
 use super::pace::{Ending, wake_at};
 use crate::clock::jitter;
 use crate::fault::{Disposition, Progress};
@@ -101,6 +101,10 @@ impl Reconciler {
         let fault = deeds.fault.clone().or_else(|| alone(&plan, &deeds, unread));
         let failures = if fault.is_some() { preview.failures.saturating_add(1) } else { 0 };
         let ending = match &fault {
+            // The world moves on while the forge does not listen: look again soon enough to see it.
+            Some(_) if deeds.fault.is_none() && moving(&seen) => {
+                Ending::Faulted(Disposition::Transient, failures.min(MOVING_FAILURES))
+            }
             Some((disposition, _)) => Ending::Faulted(*disposition, failures),
             None => ending(&desired, &plan, &deeds, &conditions, now, |d| next_change(d, policy)),
         };
