@@ -80,7 +80,7 @@ const EDGES: [(&str, &[&str]); 20] = [
             "reconcile::Pacing",
             "repository*",
             "telemetry::LogFormat",
-            "workload::Shape",
+            "workload*",
         ],
     ),
     // The stage and the composition roots.

@@ -84,7 +84,7 @@ impl Reconciler {
         };
         let policy = &repository.policy;
         let mut memory = preview.memory.clone();
-        let (seen, unread) = look(self, preview, &mut memory, policy, now).await;
+        let (seen, unread) = look(self, preview, &mut memory, repository, now).await;
         memory.renew(policy);
         let desired = memory.desired(policy, now);
         let mut plan = plan(&desired, &seen, &memory.facts.head);
