@@ -6,6 +6,7 @@ mod api;
 mod architecture;
 mod config;
 mod contracts;
+mod control_plane;
 mod convergence;
 mod faults;
 mod forge_wire;
