@@ -7,11 +7,13 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::ConfigError;
+use super::cluster::ClusterPart;
 
 /// Keys that may come from the environment or from the file named by `<key>_file`, never from the
 /// configuration itself.
@@ -89,20 +91,6 @@ pub(super) struct AppPart {
 
 #[derive(Deserialize, Debug)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ClusterPart {
-    pub(super) local: LocalPart,
-}
-
-#[derive(Deserialize, Debug)]
-#[serde(deny_unknown_fields)]
-pub(super) struct LocalPart {
-    pub(super) data_dir: PathBuf,
-    pub(super) proxy_listen: SocketAddr,
-    pub(super) grace: Option<String>,
-}
-
-#[derive(Deserialize, Debug)]
-#[serde(deny_unknown_fields)]
 pub(super) struct DnsPart {
     pub(super) embedded: EmbeddedPart,
 }
@@ -111,6 +99,7 @@ pub(super) struct DnsPart {
 #[serde(deny_unknown_fields)]
 pub(super) struct EmbeddedPart {
     pub(super) listen: SocketAddr,
+    pub(super) data_dir: Option<PathBuf>,
     pub(super) target: IpAddr,
 }
 
@@ -175,11 +164,27 @@ pub(super) struct RepositoryPart {
 #[derive(Deserialize, Debug)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WorkloadPart {
+    #[serde(default)]
     pub(super) command: Vec<String>,
     pub(super) directory: Option<PathBuf>,
     #[serde(default)]
     pub(super) env: BTreeMap<String, String>,
     pub(super) probe_path: Option<String>,
+    pub(super) image: Option<String>,
+    pub(super) port: Option<u16>,
+    pub(super) replicas: Option<u16>,
+    pub(super) cpu_millicores: Option<u32>,
+    pub(super) memory_mebibytes: Option<u32>,
+    #[serde(default)]
+    pub(super) egress: Vec<EgressPart>,
+}
+
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EgressPart {
+    pub(super) cidr: IpNet,
+    #[serde(default)]
+    pub(super) ports: Vec<u16>,
 }
 
 #[derive(Deserialize, Debug)]
