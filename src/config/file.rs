@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use ipnet::IpNet;
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::ConfigError;
 use super::cluster::ClusterPart;
+use super::workload::WorkloadPart;
 
 /// Keys that may come from the environment or from the file named by `<key>_file`, never from the
 /// configuration itself.
@@ -159,32 +159,6 @@ pub(super) struct RepositoryPart {
     pub(super) seed: SeedPart,
     #[serde(default)]
     pub(super) policy: PolicyPart,
-}
-
-#[derive(Deserialize, Debug)]
-#[serde(deny_unknown_fields)]
-pub(super) struct WorkloadPart {
-    #[serde(default)]
-    pub(super) command: Vec<String>,
-    pub(super) directory: Option<PathBuf>,
-    #[serde(default)]
-    pub(super) env: BTreeMap<String, String>,
-    pub(super) probe_path: Option<String>,
-    pub(super) image: Option<String>,
-    pub(super) port: Option<u16>,
-    pub(super) replicas: Option<u16>,
-    pub(super) cpu_millicores: Option<u32>,
-    pub(super) memory_mebibytes: Option<u32>,
-    #[serde(default)]
-    pub(super) egress: Vec<EgressPart>,
-}
-
-#[derive(Deserialize, Debug)]
-#[serde(deny_unknown_fields)]
-pub(super) struct EgressPart {
-    pub(super) cidr: IpNet,
-    #[serde(default)]
-    pub(super) ports: Vec<u16>,
 }
 
 #[derive(Deserialize, Debug)]

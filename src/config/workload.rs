@@ -2,11 +2,40 @@
 //!
 //! Refuses an image that is not pinned, and a way out to what no preview may reach.
 
-use ipnet::IpNet;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-use super::file::{EgressPart, WorkloadPart};
+use ipnet::IpNet;
+use serde::Deserialize;
+
 use super::{ClusterConfig, ConfigError};
 use crate::workload::{Egress, Image, PodShape, Shape};
+
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WorkloadPart {
+    #[serde(default)]
+    command: Vec<String>,
+    directory: Option<PathBuf>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+    probe_path: Option<String>,
+    image: Option<String>,
+    port: Option<u16>,
+    replicas: Option<u16>,
+    cpu_millicores: Option<u32>,
+    memory_mebibytes: Option<u32>,
+    #[serde(default)]
+    egress: Vec<EgressPart>,
+}
+
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+struct EgressPart {
+    cidr: IpNet,
+    #[serde(default)]
+    ports: Vec<u16>,
+}
 
 pub(super) fn shape(
     part: WorkloadPart,
