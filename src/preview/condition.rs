@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::desired::{Desired, Reason};
 use super::notice::{Notice, Told};
-use super::observed::{Confirmation, Health, Observed, Seen};
+use super::observed::{Confirmation, Health, Observed, Resolution, Seen};
 use super::plan::Outlook;
 
 /// A part of a preview.
@@ -211,7 +211,10 @@ pub fn conditions(
                 Confirmation::Unconfirmed(why) => (Status::Unknown, why.clone()),
             },
         ),
-        (Part::Namespace, state(&seen.namespace, |()| None)),
+        (
+            Part::Namespace,
+            state(&seen.namespace, |it| (!it.fenced).then(|| "its fences are not up".to_owned())),
+        ),
         (
             Part::Database,
             match state(&seen.database, |db| (!db.ready).then(|| "being made".to_owned())) {
@@ -227,16 +230,33 @@ pub fn conditions(
                 }
                 Health::Ready => None,
                 Health::Progressing(why) | Health::Dead(why) => Some(why.clone()),
+                Health::Failing { why, log } if log.is_empty() => Some(why.clone()),
+                Health::Failing { why, log } => Some(format!("{why}\n{log}")),
             }),
         ),
         (
             Part::Route,
-            state(&seen.route, |route| {
-                want.is_some_and(|want| *want != route.revision)
-                    .then(|| format!("leads to {}", route.revision.commit.short()))
+            state(&seen.route, |route| match &route.revision {
+                None => Some("is not as Mayfly made it".to_owned()),
+                Some(to) if want.is_some_and(|want| want != to) => {
+                    Some(format!("leads to {}", to.commit.short()))
+                }
+                Some(_) => None,
             }),
         ),
-        (Part::Dns, state(&seen.record, |()| None)),
+        (
+            Part::Dns,
+            match (&seen.record, &seen.resolution) {
+                (Seen::Present(()) | Seen::Absent, Resolution::Right) if want.is_some() => {
+                    (Status::True, String::new())
+                }
+                (
+                    Seen::Present(()) | Seen::Absent,
+                    Resolution::NotYet(why) | Resolution::Wrong(why),
+                ) if want.is_some() => (Status::False, why.clone()),
+                (record, _) => state(record, |()| None),
+            },
+        ),
         (
             Part::Notice,
             match &seen.told {
@@ -265,6 +285,14 @@ pub fn conditions(
             Condition { part, status, message, since }
         })
         .collect()
+}
+
+/// Says of the part that a failed step was about why it is not there.
+pub fn blame(conditions: &mut [Condition], part: Part, why: &str) {
+    let missing = |c: &&mut Condition| c.part == part && c.status != Status::True;
+    if let Some(condition) = conditions.iter_mut().find(missing) {
+        condition.message = why.to_owned();
+    }
 }
 
 fn state<T>(seen: &Seen<T>, flaw: impl Fn(&T) -> Option<String>) -> (Status, String) {
