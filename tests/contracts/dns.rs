@@ -51,7 +51,8 @@ async fn dns_contract(dns: &dyn Dns, plant_foreign: impl Fn(&PreviewName)) {
     plant_foreign(&foreign);
     let seen = dns.observe(&foreign).await;
     assert!(seen.is_foreign(), "{seen:?}");
-    for attempt in [dns.ensure_record(&foreign).await.map(drop), dns.remove_record(&foreign).await] {
+    for attempt in [dns.ensure_record(&foreign).await.map(drop), dns.remove_record(&foreign).await]
+    {
         assert_eq!(attempt.unwrap_err().disposition, Disposition::NotOurs);
         assert_eq!(dns.observe(&foreign).await, seen, "it was not touched");
     }
@@ -161,7 +162,9 @@ async fn a_record_without_our_stamp_is_never_touched() {
         let dns = place.serve();
         for name in (1..=5).map(pr) {
             assert!(dns.observe(&name).await.is_foreign());
-            for attempt in [dns.ensure_record(&name).await.map(drop), dns.remove_record(&name).await] {
+            for attempt in
+                [dns.ensure_record(&name).await.map(drop), dns.remove_record(&name).await]
+            {
                 assert_eq!(attempt.unwrap_err().disposition, Disposition::NotOurs);
             }
             assert!(dns.observe(&name).await.is_foreign());

@@ -48,7 +48,12 @@ fn notices() -> [(Notice, &'static str, &'static [&'static str]); 8] {
                 serves: None,
             },
             "failure",
-            &["0123456", "does not start", "`workload: its image is not there`", "Nothing is served"],
+            &[
+                "0123456",
+                "does not start",
+                "`workload: its image is not there`",
+                "Nothing is served",
+            ],
         ),
         (Notice::Blocked { conflict }, "failure", &["blocked", "`namespace: made by hand`"]),
         (Notice::AwaitingApproval { commit: commit() }, "inactive", &["approv", SHA]),

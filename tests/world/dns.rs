@@ -25,7 +25,12 @@ pub struct FakeDns {
 impl FakeDns {
     /// No records; what `instance` writes is ours.
     pub fn new(instance: &str, faults: Faults) -> Self {
-        Self { instance: instance.to_owned(), faults, records: Arc::default(), hidden: Arc::default() }
+        Self {
+            instance: instance.to_owned(),
+            faults,
+            records: Arc::default(),
+            hidden: Arc::default(),
+        }
     }
 
     /// Every namespace that has a record, and the stamp line beside it.

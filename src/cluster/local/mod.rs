@@ -170,7 +170,7 @@ impl Room {
             Stand::Present => {
                 let namespace = NamespaceSeen { fenced: true };
                 (Seen::Present(namespace), self.look_at_workload(name, &found).await)
-            },
+            }
             Stand::Foreign(whose) => (Seen::Foreign(whose), Seen::Absent),
             Stand::Absent if found.is_empty() => (Seen::Absent, Seen::Absent),
             // Somebody deleted the directory by hand, and its processes run on.
