@@ -7,6 +7,7 @@ mod architecture;
 mod chart;
 mod config;
 mod contracts;
+mod control_plane;
 mod convergence;
 mod faults;
 mod forge_wire;

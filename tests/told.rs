@@ -22,7 +22,7 @@ async fn a_workload_that_fails_is_told_once_with_its_reason_and_then_that_it_is_
     let world = World::new().await;
     world.cluster.failing("its image is not there");
     world.open(7, 'a').await;
-    world.settle().await;
+    world.settle_for(TimeDelta::minutes(1)).await;
     assert_eq!(failing(&world), ("its image is not there".to_owned(), None));
     let said = world.forge.said(number(7)).len();
     world.settle_for(TimeDelta::minutes(10)).await;
@@ -42,7 +42,7 @@ async fn a_push_that_fails_is_told_beside_what_is_still_served() {
     world.settle().await;
     world.cluster.failing("it crashes");
     world.push(7, 'b').await;
-    world.settle().await;
+    world.settle_for(TimeDelta::minutes(1)).await;
     assert_eq!(failing(&world), ("it crashes".to_owned(), Some(sha('a').to_string())));
     assert_eq!(world.cluster.routes()[0].1.commit, sha('a'), "the last good commit is served");
 
@@ -88,7 +88,7 @@ async fn the_url_is_not_told_before_resolvers_agree() {
     let stale = "10.0.0.53 remembers \"no such name\" until 12:05:00 UTC";
     world.dns.hide(&pr(7), Resolution::NotYet(stale.to_owned()));
     world.open(7, 'a').await;
-    world.settle().await;
+    world.settle_for(TimeDelta::minutes(1)).await;
     assert_eq!(world.phase(7).await, Phase::Starting);
     let preview = world.preview(7).await;
     let dns = preview.conditions.iter().find(|c| c.part == Part::Dns).unwrap();
