@@ -1,7 +1,9 @@
 //! The chart `charts/mayfly`, as helm renders it: what it refuses, and what it promises to a cluster.
 //!
-//! No Kubernetes is needed. Without helm, and without Go to build it, these tests say so and pass.
+//! Without helm, and without Go to build it, these tests say so and pass; only those in `installed`
+//! need a control plane too.
 
+mod installed;
 mod objects;
 mod rights;
 mod values;
@@ -13,7 +15,7 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
-pub(crate) const CHART: &str = "charts/mayfly";
+const CHART: &str = "charts/mayfly";
 const MINIMAL: &str = "charts/mayfly/ci/minimal-values.yaml";
 const FULL: &str = "charts/mayfly/ci/full-values.yaml";
 const GATEWAY: &str = "charts/mayfly/ci/gateway-values.yaml";
@@ -30,7 +32,7 @@ static HELM: LazyLock<Result<String, String>> = LazyLock::new(|| {
 });
 
 /// Whether there is helm; says so past the test harness's capture where there is none.
-pub(crate) fn helm_is_here() -> bool {
+fn helm_is_here() -> bool {
     if let Err(why) = &*HELM {
         let _ = writeln!(std::io::stderr(), "SKIPPED, the chart is not tested: {why}");
     }
@@ -38,7 +40,7 @@ pub(crate) fn helm_is_here() -> bool {
 }
 
 /// Runs helm with this on its standard input.
-pub(crate) fn helm(arguments: &[&str], input: &str) -> Output {
+fn helm(arguments: &[&str], input: &str) -> Output {
     let home = std::env::temp_dir().join("mayfly-helm");
     let mut child = Command::new(HELM.as_ref().unwrap())
         .args(arguments)

@@ -8,14 +8,14 @@ use super::{FULL, GATEWAY, MINIMAL, helm_is_here, list, one, pods, rendered};
 const EVERYWHERE: [(&str, &str, &str); 10] = [
     ("", "limitranges", "create get patch"),
     ("", "namespaces", "create delete get list patch watch"),
-    ("", "pods", "get list"),
+    ("", "pods", "list"),
     ("", "pods/log", "get"),
     ("", "resourcequotas", "create get patch"),
     // Written, and never read back.
     ("", "secrets", "create patch"),
     ("", "serviceaccounts", "create get patch"),
     ("", "services", "create get patch"),
-    ("apps", "deployments", "create get list patch watch"),
+    ("apps", "deployments", "create delete get list patch watch"),
     ("networking.k8s.io", "networkpolicies", "create get patch"),
 ];
 
