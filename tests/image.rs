@@ -113,6 +113,36 @@ fn mayfly_runs_with_nothing_but_what_is_in_its_image() {
     assert_eq!(String::from_utf8_lossy(&run.stdout), version, "{error}");
 }
 
+#[test]
+fn what_the_dockerfile_copies_is_there_and_is_sent_to_the_builder() {
+    let [dockerfile, sent] =
+        ["Dockerfile", ".dockerignore"].map(|file| std::fs::read_to_string(file).unwrap());
+    assert!(sent.lines().any(|line| line == "*"), "nothing else is sent, no secret and no target");
+    let mut count = 0;
+    for line in dockerfile.lines().filter_map(|line| line.strip_prefix("COPY ")) {
+        let words: Vec<_> = line.split(' ').collect();
+        for from in &words[..words.len() - 1] {
+            if line.starts_with("--from=") {
+                continue;
+            }
+            count += 1;
+            assert!(Path::new(from).exists(), "{from} is not there");
+            assert!(sent.lines().any(|sent| sent == format!("!{from}")), "{from} is not sent");
+        }
+    }
+    assert!(count > 3, "only {count} sources were found");
+    assert!(dockerfile.contains("USER 65532:65532"), "nobody special");
+}
+
+#[test]
+fn program_chart_and_image_are_of_one_version() {
+    let version = env!("CARGO_PKG_VERSION");
+    let chart = std::fs::read_to_string("charts/mayfly/Chart.yaml").unwrap();
+    assert!(chart.contains(&format!("\nappVersion: {version}\n")), "{chart}");
+    let dockerfile = std::fs::read_to_string("Dockerfile").unwrap();
+    assert!(dockerfile.contains(&format!("\nARG VERSION={version}\n")));
+}
+
 /// Answers one request with this, on a port of its own.
 fn answering(answer: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::api::networking::v1::IngressClass;
-use kube::api::{ListParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::config::KubeConfigOptions;
 use kube::{Api, Client};
 use mayfly::clock::ServerClock;
 use mayfly::cluster::Cluster;
@@ -65,11 +66,11 @@ async fn the_api_server_takes_the_chart_and_two_replicas_become_available() {
     installed(plane, FULL, &more).await;
 }
 
-fn config(kubeconfig: &Path) -> KubernetesConfig {
+fn config(kubeconfig: &Path, instance: &str) -> KubernetesConfig {
     KubernetesConfig {
         kubeconfig: Some(kubeconfig.to_owned()),
         timeout: Duration::from_secs(10),
-        instance: format!("chart_{}_{}", std::process::id(), unique()),
+        instance: instance.to_owned(),
         suffix: Suffix::parse("preview.example.com").unwrap(),
         entry: Entry::Ingress { class: "chart-test".to_owned(), annotations: [].into() },
         tls: Tls::None,
@@ -101,6 +102,12 @@ fn order(digit: char, image: &str) -> WorkloadOrder {
     }
 }
 
+/// Whether the API server refused it in these words.
+fn refused(outcome: &kube::Result<()>, words: &str) -> bool {
+    matches!(outcome, Err(kube::Error::Api(status))
+        if [403, 422].contains(&status.code) && status.message.contains(words))
+}
+
 async fn ready(cluster: &KubernetesCluster, name: &PreviewName, order: &WorkloadOrder) {
     until("the workload is ready", async || {
         let seen = cluster.observe(name, &order.shape).await.workload;
@@ -108,6 +115,39 @@ async fn ready(cluster: &KubernetesCluster, name: &PreviewName, order: &Workload
         workload.revision == order.revision && workload.health == Health::Ready
     })
     .await;
+}
+
+/// Tries what a thief of the token would. Rights and policy take a moment to hold.
+async fn writes_nowhere_but_where_the_stamp_is(
+    plane: &ControlPlane,
+    account: &Client,
+    instance: &str,
+) {
+    let stamp = "does not carry the stamp";
+    let place = plane.namespace(&[("mayfly.dev/instance", instance)]).await;
+    let secrets = Api::<Secret>::namespaced(account.clone(), &place);
+    let secret: Secret = serde_json::from_value(json!({"metadata": {"name": "x"}})).unwrap();
+    let tried = PostParams { dry_run: true, ..Default::default() };
+    until("the policy holds", async || {
+        refused(&secrets.create(&tried, &secret).await.map(drop), stamp)
+    })
+    .await;
+
+    let namespaces: Api<Namespace> = Api::all(account.clone());
+    let gone = namespaces.delete(&place, &DeleteParams::default()).await.map(drop);
+    assert!(refused(&gone, stamp), "{gone:?}");
+    let line = format!("mayfly={instance}/{place}");
+    let line = Patch::Merge(json!({"metadata": {"annotations": {"mayfly.dev/stamp": line}}}));
+    let taken = namespaces.patch(&place, &PatchParams::default(), &line).await.map(drop);
+    assert!(refused(&taken, stamp), "a namespace was made ours: {taken:?}");
+    for line in ["mayfly=other/", &format!("mayfly={instance}/pr-1-"), ""] {
+        let name = format!("{place}-x");
+        let marks = json!({"mayfly.dev/stamp": format!("{line}{name}")});
+        let bare = json!({"metadata": {"name": name, "annotations": marks}});
+        let bare = serde_json::from_value(bare).unwrap();
+        let made = namespaces.create(&tried, &bare).await.map(drop);
+        assert!(refused(&made, stamp), "{line}: {made:?}");
+    }
 }
 
 #[tokio::test]
@@ -123,7 +163,9 @@ async fn a_previews_whole_life_needs_no_right_beyond_the_charts() {
     let class = serde_json::from_value(class).unwrap();
     // Somebody else's run may have made it.
     let _ = classes.create(&PostParams::default(), &class).await;
-    let namespace = installed(plane, MINIMAL, &[]).await;
+    let instance = format!("chart_{}_{}", std::process::id(), unique());
+    let more = format!("config.instance={instance}");
+    let namespace = installed(plane, MINIMAL, &["--set", &more]).await;
     let room = tempfile::tempdir().unwrap();
     let kubeconfig = room.path().join("kubeconfig");
     let of_account = plane.kubeconfig_of(&namespace, "shop-mayfly").await;
@@ -131,7 +173,7 @@ async fn a_previews_whole_life_needs_no_right_beyond_the_charts() {
     let (changes, mut changed) = tokio::sync::mpsc::channel(64);
     let stop = CancellationToken::new();
     let cluster = KubernetesCluster::connect(
-        config(&kubeconfig),
+        config(&kubeconfig, &instance),
         Arc::new(ServerClock::default()),
         changes,
         stop.clone(),
@@ -140,10 +182,20 @@ async fn a_previews_whole_life_needs_no_right_beyond_the_charts() {
     let name = PreviewName::parse(&format!("pr-{}", 700_000 + std::process::id())).unwrap();
     let (first, second, third) = (order('a', "shop"), order('b', "shop"), order('c', "crash-loop"));
 
-    // The rights may be a moment younger than the account.
-    until("the account has its rights", async || cluster.owned().await.is_ok()).await;
+    let account =
+        kube::Config::from_custom_kubeconfig(of_account, &KubeConfigOptions::default()).await;
+    let account = Client::try_from(account.unwrap()).unwrap();
+    // From here on rights and policy hold: what follows is done under both.
+    writes_nowhere_but_where_the_stamp_is(plane, &account, &instance).await;
     cluster.ensure_namespace(&name, &first.shape).await.unwrap();
+    // What somebody loosened is tightened again.
+    let namespaces: Api<Namespace> = Api::all(admin.clone());
+    let loose = json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": null}}});
+    let loose = Patch::Merge(loose);
+    namespaces.patch(&name.namespace(), &PatchParams::default(), &loose).await.unwrap();
     cluster.ensure_namespace(&name, &first.shape).await.unwrap();
+    let labels = namespaces.get(&name.namespace()).await.unwrap().metadata.labels.unwrap();
+    assert_eq!(labels["pod-security.kubernetes.io/enforce"], "restricted");
     assert_eq!(cluster.owned().await.unwrap(), std::slice::from_ref(&name));
     for order in [&first, &second] {
         cluster.ensure_workload(&name, order).await.unwrap();
@@ -166,18 +218,12 @@ async fn a_previews_whole_life_needs_no_right_beyond_the_charts() {
     })
     .await;
 
-    // And what it may not: read what it wrote.
-    let account = Client::try_from(
-        kube::Config::from_custom_kubeconfig(of_account, &Default::default()).await.unwrap(),
-    );
+    // Not even what it wrote is read back.
     for place in [&*name.namespace(), &namespace, "kube-system"] {
-        let secrets: Api<Secret> = Api::namespaced(account.as_ref().unwrap().clone(), place);
-        for refused in [
-            secrets.list(&ListParams::default()).await.map(drop),
-            secrets.get("preview").await.map(drop),
-        ] {
-            assert!(matches!(refused, Err(kube::Error::Api(status)) if status.code == 403));
-        }
+        let secrets = Api::<Secret>::namespaced(account.clone(), place);
+        let all = secrets.list(&ListParams::default()).await.map(drop);
+        let one = secrets.get("preview").await.map(drop);
+        assert!(refused(&all, "forbidden") && refused(&one, "forbidden"), "{all:?} {one:?}");
     }
 
     cluster.remove_route(&name).await.unwrap();

@@ -186,7 +186,8 @@ fn what_is_behind_a_flag_is_there_with_it_and_not_without() {
     }
     let always = ["ClusterRole", "ClusterRoleBinding", "ConfigMap", "Deployment", "NetworkPolicy"];
     let more = ["Pod", "PodDisruptionBudget", "Service", "Service", "ServiceAccount"];
-    let minimal = [&always[..], &more].concat();
+    let policy = ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"];
+    let minimal = [&always[..], &more, &policy].concat();
     assert_eq!(kinds(&rendered(MINIMAL, "")), minimal);
     let flags = [
         ("serviceMonitor: {enabled: true}", "ServiceMonitor"),
@@ -200,12 +201,14 @@ fn what_is_behind_a_flag_is_there_with_it_and_not_without() {
         assert_eq!(kinds(&rendered(MINIMAL, flag)), with, "{flag}");
     }
     let flags = [
+        ("admissionPolicy: {enabled: false}", "ValidatingAdmissionPolicy"),
         ("networkPolicy: {enabled: false}", "NetworkPolicy"),
         ("podDisruptionBudget: {enabled: false}", "PodDisruptionBudget"),
         ("serviceAccount: {create: false, name: default}", "ServiceAccount"),
     ];
     for (flag, kind) in flags {
-        let without: Vec<_> = minimal.iter().copied().filter(|other| *other != kind).collect();
+        let its = |other: &str| other.strip_suffix("Binding").unwrap_or(other) == kind;
+        let without: Vec<_> = minimal.iter().copied().filter(|other| !its(other)).collect();
         assert_eq!(kinds(&rendered(MINIMAL, flag)), without, "{flag}");
     }
 }

@@ -134,7 +134,9 @@ fn every_right_is_given_to_the_controllers_account_and_to_no_other() {
     for file in [MINIMAL, FULL, GATEWAY] {
         let objects = rendered(file, "");
         let mut bound = Vec::new();
-        for binding in objects.iter().filter(|o| o["kind"].as_str().unwrap().ends_with("Binding")) {
+        for binding in
+            objects.iter().filter(|o| o["kind"].as_str().unwrap().ends_with("RoleBinding"))
+        {
             let [subject] = list(&binding["subjects"]) else { panic!("{binding}") };
             assert_eq!(subject["kind"], "ServiceAccount");
             assert_eq!(subject["name"], "shop-mayfly");
