@@ -3,7 +3,6 @@
 //! Each key can be set by `MAYFLY_` and its path in upper case, joined by two underscores:
 //! `previews.suffix` is `MAYFLY_PREVIEWS__SUFFIX`. Refuses unknown keys, and secrets in the file.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
