@@ -112,11 +112,14 @@ impl App {
         let seeds: Vec<_> = config.repositories.iter().map(|r| &r.seed).collect();
         let databases =
             PostgresDatabases::connect(config.databases, &seeds, clock.clone(), changes).await?;
+        let github = GitHub::new(config.github)?;
+        let mut metrics = Metrics::default();
+        metrics.collect(Box::new(github.budget()));
         let seams = Seams {
             cluster: Arc::new(cluster),
             databases: Arc::new(databases),
             dns: dns.clone(),
-            forge: Arc::new(GitHub::new(config.github)?),
+            forge: Arc::new(github),
         };
         let wake: Arc<Notify> = Arc::default();
         let book = Arc::new(LedgerBook {
@@ -138,7 +141,7 @@ impl App {
             clock,
             pacing: config.pacing,
             limits: config.limits,
-            metrics: Arc::new(Metrics::default()),
+            metrics: Arc::new(metrics),
             wake,
             replica: fresh_id(),
         });

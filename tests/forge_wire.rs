@@ -1,6 +1,7 @@
 //! What crosses the wire between us and the forge: deliveries in, words out.
 
 mod events;
+mod gate;
 mod signature;
 mod words;
 

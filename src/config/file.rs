@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::ConfigError;
+use super::github::GitHubPart;
 
 /// Keys that may come from the environment or from the file named by `<key>_file`, never from the
 /// configuration itself.
@@ -63,28 +64,6 @@ pub(super) struct PreviewsPart {
     #[serde(default)]
     pub(super) https: bool,
     pub(super) port: Option<u16>,
-}
-
-#[derive(Deserialize, Debug)]
-#[serde(deny_unknown_fields)]
-pub(super) struct GitHubPart {
-    pub(super) api_url: Option<String>,
-    pub(super) token: Option<SecretString>,
-    pub(super) token_file: Option<PathBuf>,
-    pub(super) app: Option<AppPart>,
-    pub(super) webhook_secret: Option<SecretString>,
-    pub(super) webhook_secret_file: Option<PathBuf>,
-    pub(super) webhook_secret_previous: Option<SecretString>,
-    pub(super) webhook_secret_previous_file: Option<PathBuf>,
-    pub(super) timeout: Option<String>,
-}
-
-#[derive(Deserialize, Debug)]
-#[serde(deny_unknown_fields)]
-pub(super) struct AppPart {
-    pub(super) id: u64,
-    pub(super) installation_id: u64,
-    pub(super) private_key_file: PathBuf,
 }
 
 #[derive(Deserialize, Debug)]
@@ -146,6 +125,8 @@ pub(super) struct SweepPart {
     pub(super) orphans_every: Option<String>,
     pub(super) deployments_every: Option<String>,
     pub(super) deliveries_kept: Option<String>,
+    pub(super) redelivery_every: Option<String>,
+    pub(super) redelivery_window: Option<String>,
 }
 
 #[derive(Deserialize, Debug, Default, Clone)]

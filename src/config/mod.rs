@@ -6,6 +6,7 @@
 mod check;
 pub mod duration;
 mod file;
+mod github;
 mod repositories;
 mod values;
 
@@ -51,6 +52,10 @@ pub struct SweepConfig {
     pub deployments_every: TimeDelta,
     /// How long deliveries are kept.
     pub deliveries_kept: TimeDelta,
+    /// Deliveries that failed, asked for again.
+    pub redelivery_every: TimeDelta,
+    /// How old such a delivery may be.
+    pub redelivery_window: TimeDelta,
 }
 
 /// The embedded cluster.

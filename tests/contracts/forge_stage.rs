@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta};
 use mayfly::clock::machine_time;
 use mayfly::demo::github::{GitHubStandIn, PullSpec};
+use mayfly::forge::github::gate::Limits;
 use mayfly::forge::github::{Auth, DEFAULT_TIMEOUT, GitHub, GitHubConfig};
 use mayfly::forge::{Announcement, Forge, RepositoryRef};
 use mayfly::preview::desired::Reason;
@@ -121,6 +122,8 @@ pub fn config(hub: &GitHubStandIn) -> GitHubConfig {
         auth: Auth::Token(hub.token().into()),
         instance: "test".to_owned(),
         timeout: DEFAULT_TIMEOUT,
+        limits: Limits { writes_per_minute: 10_000, ..Limits::default() },
+        redeliver: false,
     }
 }
 

@@ -6,4 +6,5 @@ mod dns;
 mod forge;
 mod forge_github;
 mod forge_github_faults;
+mod forge_github_login;
 mod forge_stage;

@@ -341,6 +341,8 @@ fn sweep_config() -> SweepConfig {
         orphans_every: every,
         deployments_every: every,
         deliveries_kept: TimeDelta::days(30),
+        redelivery_every: TimeDelta::hours(1),
+        redelivery_window: TimeDelta::days(3),
     }
 }
 

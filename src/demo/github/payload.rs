@@ -5,76 +5,16 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
+use super::APP_SLUG;
+pub(super) use super::people::user;
+use super::people::{repository, user_id};
 use super::state::{Comment, Deployment, Pull, Repository, Status};
-use super::{APP_SLUG, TOKEN_LOGIN};
 
 /// The repository that forks live in.
 const FORK_ID: i64 = 1_000_000_007;
 
 fn time(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
-}
-
-/// The same id for the same login, in GitHub's range.
-fn user_id(login: &str) -> u64 {
-    match login {
-        TOKEN_LOGIN => 9001,
-        bot if bot == format!("{APP_SLUG}[bot]") => 9002,
-        other => {
-            other.bytes().fold(10_000, |id, b| (id * 31 + u64::from(b)) % 900_000_000 + 10_000)
-        }
-    }
-}
-
-pub(super) fn user(login: &str) -> Value {
-    let id = user_id(login);
-    let url = format!("https://api.github.com/users/{login}");
-    json!({
-        "login": login,
-        "id": id,
-        "node_id": format!("U_{id}"),
-        "avatar_url": format!("https://avatars.githubusercontent.com/u/{id}?v=4"),
-        "gravatar_id": "",
-        "url": url,
-        "html_url": format!("https://github.com/{login}"),
-        "followers_url": format!("{url}/followers"),
-        "repos_url": format!("{url}/repos"),
-        "events_url": format!("{url}/events{{/privacy}}"),
-        "type": if login.ends_with("[bot]") { "Bot" } else { "User" },
-        "user_view_type": "public",
-        "site_admin": false,
-    })
-}
-
-fn repository(id: i64, full_name: &str, fork: bool) -> Value {
-    let (owner, name) = full_name.split_once('/').unwrap_or(("", full_name));
-    let url = format!("https://api.github.com/repos/{full_name}");
-    let mut owner = user(owner);
-    owner["type"] = json!(if fork { "User" } else { "Organization" });
-    json!({
-        "id": id,
-        "node_id": format!("R_{id}"),
-        "name": name,
-        "full_name": full_name,
-        "private": false,
-        "owner": owner,
-        "html_url": format!("https://github.com/{full_name}"),
-        "description": null,
-        "fork": fork,
-        "url": url,
-        "pulls_url": format!("{url}/pulls{{/number}}"),
-        "deployments_url": format!("{url}/deployments"),
-        "created_at": "2024-01-01T00:00:00Z",
-        "updated_at": "2024-01-01T00:00:00Z",
-        "pushed_at": "2024-01-01T00:00:00Z",
-        "clone_url": format!("https://github.com/{full_name}.git"),
-        "language": "Rust",
-        "archived": false,
-        "disabled": false,
-        "visibility": "public",
-        "open_issues_count": 1,
-        "default_branch": "main",
-    })
 }
 
 /// A pull request as a list has it: without `merged`.
@@ -247,5 +187,24 @@ pub(super) fn status(deployment: &Deployment, status: &Status) -> Value {
         "created_at": time(status.created_at),
         "updated_at": time(status.created_at),
         "performed_via_github_app": null,
+    })
+}
+
+/// The App, as it sees itself.
+pub(super) fn app() -> Value {
+    json!({
+        "id": 77,
+        "slug": APP_SLUG,
+        "node_id": "A_77",
+        "client_id": "Iv1.0123456789abcdef",
+        "owner": user("acme"),
+        "name": "Mayfly",
+        "description": null,
+        "external_url": "https://mayfly.example.com",
+        "html_url": format!("https://github.com/apps/{APP_SLUG}"),
+        "created_at": "2024-01-01T00:00:00Z",
+        "updated_at": "2024-01-01T00:00:00Z",
+        "permissions": { "deployments": "write", "metadata": "read", "pull_requests": "write" },
+        "events": ["pull_request"],
     })
 }

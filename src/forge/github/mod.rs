@@ -4,11 +4,17 @@
 //! is a fault, and nothing that lacks our author or our stamp is edited. Writes are never repeated
 //! in here; the loop asks again and finds what the lost answer had done.
 
+mod budget;
 mod client;
 mod comments;
 mod deployments;
+mod etags;
 mod faults;
+pub mod gate;
+mod line;
+mod login;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,7 +25,9 @@ use super::event::PullRequest;
 use super::{Announcement, Forge, RepositoryRef};
 use crate::fault::{Disposition, Fault};
 use crate::preview::{Notice, PreviewName, PullFacts, PullNumber, Seen};
+pub use budget::{Budget, Outcome};
 use client::Client;
+use gate::Limits;
 
 /// How long one call may take unless configured otherwise.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -51,6 +59,10 @@ pub struct GitHubConfig {
     pub instance: String,
     /// How long one call may take.
     pub timeout: Duration,
+    /// How much may be asked.
+    pub limits: Limits,
+    /// Whether to ask for failed webhook deliveries again.
+    pub redeliver: bool,
 }
 
 /// GitHub, as one identity sees it.
@@ -64,6 +76,11 @@ impl GitHub {
     pub fn new(config: GitHubConfig) -> Result<Self, Fault> {
         let client = Client::new(&config)?;
         Ok(Self { client, instance: config.instance })
+    }
+
+    /// What is left of GitHub's allowance, for the metrics.
+    pub fn budget(&self) -> Arc<Budget> {
+        self.client.budget()
     }
 }
 
@@ -93,7 +110,7 @@ impl Forge for GitHub {
     async fn pull(&self, repo: &RepositoryRef, number: PullNumber) -> Result<PullFacts, Fault> {
         let doing = format!("reading pull request {}#{number}", repo.full_name());
         let route = format!("/repos/{}/pulls/{number}", repo.full_name());
-        let pull: PullRequest = self.client.get(&doing, &route).await?;
+        let pull: PullRequest = self.client.get_again(&doing, &route).await?;
         let member = pull.perhaps_member().map(str::to_owned);
         let mut facts = pull.facts().map_err(|error| Fault::transient(&doing, error))?;
         if let (true, Some(login)) = (facts.fork, member) {
@@ -108,7 +125,7 @@ impl Forge for GitHub {
     async fn open_pulls(&self, repo: &RepositoryRef) -> Result<Vec<PullFacts>, Fault> {
         let doing = format!("listing open pull requests of {}", repo.full_name());
         let route = format!("/repos/{}/pulls?state=open&per_page=100", repo.full_name());
-        let pulls: Vec<PullRequest> = self.client.list(&doing, &route).await?;
+        let pulls: Vec<PullRequest> = self.client.list_again(&doing, &route).await?;
         let facts = pulls.into_iter().map(PullRequest::facts);
         facts.collect::<Result<_, _>>().map_err(|error| Fault::transient(doing, error))
     }
