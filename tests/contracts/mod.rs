@@ -2,9 +2,11 @@
 
 mod cluster;
 mod database;
+pub mod description;
 mod dns;
 mod forge;
 mod forge_github;
+mod forge_github_described;
 mod forge_github_faults;
 mod forge_github_login;
 mod forge_stage;

@@ -80,11 +80,10 @@ pub(super) async fn statuses(
     params: Params,
 ) -> Response {
     let state = hub.state();
-    let repo = state.repository(&format!("{owner}/{repo}"));
-    let Some(deployment) = repo.and_then(|repo| repo.deployments.get(&id)) else {
-        return not_found();
-    };
-    let items = deployment.statuses.iter().rev().map(|s| payload::status(deployment, s)).collect();
+    let Some(repo) = state.repository(&format!("{owner}/{repo}")) else { return not_found() };
+    let Some(deployment) = repo.deployments.get(&id) else { return not_found() };
+    let statuses = deployment.statuses.iter().rev();
+    let items = statuses.map(|status| payload::status(repo, deployment, status)).collect();
     page(&hub, &uri, &params, items)
 }
 
@@ -121,7 +120,7 @@ pub(super) async fn add_status(
             other.statuses.push(Status { id: ended_id, state, ..status.clone() });
         }
     }
-    (StatusCode::CREATED, Json(payload::status(&target, &status))).into_response()
+    (StatusCode::CREATED, Json(payload::status(repo, &target, &status))).into_response()
 }
 
 /// Only what is inactive may go, unless it is the only one.

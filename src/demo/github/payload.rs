@@ -6,7 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
 use super::APP_SLUG;
-pub(super) use super::people::user;
+pub(super) use super::people::{oneself, user};
 use super::people::{repository, user_id};
 use super::state::{Comment, Deployment, Pull, Repository, Status};
 
@@ -42,6 +42,16 @@ pub(super) fn pull_in_list(repo: &Repository, pull: &Pull) -> Value {
             "description": null,
         })
     };
+    let links = json!({
+        "self": { "href": url },
+        "html": { "href": format!("https://github.com/{name}/pull/{number}") },
+        "issue": { "href": issue },
+        "comments": { "href": format!("{issue}/comments") },
+        "review_comments": { "href": format!("{url}/comments") },
+        "review_comment": { "href": format!("{url}/comments{{/number}}") },
+        "commits": { "href": format!("{url}/commits") },
+        "statuses": { "href": format!("{url}/statuses") },
+    });
     json!({
         "url": url,
         "id": repo.id * 100_000 + i64::from(*number),
@@ -49,6 +59,9 @@ pub(super) fn pull_in_list(repo: &Repository, pull: &Pull) -> Value {
         "html_url": format!("https://github.com/{name}/pull/{number}"),
         "diff_url": format!("https://github.com/{name}/pull/{number}.diff"),
         "issue_url": issue,
+        "patch_url": format!("https://github.com/{name}/pull/{number}.patch"),
+        "review_comment_url": format!("{url}/comments{{/number}}"),
+        "review_comments_url": format!("{url}/comments"),
         "number": number,
         "state": if *open { "open" } else { "closed" },
         "locked": false,
@@ -84,7 +97,7 @@ pub(super) fn pull_in_list(repo: &Repository, pull: &Pull) -> Value {
             "user": user(base_owner),
             "repo": repository(repo.id, name, false),
         },
-        "_links": { "self": { "href": url }, "issue": { "href": issue } },
+        "_links": links,
         "author_association": spec.association,
         "auto_merge": null,
         "active_lock_reason": null,
@@ -118,7 +131,7 @@ pub(super) fn delivery(repo: &Repository, of: &Pull, action: &str) -> Value {
         "number": of.number,
         "pull_request": pull(repo, of),
         "repository": repository(repo.id, &repo.full_name, false),
-        "organization": { "login": owner, "id": user_id(owner), "node_id": "O_1" },
+        "organization": organization(owner),
         "sender": user(&of.spec.author),
         "installation": { "id": 4711, "node_id": "MDIzOkludGVncmF0aW9uSW5zdGFsbGF0aW9uNDcxMQ==" },
     });
@@ -127,6 +140,24 @@ pub(super) fn delivery(repo: &Repository, of: &Pull, action: &str) -> Value {
         value["after"] = json!(of.spec.sha);
     }
     value
+}
+
+fn organization(login: &str) -> Value {
+    let url = format!("https://api.github.com/orgs/{login}");
+    json!({
+        "login": login,
+        "id": user_id(login),
+        "node_id": "O_1",
+        "url": url,
+        "repos_url": format!("{url}/repos"),
+        "events_url": format!("{url}/events"),
+        "hooks_url": format!("{url}/hooks"),
+        "issues_url": format!("{url}/issues"),
+        "members_url": format!("{url}/members{{/member}}"),
+        "public_members_url": format!("{url}/public_members{{/member}}"),
+        "avatar_url": "https://avatars.githubusercontent.com/u/1?v=4",
+        "description": null,
+    })
 }
 
 pub(super) fn comment(repo: &Repository, comment: &Comment) -> Value {
@@ -143,7 +174,11 @@ pub(super) fn comment(repo: &Repository, comment: &Comment) -> Value {
         "updated_at": time(*updated_at),
         "author_association": "MEMBER",
         "body": body,
-        "reactions": { "total_count": 0 },
+        "reactions": {
+            "url": format!("https://api.github.com/repos/{name}/issues/comments/{id}/reactions"),
+            "total_count": 0, "+1": 0, "-1": 0, "laugh": 0, "confused": 0, "heart": 0, "hooray": 0,
+            "eyes": 0, "rocket": 0,
+        },
         "performed_via_github_app": null,
     })
 }
@@ -173,8 +208,13 @@ pub(super) fn deployment(repo: &Repository, deployment: &Deployment) -> Value {
     })
 }
 
-pub(super) fn status(deployment: &Deployment, status: &Status) -> Value {
+pub(super) fn status(repo: &Repository, deployment: &Deployment, status: &Status) -> Value {
+    let repository = format!("https://api.github.com/repos/{}", repo.full_name);
+    let url = format!("{repository}/deployments/{}", deployment.id);
     json!({
+        "url": format!("{url}/statuses/{}", status.id),
+        "deployment_url": url,
+        "repository_url": repository,
         "id": status.id,
         "node_id": format!("DES_{}", status.id),
         "state": status.state,

@@ -62,7 +62,7 @@ async fn user(Extension(Caller(caller)): Extension<Caller>) -> Response {
     if caller.ends_with("[bot]") {
         return refusal(403, "Resource not accessible by integration");
     }
-    Json(payload::user(&caller)).into_response()
+    Json(payload::oneself(&caller)).into_response()
 }
 
 async fn app(Extension(Caller(caller)): Extension<Caller>) -> Response {
@@ -137,7 +137,8 @@ async fn permission(
     let given = repository.permissions.get(&login).map(String::as_str);
     let permission = given.unwrap_or(if member { "write" } else { "read" });
     let role = if permission == "none" { "" } else { permission };
-    let user = payload::user(&login);
+    let mut user = payload::user(&login);
+    user["role_name"] = json!(role);
     Json(json!({ "permission": permission, "role_name": role, "user": user })).into_response()
 }
 

@@ -222,7 +222,13 @@ impl Client {
         if answer.status.is_success() { Ok(answer) } else { Err(self.refused(doing, &answer)) }
     }
 
-    async fn answer(&self, doing: &str, who: Who, ask: &Ask<'_>) -> Result<Answer, Fault> {
+    /// Asks, and gives any answer but a refusal for the number of requests.
+    pub(super) async fn answer(
+        &self,
+        doing: &str,
+        who: Who,
+        ask: &Ask<'_>,
+    ) -> Result<Answer, Fault> {
         let asking = async {
             let bearer = self.login.bearer(&self.line, who).await?;
             let ours = who == Who::Ourselves;
@@ -240,7 +246,8 @@ impl Client {
         })
     }
 
-    fn refused(&self, doing: &str, answer: &Answer) -> Fault {
+    /// What a refusal means.
+    pub(super) fn refused(&self, doing: &str, answer: &Answer) -> Fault {
         faults::refused(doing, answer, |permission| self.login.cure(permission))
     }
 
@@ -253,6 +260,7 @@ fn endless(doing: &str) -> Fault {
     Fault::transient(doing, format!("the list does not end after {MAX_PAGES} pages"))
 }
 
-fn read<T: DeserializeOwned>(doing: &str, body: &str) -> Result<T, Fault> {
+/// Reads an answer.
+pub(super) fn read<T: DeserializeOwned>(doing: &str, body: &str) -> Result<T, Fault> {
     serde_json::from_str(body).map_err(|error| nonsense(doing, &error))
 }
