@@ -2,6 +2,7 @@
 
 mod events;
 mod gate;
+mod published;
 mod signature;
 mod words;
 

@@ -318,6 +318,7 @@ async fn killed_at_any_moment_it_leaks_nothing_and_every_live_pull_request_is_re
     }
     let shown = machine.github.deployments(REPO);
     assert!(shown.iter().all(|deployment| deployment.state() == "inactive"));
+    crate::contracts::description::hold(&machine.github);
 }
 
 async fn wait_until(

@@ -9,4 +9,6 @@ mod forge_github;
 mod forge_github_described;
 mod forge_github_faults;
 mod forge_github_login;
+mod forge_github_rights;
 mod forge_stage;
+mod github_app;

@@ -169,6 +169,11 @@ impl World {
         replica(&self.ledger, self.reconciler.seams.clone(), self.clock.clone(), limits)
     }
 
+    /// The sweeps of a process that has just begun.
+    pub fn restarted_sweeper(&self) -> Sweeper {
+        Sweeper::new(self.reconciler.clone(), sweep_config())
+    }
+
     /// A replica with this ledger, outside world, clock and these bounds.
     pub fn replica_with(
         &self,

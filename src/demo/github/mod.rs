@@ -5,6 +5,7 @@
 //! be kinder than GitHub where that would hide a mistake.
 
 mod answers;
+mod apps;
 mod deployments;
 mod gate;
 mod hooks;
@@ -25,6 +26,7 @@ use tokio::task::AbortHandle;
 
 use chrono::TimeDelta;
 
+pub use apps::{APP_PEM, APP_WEBHOOK_SECRET};
 use gate::Gate;
 pub use hooks::HookDelivery;
 pub use record::Exchange;

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::answers::{not_found, page, refusal};
 use super::gate::{self, Caller};
 use super::state::now;
-use super::{APP_SLUG, Shared, deployments, hooks, payload, record};
+use super::{APP_SLUG, Shared, apps, deployments, hooks, payload, record};
 
 const MAX_BODY_CHARS: usize = 65_536;
 
@@ -43,6 +43,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
             get(deployments::statuses).post(deployments::add_status),
         )
         .route(&format!("{repo}/environments/{{name}}"), delete(deployments::remove_environment))
+        .route("/app-manifests/{code}/conversions", post(apps::conversion))
         .route("/app/hook/deliveries", get(hooks::of_app))
         .route("/app/hook/deliveries/{id}/attempts", post(hooks::attempt_of_app))
         .route(&format!("{repo}/hooks"), get(hooks::hooks))
@@ -55,7 +56,8 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route_layer(middleware::from_fn_with_state(shared.clone(), gate::pass))
         .fallback(async || refusal(404, "Not Found"))
         .layer(middleware::from_fn_with_state(shared.clone(), record::record))
-        .with_state(shared)
+        .with_state(shared.clone())
+        .merge(apps::pages(shared))
 }
 
 async fn user(Extension(Caller(caller)): Extension<Caller>) -> Response {

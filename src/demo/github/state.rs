@@ -136,6 +136,8 @@ pub(super) struct State {
     /// Webhook deliveries, and the ids of those that were asked for again.
     pub deliveries: Vec<HookDelivery>,
     pub attempts: Vec<String>,
+    /// An App that is about to be made.
+    pub manifest: Option<Value>,
 }
 
 /// GitHub's times have whole seconds.

@@ -232,13 +232,13 @@ impl Client {
         let asking = async {
             let bearer = self.login.bearer(&self.line, who).await?;
             let ours = who == Who::Ourselves;
-            let answer = self.line.ask(doing, &bearer, ask, ours).await?;
+            let answer = self.line.ask(doing, Some(&bearer), ask, ours).await?;
             let revoked = ours && answer.status == StatusCode::UNAUTHORIZED;
             if !revoked || !self.login.forget(&bearer).await {
                 return Ok(answer);
             }
             let bearer = self.login.bearer(&self.line, who).await?;
-            self.line.ask(doing, &bearer, ask, ours).await
+            self.line.ask(doing, Some(&bearer), ask, ours).await
         };
         tokio::time::timeout(self.timeout, asking).await.unwrap_or_else(|_| {
             self.line.budget.count(Outcome::Fault);

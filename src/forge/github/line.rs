@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use http_body_util::{BodyExt, Limited};
+use hyper::http::header::InvalidHeaderValue;
 use hyper::http::{HeaderValue, Uri};
 use hyper::{HeaderMap, Method, StatusCode, header};
 use octocrab::Octocrab;
@@ -100,7 +101,7 @@ impl Line {
     pub(super) async fn ask(
         &self,
         doing: &str,
-        bearer: &SecretString,
+        bearer: Option<&SecretString>,
         ask: &Ask<'_>,
         counts: bool,
     ) -> Result<Answer, Fault> {
@@ -142,7 +143,11 @@ impl Line {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn exchange(&self, bearer: &SecretString, ask: &Ask<'_>) -> Result<Answer, String> {
+    async fn exchange(
+        &self,
+        bearer: Option<&SecretString>,
+        ask: &Ask<'_>,
+    ) -> Result<Answer, String> {
         let failed = |error: octocrab::Error| faults::chain(&error);
         let mut route = ask.route.to_owned();
         let mut redirects = 0;
@@ -150,9 +155,7 @@ impl Line {
             let request = hyper::Request::builder().method(ask.method.clone()).uri(&route);
             let mut request = self.octocrab.build_request(request, ask.body).map_err(failed)?;
             let headers = request.headers_mut();
-            if let Ok(mut value) =
-                HeaderValue::from_str(&format!("Bearer {}", bearer.expose_secret()))
-            {
+            if let Some(Ok(mut value)) = bearer.map(shown) {
                 value.set_sensitive(true);
                 headers.insert(header::AUTHORIZATION, value);
             }
@@ -175,6 +178,10 @@ impl Line {
             return Ok(Answer { status: parts.status, headers: parts.headers, body });
         }
     }
+}
+
+fn shown(bearer: &SecretString) -> Result<HeaderValue, InvalidHeaderValue> {
+    HeaderValue::from_str(&format!("Bearer {}", bearer.expose_secret()))
 }
 
 fn held(doing: &str, closed: &Closed) -> Fault {

@@ -92,7 +92,7 @@ impl Login {
         const DOING: &str = "asking GitHub for an installation token";
         let route = format!("/app/installations/{installation}/access_tokens");
         let ask = Ask { method: Method::POST, ..Ask::get(&route) };
-        let answer = line.ask(DOING, &signed(key)?, &ask, false).await?;
+        let answer = line.ask(DOING, Some(&signed(key)?), &ask, false).await?;
         if !answer.status.is_success() {
             return Err(faults::refused(DOING, &answer, |_| self.whose()));
         }
@@ -178,7 +178,7 @@ fn signed(key: &AppAuth) -> Result<SecretString, Fault> {
 
 /// `https://api.github.com` is `https://github.com` to people; an Enterprise Server's API is below
 /// its own address.
-fn web_url(api_url: &str) -> String {
+pub(super) fn web_url(api_url: &str) -> String {
     let trimmed = api_url.trim_end_matches('/');
     let trimmed = trimmed.strip_suffix("/api/v3").unwrap_or(trimmed);
     trimmed.replacen("://api.", "://", 1)

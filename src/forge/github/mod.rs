@@ -15,6 +15,7 @@ mod faults;
 pub mod gate;
 mod line;
 mod login;
+pub mod manifest;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
