@@ -10,7 +10,7 @@ use crate::forge::RepositoryRef;
 use crate::preview::name::Prefix;
 use crate::preview::{Policy, RepositoryId};
 use crate::repository::{Repositories, Repository};
-use crate::workload::Shape;
+use crate::workload::{PodShape, Shape};
 
 pub(super) fn repositories(
     defaults: &PolicyPart,
@@ -62,6 +62,7 @@ pub(super) fn repositories(
                 directory: part.workload.directory,
                 env: part.workload.env.into_iter().collect(),
                 probe_path,
+                pod: PodShape::default(),
             },
             seed,
         });
