@@ -70,6 +70,7 @@ const EDGES: [(&str, &[&str]); 20] = [
         "config",
         &[
             "config*",
+            "cluster::kubernetes::config*",
             "database::Seed",
             "database::postgres::PostgresConfig",
             "forge::RepositoryRef",
@@ -80,7 +81,7 @@ const EDGES: [(&str, &[&str]); 20] = [
             "reconcile::Pacing",
             "repository*",
             "telemetry::LogFormat",
-            "workload::Shape",
+            "workload*",
         ],
     ),
     // The stage and the composition roots.

@@ -4,17 +4,20 @@
 
 mod api;
 mod architecture;
+mod chart;
 mod config;
 mod contracts;
 mod control_plane;
 mod convergence;
 mod faults;
 mod forge_wire;
+mod image;
 mod leases;
 mod ledger_model;
 mod lifecycle;
 mod migrations;
 mod names;
 mod sigkill;
+mod told;
 mod webhooks;
 mod world;

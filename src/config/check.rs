@@ -4,13 +4,13 @@
 
 use secrecy::{ExposeSecret, SecretString};
 
+use super::cluster::cluster;
 use super::file::{self, File};
+use super::github::{github, webhook_secrets};
 use super::repositories::repositories;
-use super::values::{absolute, delta, fixed, local_address, read_secret, secret, time};
-use super::{Config, ConfigError, EmbeddedDnsConfig, LocalClusterConfig, SweepConfig};
+use super::values::{absolute, delta, fixed, local_address, secret, time};
+use super::{ClusterConfig, Config, ConfigError, EmbeddedDnsConfig, SweepConfig};
 use crate::database::postgres::PostgresConfig;
-use crate::forge::github::{Auth, GitHubConfig};
-use crate::forge::signature::WebhookSecrets;
 use crate::preview::{Site, Suffix};
 use crate::reconcile::{Limits, Pacing};
 use crate::telemetry::LogFormat;
@@ -44,7 +44,8 @@ pub(super) fn check(file: File) -> Result<Config, ConfigError> {
             return Err(ConfigError::new(key, "port 0 leads nowhere; name the real one"));
         }
     }
-    let site = Site { suffix, https: file.previews.https, port: file.previews.port };
+    let site =
+        Site { suffix: suffix.clone(), https: file.previews.https, port: file.previews.port };
     let databases = file.databases;
     let public_address = match (databases.public_host, databases.public_port) {
         (None, None) => None,
@@ -54,13 +55,17 @@ pub(super) fn check(file: File) -> Result<Config, ConfigError> {
             return Err(ConfigError::new("databases.public_host", why));
         }
     };
-    let local = file.cluster.local;
+    let cluster = cluster(file.cluster, &instance, &suffix)?;
     let github = github(&instance, &file.github)?;
     let webhook_secrets = webhook_secrets(&file.github)?;
     let (limits, pacing) = reconcile(&file.reconcile)?;
     let listen = file.listen.unwrap_or_else(|| local_address(8081));
     let operations = file.operations_listen.unwrap_or_else(|| local_address(9090));
-    if listen == operations || listen == local.proxy_listen || operations == local.proxy_listen {
+    let proxy = match &cluster {
+        ClusterConfig::Local(local) => Some(local.proxy_listen),
+        ClusterConfig::Kubernetes(_) => None,
+    };
+    if listen == operations || Some(listen) == proxy || Some(operations) == proxy {
         let why = "listen, operations_listen and cluster.local.proxy_listen need an address each";
         return Err(ConfigError::new("listen", why));
     }
@@ -76,12 +81,15 @@ pub(super) fn check(file: File) -> Result<Config, ConfigError> {
         site,
         github,
         webhook_secrets,
-        cluster: LocalClusterConfig {
-            data_dir: absolute("cluster.local.data_dir", local.data_dir)?,
-            proxy_listen: fixed("cluster.local.proxy_listen", local.proxy_listen)?,
-            grace: time("cluster.local.grace", local.grace.as_deref(), "2s")?,
-        },
         dns: EmbeddedDnsConfig {
+            data_dir: match (file.dns.embedded.data_dir, &cluster) {
+                (Some(own), _) => absolute("dns.embedded.data_dir", own)?,
+                (None, ClusterConfig::Local(local)) => local.data_dir.clone(),
+                (None, ClusterConfig::Kubernetes(_)) => {
+                    let why = "is missing; where should the zone be kept?";
+                    return Err(ConfigError::new("dns.embedded.data_dir", why));
+                }
+            },
             listen: fixed("dns.embedded.listen", file.dns.embedded.listen)?,
             target: file.dns.embedded.target,
         },
@@ -135,55 +143,21 @@ pub(super) fn check(file: File) -> Result<Config, ConfigError> {
                 file.sweep.deliveries_kept.as_deref(),
                 "30d",
             )?,
+            redelivery_every: delta(
+                "sweep.redelivery_every",
+                file.sweep.redelivery_every.as_deref(),
+                "1h",
+            )?,
+            redelivery_window: delta(
+                "sweep.redelivery_window",
+                file.sweep.redelivery_window.as_deref(),
+                "3d",
+            )?,
         },
-        repositories: repositories(&file.policy, file.repositories)?,
+        repositories: repositories(&file.policy, file.repositories, &cluster)?,
+        cluster,
         instance,
     })
-}
-
-fn github(instance: &str, part: &file::GitHubPart) -> Result<GitHubConfig, ConfigError> {
-    let has_token = part.token.is_some() || part.token_file.is_some();
-    let auth = match (&part.app, has_token) {
-        (Some(_), true) => {
-            let why = "and github.token are two ways to log in; choose one";
-            return Err(ConfigError::new("github.app", why));
-        }
-        (Some(app), false) => {
-            let path = &app.private_key_file;
-            let private_key_pem = read_secret("github.app.private_key_file", path)?;
-            Auth::App { app_id: app.id, private_key_pem, installation_id: app.installation_id }
-        }
-        (None, _) => {
-            let path = part.token_file.as_deref();
-            Auth::Token(secret(&["github", "token"], part.token.clone(), path)?)
-        }
-    };
-    let api_url = part.api_url.clone().unwrap_or_else(|| "https://api.github.com".to_owned());
-    if !api_url.starts_with("https://") && !api_url.starts_with("http://") {
-        let why = format!("{api_url:?} must begin with https://");
-        return Err(ConfigError::new("github.api_url", why));
-    }
-    Ok(GitHubConfig {
-        api_url,
-        auth,
-        instance: instance.to_owned(),
-        timeout: time("github.timeout", part.timeout.as_deref(), "10s")?,
-    })
-}
-
-fn webhook_secrets(part: &file::GitHubPart) -> Result<WebhookSecrets, ConfigError> {
-    let path = part.webhook_secret_file.as_deref();
-    let mut secrets =
-        vec![secret(&["github", "webhook_secret"], part.webhook_secret.clone(), path)?];
-    if part.webhook_secret_previous.is_some() || part.webhook_secret_previous_file.is_some() {
-        secrets.push(secret(
-            &["github", "webhook_secret_previous"],
-            part.webhook_secret_previous.clone(),
-            part.webhook_secret_previous_file.as_deref(),
-        )?);
-    }
-    WebhookSecrets::new(secrets)
-        .map_err(|error| ConfigError::new("github.webhook_secret", error.to_string()))
 }
 
 fn reconcile(part: &file::ReconcilePart) -> Result<(Limits, Pacing), ConfigError> {
@@ -209,7 +183,7 @@ fn reconcile(part: &file::ReconcilePart) -> Result<(Limits, Pacing), ConfigError
 }
 
 /// A number of things of which there have to be some.
-fn at_least<N: PartialOrd + std::fmt::Display>(
+pub(super) fn at_least<N: PartialOrd + std::fmt::Display>(
     key: &str,
     given: Option<N>,
     least: N,

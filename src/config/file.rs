@@ -3,7 +3,6 @@
 //! Each key can be set by `MAYFLY_` and its path in upper case, joined by two underscores:
 //! `previews.suffix` is `MAYFLY_PREVIEWS__SUFFIX`. Refuses unknown keys, and secrets in the file.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -12,6 +11,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::ConfigError;
+use super::cluster::ClusterPart;
+use super::github::GitHubPart;
+use super::workload::WorkloadPart;
 
 /// Keys that may come from the environment or from the file named by `<key>_file`, never from the
 /// configuration itself.
@@ -67,42 +69,6 @@ pub(super) struct PreviewsPart {
 
 #[derive(Deserialize, Debug)]
 #[serde(deny_unknown_fields)]
-pub(super) struct GitHubPart {
-    pub(super) api_url: Option<String>,
-    pub(super) token: Option<SecretString>,
-    pub(super) token_file: Option<PathBuf>,
-    pub(super) app: Option<AppPart>,
-    pub(super) webhook_secret: Option<SecretString>,
-    pub(super) webhook_secret_file: Option<PathBuf>,
-    pub(super) webhook_secret_previous: Option<SecretString>,
-    pub(super) webhook_secret_previous_file: Option<PathBuf>,
-    pub(super) timeout: Option<String>,
-}
-
-#[derive(Deserialize, Debug)]
-#[serde(deny_unknown_fields)]
-pub(super) struct AppPart {
-    pub(super) id: u64,
-    pub(super) installation_id: u64,
-    pub(super) private_key_file: PathBuf,
-}
-
-#[derive(Deserialize, Debug)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ClusterPart {
-    pub(super) local: LocalPart,
-}
-
-#[derive(Deserialize, Debug)]
-#[serde(deny_unknown_fields)]
-pub(super) struct LocalPart {
-    pub(super) data_dir: PathBuf,
-    pub(super) proxy_listen: SocketAddr,
-    pub(super) grace: Option<String>,
-}
-
-#[derive(Deserialize, Debug)]
-#[serde(deny_unknown_fields)]
 pub(super) struct DnsPart {
     pub(super) embedded: EmbeddedPart,
 }
@@ -111,6 +77,7 @@ pub(super) struct DnsPart {
 #[serde(deny_unknown_fields)]
 pub(super) struct EmbeddedPart {
     pub(super) listen: SocketAddr,
+    pub(super) data_dir: Option<PathBuf>,
     pub(super) target: IpAddr,
 }
 
@@ -146,6 +113,8 @@ pub(super) struct SweepPart {
     pub(super) orphans_every: Option<String>,
     pub(super) deployments_every: Option<String>,
     pub(super) deliveries_kept: Option<String>,
+    pub(super) redelivery_every: Option<String>,
+    pub(super) redelivery_window: Option<String>,
 }
 
 #[derive(Deserialize, Debug, Default, Clone)]
@@ -170,16 +139,6 @@ pub(super) struct RepositoryPart {
     pub(super) seed: SeedPart,
     #[serde(default)]
     pub(super) policy: PolicyPart,
-}
-
-#[derive(Deserialize, Debug)]
-#[serde(deny_unknown_fields)]
-pub(super) struct WorkloadPart {
-    pub(super) command: Vec<String>,
-    pub(super) directory: Option<PathBuf>,
-    #[serde(default)]
-    pub(super) env: BTreeMap<String, String>,
-    pub(super) probe_path: Option<String>,
 }
 
 #[derive(Deserialize, Debug)]

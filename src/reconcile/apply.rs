@@ -44,7 +44,7 @@ pub(super) async fn apply(
     match step {
         Step::EnsureNamespace => {
             intend(Kind::Namespace).await??;
-            seams.cluster.ensure_namespace(name).await?;
+            seams.cluster.ensure_namespace(name, &repository.shape).await?;
         }
         Step::EnsureDatabase { generation } => {
             intend(Kind::Database).await??;
@@ -67,7 +67,7 @@ pub(super) async fn apply(
         }
         Step::EnsureRecord => {
             intend(Kind::Record).await??;
-            seams.dns.ensure_record(name).await?;
+            return Ok(seams.dns.ensure_record(name).await?);
         }
         Step::Publish(notice) => {
             intend(Kind::Notice).await??;

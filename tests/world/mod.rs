@@ -33,7 +33,7 @@ use mayfly::reconcile::{Limits, Pacing, Reconciler, Seams};
 use mayfly::repository::{Repositories, Repository};
 use mayfly::sweep::Sweeper;
 use mayfly::telemetry::Metrics;
-use mayfly::workload::Shape;
+use mayfly::workload::{PodShape, Shape};
 
 use cluster::FakeCluster;
 use database::FakeDatabases;
@@ -117,6 +117,7 @@ pub fn repository() -> Repository {
             directory: None,
             env: Vec::new(),
             probe_path: "/".to_owned(),
+            pod: PodShape::default(),
         },
         seed: Seed::new(Vec::new(), &[]).unwrap(),
     }
@@ -168,6 +169,11 @@ impl World {
     pub fn another_replica(&self) -> Arc<Reconciler> {
         let limits = self.reconciler.limits;
         replica(&self.ledger, self.reconciler.seams.clone(), self.clock.clone(), limits)
+    }
+
+    /// The sweeps of a process that has just begun.
+    pub fn restarted_sweeper(&self) -> Sweeper {
+        Sweeper::new(self.reconciler.clone(), sweep_config())
     }
 
     /// A replica with this ledger, outside world, clock and these bounds.
@@ -342,6 +348,8 @@ fn sweep_config() -> SweepConfig {
         orphans_every: every,
         deployments_every: every,
         deliveries_kept: TimeDelta::days(30),
+        redelivery_every: TimeDelta::hours(1),
+        redelivery_window: TimeDelta::days(3),
     }
 }
 
