@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{EncodeLabelSet, text::encode};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -94,6 +95,11 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// Shows what an adapter counts by itself.
+    pub fn collect(&mut self, collector: Box<dyn Collector>) {
+        self.registry.register_collector(collector);
+    }
+
     /// A pass ended.
     pub fn pass(&self, outcome: &'static str) {
         self.passes.get_or_create(&OutcomeLabel { outcome }).inc();

@@ -94,12 +94,10 @@ impl App {
         let seeds: Vec<_> = config.repositories.iter().map(|r| &r.seed).collect();
         let databases =
             PostgresDatabases::connect(config.databases, &seeds, clock.clone(), changes).await?;
-        let seams = Seams {
-            cluster,
-            databases: Arc::new(databases),
-            dns,
-            forge: Arc::new(GitHub::new(config.github)?),
-        };
+        let github = GitHub::new(config.github)?;
+        let mut metrics = Metrics::default();
+        metrics.collect(Box::new(github.budget()));
+        let seams = Seams { cluster, databases: Arc::new(databases), dns, forge: Arc::new(github) };
         let wake: Arc<Notify> = Arc::default();
         let proxy = match local {
             Some(local) => {
@@ -117,7 +115,7 @@ impl App {
             clock,
             pacing: config.pacing,
             limits: config.limits,
-            metrics: Arc::new(Metrics::default()),
+            metrics: Arc::new(metrics),
             wake,
             replica: fresh_id(),
         });

@@ -2,8 +2,13 @@
 
 mod cluster;
 mod database;
+pub mod description;
 mod dns;
 mod forge;
 mod forge_github;
+mod forge_github_described;
 mod forge_github_faults;
+mod forge_github_login;
+mod forge_github_rights;
 mod forge_stage;
+mod github_app;
