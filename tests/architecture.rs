@@ -70,6 +70,7 @@ const EDGES: [(&str, &[&str]); 20] = [
         "config",
         &[
             "config*",
+            "cluster::kubernetes::config*",
             "database::Seed",
             "database::postgres::PostgresConfig",
             "forge::RepositoryRef",

@@ -202,7 +202,19 @@ fn where_go_is_missing_one_line_says_how_to_get_it() {
     let base = tempfile::tempdir().unwrap();
     let bin = base.path().join("bin");
     fs::create_dir(&bin).unwrap();
-    for name in ["bash", "env", "dirname", "awk", "cut", "mkdir", "cat", "sha256sum"] {
+    for name in [
+        "bash",
+        "env",
+        "dirname",
+        "awk",
+        "cut",
+        "mkdir",
+        "cat",
+        "sha256sum",
+        "find",
+        "sort",
+        "xargs",
+    ] {
         let path = ["/bin", "/usr/bin"].iter().map(|dir| Path::new(dir).join(name));
         symlink(path.into_iter().find(|path| path.exists()).unwrap(), bin.join(name)).unwrap();
     }

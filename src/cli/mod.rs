@@ -4,6 +4,7 @@
 
 mod demo;
 mod github_app;
+mod healthcheck;
 mod token;
 
 use std::io::Write;
@@ -70,6 +71,8 @@ enum Command {
     },
     /// Print the API's OpenAPI 3.1 description.
     Openapi,
+    /// Ask URLs whether all is well; for containers without a shell.
+    Healthcheck(healthcheck::HealthcheckArgs),
     /// Make and revoke API tokens.
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -133,16 +136,12 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             let description = http::openapi().to_pretty_json()?;
             let _ = writeln!(std::io::stdout(), "{description}");
         }
+        Command::Healthcheck(args) => healthcheck::run(args).await?,
         Command::Token(command) => token::run(command).await?,
         Command::GithubApp(command) => github_app::run(command).await?,
         Command::Demo(args) => return demo::run(args).await,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// An argument that is wrong.
-fn wrong(key: &str, why: &str) -> ConfigError {
-    ConfigError { key: key.to_owned(), why: why.to_owned() }
 }
 
 async fn serve(config: Config, migrate: bool) -> anyhow::Result<()> {

@@ -33,6 +33,23 @@ const FATE: &str = r#"'(.metadata.labels["mayfly.test/fate"] // ([.spec.containe
  | join(" ") | if test("crash-loop") then "crash" elif test("no-such-image") then "pull"
  elif test("never-ready") then "hang" else "ready" end))'"#;
 
+/// Where a control plane stands, and what it hands out.
+pub struct Addresses {
+    /// The API server's address.
+    pub server: String,
+    /// Those of services.
+    pub services: String,
+    /// Those of pods, where there is a network for them.
+    pub pods: Option<String>,
+}
+
+impl Addresses {
+    /// Within this machine: there is no network for pods.
+    pub fn local() -> Self {
+        Self { server: "127.0.0.1".to_owned(), services: "10.96.0.0/16".to_owned(), pods: None }
+    }
+}
+
 /// A running control plane.
 pub struct ControlPlane {
     /// An administrator's.
@@ -47,14 +64,21 @@ pub struct ControlPlane {
 
 impl ControlPlane {
     /// Starts it, and waits until it takes work.
-    pub async fn start(run: &Run, programs: &Programs) -> Result<Self> {
+    pub async fn start(run: &Run, programs: &Programs, at: &Addresses) -> Result<Self> {
         let [etcd, api] = free_ports()?;
         let etcd = format!("http://127.0.0.1:{etcd}");
-        let server = format!("https://127.0.0.1:{api}");
+        let server = format!("https://{}:{api}", at.server);
         let authority = Authority::make(run)?;
         let keys = TokenKeys::make(run)?;
         start_etcd(run, programs.path("etcd")?, &etcd)?;
-        start_api_server(run, programs.path("kube-apiserver")?, &etcd, api, &authority, &keys)?;
+        start_api_server(
+            run,
+            programs.path("kube-apiserver")?,
+            &etcd,
+            (at, api),
+            &authority,
+            &keys,
+        )?;
 
         let admin = authority.client(run, "admin", Some("system:masters"))?;
         let kubeconfig = kubeconfig::write(run, "admin", &server, &admin)?;
@@ -71,7 +95,7 @@ impl ControlPlane {
             kubeconfig::write(run, &user.replace(':', "-"), &server, &identity)
         };
         let controllers = join("system:kube-controller-manager")?;
-        start_controllers(run, programs.path("kube-controller-manager")?, &controllers, &keys)?;
+        start_controllers(run, programs.path("kube-controller-manager")?, &controllers, &keys, at)?;
         let scheduler = join("system:kube-scheduler")?;
         let arguments = [
             option("kubeconfig", &scheduler),
@@ -135,23 +159,28 @@ fn start_etcd(run: &Run, program: &Path, url: &str) -> Result<()> {
         "--unsafe-no-fsync".to_owned(),
         "--log-level=warn".to_owned(),
     ];
-    run.start("etcd", program, arguments)
+    run.start("etcd", program, arguments).map(|_| ())
 }
 
 fn start_api_server(
     run: &Run,
     program: &Path,
     etcd: &str,
-    port: u16,
+    (at, port): (&Addresses, u16),
     authority: &Authority,
     keys: &TokenKeys,
 ) -> Result<()> {
-    let names = ["127.0.0.1", "localhost", "kubernetes.default.svc", "10.96.0.1"];
+    // The first address of services is the API server's.
+    let (range, _) = at.services.split_once(".0/").context("services are a range")?;
+    let inside = format!("{range}.1");
+    let names = [&at.server, "localhost", "kubernetes.default.svc", &inside];
     let tls = authority.server(run, "kube-apiserver", &names)?;
+    let kubelets =
+        authority.client(run, "kube-apiserver-kubelet-client", Some("system:masters"))?;
     let arguments = [
         format!("--etcd-servers={etcd}"),
-        "--bind-address=127.0.0.1".to_owned(),
-        "--advertise-address=127.0.0.1".to_owned(),
+        format!("--bind-address={}", at.server),
+        format!("--advertise-address={}", at.server),
         format!("--secure-port={port}"),
         option("tls-cert-file", &tls.certificate),
         option("tls-private-key-file", &tls.key),
@@ -159,18 +188,27 @@ fn start_api_server(
         option("service-account-key-file", &keys.verifying),
         option("service-account-signing-key-file", &keys.signing),
         "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
-        "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
+        format!("--service-cluster-ip-range={}", at.services),
         "--authorization-mode=Node,RBAC".to_owned(),
         "--enable-admission-plugins=NodeRestriction".to_owned(),
         // A loopback address is no endpoint that a pod could reach.
-        "--endpoint-reconciler-type=none".to_owned(),
+        format!("--endpoint-reconciler-type={}", at.pods.as_ref().map_or("none", |_| "lease")),
+        option("kubelet-certificate-authority", &run.path("ca.crt")),
+        option("kubelet-client-certificate", &kubelets.certificate),
+        option("kubelet-client-key", &kubelets.key),
         "--allow-privileged=true".to_owned(),
     ];
-    run.start("kube-apiserver", program, arguments)
+    run.start("kube-apiserver", program, arguments).map(|_| ())
 }
 
-fn start_controllers(run: &Run, program: &Path, kubeconfig: &Path, keys: &TokenKeys) -> Result<()> {
-    let arguments = [
+fn start_controllers(
+    run: &Run,
+    program: &Path,
+    kubeconfig: &Path,
+    keys: &TokenKeys,
+    at: &Addresses,
+) -> Result<()> {
+    let mut arguments = vec![
         option("kubeconfig", kubeconfig),
         option("root-ca-file", &run.path("ca.crt")),
         option("service-account-private-key-file", &keys.signing),
@@ -178,7 +216,11 @@ fn start_controllers(run: &Run, program: &Path, kubeconfig: &Path, keys: &TokenK
         "--leader-elect=false".to_owned(),
         "--secure-port=0".to_owned(),
     ];
-    run.start("kube-controller-manager", program, arguments)
+    if let Some(pods) = &at.pods {
+        arguments.push("--allocate-node-cidrs=true".to_owned());
+        arguments.push(format!("--cluster-cidr={pods}"));
+    }
+    run.start("kube-controller-manager", program, arguments).map(|_| ())
 }
 
 /// A client with what this kubeconfig says.

@@ -5,12 +5,13 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
+use super::node::LINK;
 use super::run::MARK;
 use super::wait::until;
 
@@ -42,13 +43,68 @@ pub async fn remove(run: &Path) -> Result<()> {
     until(GONE_WITHIN, "the processes of the cluster to end", async || {
         let left = processes_of(run);
         left.iter().for_each(|pid| kill(run, *pid));
-        if left.is_empty() { Ok(()) } else { bail!("still there: {left:?}") }
+        if !left.is_empty() {
+            bail!("still there: {left:?}");
+        }
+        // What ran in the node's namespaces ends with them, and so does its end of the link.
+        remove_cgroups(run)?;
+        let link = fs::read_to_string(run.join(LINK)).unwrap_or_default();
+        if !link.is_empty() && Path::new("/sys/class/net").join(&link).exists() {
+            bail!("still there: the link {link}");
+        }
+        Ok(())
     })
     .await?;
     fs::remove_dir_all(run).with_context(|| format!("removing {}", run.display()))?;
     // The last one turns off the light.
     let _ = run.parent().map(fs::remove_dir);
     Ok(())
+}
+
+/// The name of the control group in which the pods of a run are.
+pub fn cgroup_of(run: &Path) -> String {
+    format!("mayfly-{}", run.file_name().unwrap_or_default().display())
+}
+
+/// Makes the run's control group in each hierarchy that is mounted.
+pub fn make_cgroups(run: &Path) -> Result<()> {
+    for group in cgroups(run) {
+        fs::create_dir(&group).with_context(|| format!("making {}", group.display()))?;
+        // Where processors and memory are shared out by name, a new group has none.
+        for set in ["cpuset.cpus", "cpuset.mems"] {
+            let above = group.with_file_name(set);
+            if group.join(set).exists() && above.exists() {
+                fs::write(group.join(set), fs::read(above)?)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Removes the run's control groups; the innermost go first.
+fn remove_cgroups(run: &Path) -> Result<()> {
+    cgroups(run).iter().filter(|group| group.is_dir()).try_for_each(|group| remove_group(group))
+}
+
+/// Where the run's control group is, or would be: in the one hierarchy of cgroup v2, or in each.
+fn cgroups(run: &Path) -> Vec<PathBuf> {
+    let root = Path::new("/sys/fs/cgroup");
+    let name = cgroup_of(run);
+    if root.join("cgroup.procs").exists() {
+        return vec![root.join(name)];
+    }
+    let hierarchies = fs::read_dir(root).into_iter().flatten().flatten().map(|it| it.path());
+    let hierarchies = hierarchies.filter(|it| it.join("cgroup.procs").exists() && !it.is_symlink());
+    hierarchies.map(|it| it.join(&name)).collect()
+}
+
+fn remove_group(group: &Path) -> Result<()> {
+    for entry in fs::read_dir(group)?.flatten() {
+        if entry.file_type()?.is_dir() {
+            remove_group(&entry.path())?;
+        }
+    }
+    fs::remove_dir(group).with_context(|| format!("removing {}", group.display()))
 }
 
 /// The name of a run's directory: whose it is, told from a later process with the same number.

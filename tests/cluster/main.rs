@@ -6,8 +6,10 @@
 
 mod certificates;
 mod control_plane;
+mod image;
 mod kubeconfig;
 mod leftovers;
+mod node;
 mod programs;
 mod run;
 mod wait;
@@ -20,7 +22,9 @@ use clap::{Parser, Subcommand};
 use futures_util::FutureExt;
 use tokio::signal::unix::{SignalKind, signal};
 
-use control_plane::ControlPlane;
+use control_plane::{Addresses, ControlPlane};
+use image::Image;
+use node::Node;
 use programs::Programs;
 use run::Run;
 
@@ -41,6 +45,10 @@ struct Arguments {
 enum What {
     /// API server, controllers, scheduler, and one pretended node; needs no root
     ControlPlane(Place),
+    /// The same with a node that really runs pods, and what stands around it; needs root
+    Node(Place),
+    /// Makes an image of a static program, pushes it, and prints its name with the digest
+    PushImage(Image),
     /// Removes what runs that were killed left
     Clean(Place),
 }
@@ -66,6 +74,8 @@ async fn main() -> ExitCode {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let done = match Arguments::parse().what {
         What::ControlPlane(place) => control_plane(place).await,
+        What::Node(place) => node(place).await,
+        What::PushImage(image) => image.push().map(|name| println!("{name}")),
         What::Clean(place) => leftovers::clean(&place.base()).await.map(|_| ()),
     };
     match done {
@@ -89,9 +99,22 @@ async fn control_plane(place: Place) -> Result<()> {
     let base = place.base();
     leftovers::clean(&base).await?;
     hold(&base, async |run| {
-        let control_plane = ControlPlane::start(run, &programs).await?;
+        let control_plane = ControlPlane::start(run, &programs, &Addresses::local()).await?;
         control_plane.pretend_a_node(run, &programs).await?;
         println!("{}", programs.described(&control_plane.kubeconfig, true));
+        Ok(())
+    })
+    .await
+}
+
+async fn node(place: Place) -> Result<()> {
+    node::prepare()?;
+    let programs = Programs::built("node")?;
+    let base = place.base();
+    leftovers::clean(&base).await?;
+    hold(&base, async |run| {
+        let node = Node::start(run, &programs).await?;
+        println!("{}", node.described()?);
         Ok(())
     })
     .await

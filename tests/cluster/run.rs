@@ -41,6 +41,12 @@ impl Run {
         self.directory.join(name)
     }
 
+    /// Makes the control group of its pods, and says its name.
+    pub fn make_cgroup(&self) -> Result<String> {
+        leftovers::make_cgroups(&self.directory)?;
+        Ok(leftovers::cgroup_of(&self.directory))
+    }
+
     /// Writes a file into its directory.
     pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> Result<PathBuf> {
         let path = self.path(name);
@@ -48,13 +54,13 @@ impl Run {
         Ok(path)
     }
 
-    /// Starts a program; what it says goes to `<name>.log`.
+    /// Starts a program, whose number is returned; what it says goes to `<name>.log`.
     pub fn start<A: AsRef<std::ffi::OsStr>>(
         &self,
         name: &str,
         program: &Path,
         arguments: impl IntoIterator<Item = A>,
-    ) -> Result<()> {
+    ) -> Result<u32> {
         let log =
             OpenOptions::new().create(true).append(true).open(self.path(&format!("{name}.log")))?;
         // The kernel ends it when we end, however that happens. util-linux is essential in Debian.
@@ -65,8 +71,9 @@ impl Run {
         // A group of its own: Ctrl-C is ours to handle.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let child = command.spawn().with_context(|| format!("starting {name} through setpriv"))?;
+        let pid = child.id();
         self.lock().push((name.to_owned(), child));
-        Ok(())
+        Ok(pid)
     }
 
     /// An error when one of its programs has ended, with the last that it said.

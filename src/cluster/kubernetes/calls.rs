@@ -1,6 +1,7 @@
 //! One call to the API server: under a deadline, as one field manager, with its refusals in words.
 //!
-//! Refuses to repeat anything and to wait as long as a server asks for: the loop looks again.
+//! Refuses to repeat anything but an apply that came to nothing, and to wait as long as a server
+//! asks for: the loop looks again.
 
 use std::time::Duration;
 
@@ -16,6 +17,9 @@ use crate::fault::Fault;
 
 /// Who owns the fields that we apply.
 pub(super) const FIELD_MANAGER: &str = "mayfly";
+
+/// How often an apply is tried that somebody else's write came between.
+const APPLY_TRIES: usize = 4;
 
 /// How much of a workload's log is read for its last lines, in bytes.
 const LOG_BYTES: i64 = 8 * 1024;
@@ -110,8 +114,16 @@ impl Calls {
         let api = self.api(kind, namespace);
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         let params = PatchParams::apply(FIELD_MANAGER).force();
-        self.in_time(doing, api.patch(name, &params, &Patch::Apply(object))).await?;
-        Ok(())
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.answer(doing, api.patch(name, &params, &Patch::Apply(object))).await? {
+                Ok(_) => return Ok(()),
+                // Somebody wrote at the same moment: nothing was done, and what we say still holds.
+                Err(Error::Api(status)) if status.is_conflict() && tries < APPLY_TRIES => {}
+                Err(error) => return Err(fault(doing, &error)),
+            }
+        }
     }
 
     /// Deletes this very object; what is gone is deleted, and its namesake is left alone.
