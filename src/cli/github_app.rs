@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::token::wrong;
+use super::wrong;
 use crate::clock::fresh_bytes;
 use crate::forge::github::DEFAULT_TIMEOUT;
 use crate::forge::github::manifest::{Created, Manifest, address, convert};

@@ -144,6 +144,11 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// An argument that is wrong.
+fn wrong(key: &str, why: &str) -> ConfigError {
+    ConfigError { key: key.to_owned(), why: why.to_owned() }
+}
+
 async fn serve(config: Config, migrate: bool) -> anyhow::Result<()> {
     init_logs(config.log_format);
     if migrate {
