@@ -5,6 +5,7 @@ mod kubernetes;
 mod local;
 mod machine;
 mod proxy;
+mod real;
 
 use std::time::Duration;
 

@@ -48,6 +48,10 @@ pub const SHOP: RepositoryId = RepositoryId(4711);
 pub struct HandClock(Mutex<DateTime<Utc>>);
 
 impl HandClock {
+    pub fn at(instant: DateTime<Utc>) -> Self {
+        Self(Mutex::new(instant))
+    }
+
     pub fn advance(&self, by: TimeDelta) {
         *self.0.lock().unwrap() += by;
     }
