@@ -15,6 +15,7 @@ mod image;
 mod leases;
 mod ledger_model;
 mod lifecycle;
+mod lifecycle_kubernetes;
 mod migrations;
 mod names;
 mod sigkill;

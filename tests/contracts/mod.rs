@@ -1,6 +1,6 @@
 //! One suite per seam. Each runs on the stateful fake and on the real adapter.
 
-mod cluster;
+pub mod cluster;
 mod database;
 pub mod description;
 mod dns;

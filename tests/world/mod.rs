@@ -33,7 +33,7 @@ use mayfly::reconcile::{Limits, Pacing, Reconciler, Seams};
 use mayfly::repository::{Repositories, Repository};
 use mayfly::sweep::Sweeper;
 use mayfly::telemetry::Metrics;
-use mayfly::workload::{PodShape, Shape};
+use mayfly::workload::{Image, PodShape, Shape};
 
 use cluster::FakeCluster;
 use database::FakeDatabases;
@@ -110,6 +110,11 @@ pub fn policy() -> Policy {
     }
 }
 
+/// An image that a pretended node makes ready at once.
+pub fn image() -> Image {
+    Image::parse(&format!("registry.test/shop@sha256:{}", "0".repeat(64))).unwrap()
+}
+
 pub fn repository() -> Repository {
     Repository {
         reference: shop(),
@@ -121,7 +126,7 @@ pub fn repository() -> Repository {
             directory: None,
             env: Vec::new(),
             probe_path: "/".to_owned(),
-            pod: PodShape::default(),
+            pod: PodShape { image: Some(image()), ..PodShape::default() },
         },
         seed: Seed::new(Vec::new(), &[]).unwrap(),
     }
