@@ -72,6 +72,7 @@ const EDGES: [(&str, &[&str]); 20] = [
             "config*",
             "database::Seed",
             "database::postgres::PostgresConfig",
+            "database::postgres::SslMode",
             "forge::RepositoryRef",
             "forge::github*",
             "forge::signature::WebhookSecrets",

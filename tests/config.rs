@@ -106,6 +106,11 @@ fn what_cannot_work_is_refused_by_its_key_and_with_the_cure() {
         (with("127.0.0.1:8080", "127.0.0.1:0"), "cluster.local.proxy_listen", "port 0"),
         (with("  suffix", "  port: 0\n  suffix"), "previews.port", "port 0"),
         (
+            with("databases: {}", "databases: {public_sslmode: verify-ca}"),
+            "databases.public_sslmode",
+            "verify-full",
+        ),
+        (
             with("databases: {}", "databases: {public_port: 5432}"),
             "databases.public_host",
             "needed",

@@ -123,6 +123,17 @@ impl Ledger {
         Ok(sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&self.pool).await?)
     }
 
+    /// Which server this is, whatever it is called; `None` where it does not tell.
+    pub async fn server_identity(&self) -> Option<String> {
+        sqlx::query_scalar(
+            "SELECT concat(system_identifier, ' ', pg_postmaster_start_time())
+             FROM pg_control_system()",
+        )
+        .fetch_one(&self.pool)
+        .await
+        .ok()
+    }
+
     /// Whether the schema is the one that this version expects, or a newer one.
     pub async fn is_migrated(&self) -> Result<bool, LedgerError> {
         let wanted = migrator().iter().map(|m| m.version).max().unwrap_or(0);

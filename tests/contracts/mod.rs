@@ -2,6 +2,7 @@
 
 mod cluster;
 mod database;
+mod database_server;
 mod dns;
 mod forge;
 mod forge_github;
