@@ -4,7 +4,9 @@
 //! A model of the world, small enough to be walked through whole: no I/O, no clock.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use mayfly::preview::observed::{Confirmation, DatabaseSeen, Health, RouteSeen, WorkloadSeen};
+use mayfly::preview::observed::{
+    Confirmation, DatabaseSeen, Health, NamespaceSeen, Resolution, RouteSeen, WorkloadSeen,
+};
 use mayfly::preview::{
     CommitSha, Desired, Notice, Observed, Outlook, Reason, Revision, Seen, Spec, Step, Told, plan,
 };
@@ -33,17 +35,27 @@ fn up(digit: char, generation: u32) -> Desired {
 /// The truth. Only `apply` and `tick` change it.
 #[derive(Clone, Debug)]
 struct World {
-    namespace: Seen<()>,
+    namespace: Seen<NamespaceSeen>,
     database: Seen<DatabaseSeen>,
     role: bool,
     workload: Option<(Revision, Health)>,
     route: Option<Revision>,
     record: bool,
+    /// Whether the record is what resolvers say: a moment after it was written.
+    reachable: bool,
     deployment: bool,
     told: Told,
 }
 
 impl World {
+    fn resolution(&self) -> Resolution {
+        match (self.record, self.reachable) {
+            (true, true) => Resolution::Right,
+            (true, false) => Resolution::NotYet("a secondary lags behind".to_owned()),
+            (false, _) => Resolution::Wrong("no such name".to_owned()),
+        }
+    }
+
     fn look(&self, blind: Option<usize>) -> Observed {
         let there = |there: bool| if there { Seen::Present(()) } else { Seen::Absent };
         let mut seen = Observed {
@@ -59,10 +71,11 @@ impl World {
                 None => Seen::Absent,
             },
             route: match &self.route {
-                Some(revision) => Seen::Present(RouteSeen { revision: revision.clone() }),
+                Some(revision) => Seen::Present(RouteSeen { revision: Some(revision.clone()) }),
                 None => Seen::Absent,
             },
             record: there(self.record),
+            resolution: self.resolution(),
             deployment: there(self.deployment),
             told: self.told.clone(),
         };
@@ -75,6 +88,7 @@ impl World {
             Some(4) => seen.workload = Seen::Unknown(why()),
             Some(5) => seen.route = Seen::Unknown(why()),
             Some(6) => seen.record = Seen::Unknown(why()),
+            Some(8) => seen.resolution = Resolution::NotYet(why()),
             Some(7) => seen.deployment = Seen::Unknown(why()),
             _ => {}
         }
@@ -85,7 +99,9 @@ impl World {
     fn apply(&mut self, step: &Step, desired: &Desired) {
         let going = matches!(desired, Desired::Down(_));
         match step {
-            Step::EnsureNamespace => self.namespace = Seen::Present(()),
+            Step::EnsureNamespace => {
+                self.namespace = Seen::Present(NamespaceSeen { fenced: true });
+            }
             Step::EnsureDatabase { generation } => {
                 self.role = true;
                 self.database =
@@ -118,10 +134,16 @@ impl World {
                 if matches!(notice, Notice::Gone { .. }) {
                     assert!(self.is_empty(), "told Gone, and something is left: {self:?}");
                 }
-                self.deployment = matches!(notice, Notice::Preparing { .. } | Notice::Ready { .. });
+                self.deployment = matches!(
+                    notice,
+                    Notice::Preparing { .. } | Notice::Failing { .. } | Notice::Ready { .. }
+                );
                 self.told = Told::Said(notice.clone());
             }
-            Step::RemoveRecord => self.record = false,
+            Step::RemoveRecord => {
+                self.record = false;
+                self.reachable = false;
+            }
             Step::RemoveRoute => {
                 assert!(!self.record, "a name left behind that leads nowhere");
                 self.route = None;
@@ -138,7 +160,7 @@ impl World {
             }
             Step::RemoveDatabase => {
                 assert!(
-                    !going || !matches!(self.namespace, Seen::Present(())),
+                    !going || !matches!(self.namespace, Seen::Present(_)),
                     "data removed under a running workload"
                 );
                 self.database = Seen::Absent;
@@ -155,13 +177,17 @@ impl World {
             self.namespace = Seen::Absent;
             self.workload = None;
         }
-        if let Some((_, health @ Health::Progressing(_))) = &mut self.workload {
+        self.reachable = self.record;
+        if let Some((_, health @ (Health::Progressing(_) | Health::Failing { .. }))) =
+            &mut self.workload
+        {
             *health = Health::Ready;
         }
     }
 
     fn serves(&self, revision: &Revision) -> bool {
         self.record
+            && self.reachable
             && self.route.as_ref() == Some(revision)
             && self.workload == Some((revision.clone(), Health::Ready))
     }
@@ -178,7 +204,8 @@ impl World {
 fn every_world() -> Vec<World> {
     let database = |ready, generation| Seen::Present(DatabaseSeen { ready, generation });
     let mut worlds = Vec::new();
-    for namespace in [Seen::Absent, Seen::Present(()), Seen::Leaving("finalizers".into())] {
+    let there = |fenced| Seen::Present(NamespaceSeen { fenced });
+    for namespace in [Seen::Absent, there(true), there(false), Seen::Leaving("finalizers".into())] {
         let workloads = match namespace {
             Seen::Absent => vec![None],
             _ => vec![
@@ -186,6 +213,10 @@ fn every_world() -> Vec<World> {
                 Some((revision('a', 0), Health::Ready)),
                 Some((revision('a', 0), Health::Progressing("starting".into()))),
                 Some((revision('a', 0), Health::Dead("exited".into()))),
+                Some((
+                    revision('a', 0),
+                    Health::Failing { why: "no such image".into(), log: String::new() },
+                )),
                 Some((revision('b', 1), Health::Ready)),
             ],
         };
@@ -209,6 +240,7 @@ fn every_world() -> Vec<World> {
                                     workload: workload.clone(),
                                     route: route.clone(),
                                     record,
+                                    reachable: record,
                                     deployment,
                                     told,
                                 });
@@ -331,7 +363,7 @@ fn every_goal_is_reached_from_every_state_under_every_single_trouble() {
         ]);
     }
     for pass in 0..3 {
-        troubles.extend((0..8).map(|part| Trouble::Blind(pass, part)));
+        troubles.extend((0..9).map(|part| Trouble::Blind(pass, part)));
     }
     let mut cases = 0_u64;
     for world in every_world() {
@@ -379,7 +411,7 @@ fn nothing_is_done_to_what_is_not_ours() {
             for part in 0..5 {
                 let mut seen = world.look(None);
                 match part {
-                    0 => seen.namespace = foreign(),
+                    0 => seen.namespace = Seen::Foreign("somebody".to_owned()),
                     1 => seen.database = Seen::Foreign("somebody".to_owned()),
                     2 => seen.role = foreign(),
                     3 => seen.route = Seen::Foreign("somebody".to_owned()),
@@ -411,6 +443,7 @@ fn at_most_two_words_are_said_per_revision() {
         workload: None,
         route: None,
         record: false,
+        reachable: false,
         deployment: false,
         told: Told::Never,
     };

@@ -352,7 +352,9 @@ async fn a_settled_fleet_makes_no_further_change() {
 }
 
 fn is_a_look(call: &str) -> bool {
-    [".observe", ".owned", ".pull", ".open_pulls"].iter().any(|look| call.ends_with(look))
+    [".observe", ".resolve", ".owned", ".pull", ".open_pulls"]
+        .iter()
+        .any(|look| call.ends_with(look))
 }
 
 #[tokio::test]

@@ -15,5 +15,6 @@ mod lifecycle;
 mod migrations;
 mod names;
 mod sigkill;
+mod told;
 mod webhooks;
 mod world;

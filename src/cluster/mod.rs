@@ -9,7 +9,7 @@ pub mod local;
 use async_trait::async_trait;
 
 use crate::fault::Fault;
-use crate::preview::observed::{RouteSeen, WorkloadSeen};
+use crate::preview::observed::{NamespaceSeen, RouteSeen, WorkloadSeen};
 use crate::preview::{PreviewName, Revision, Seen};
 use crate::workload::WorkloadOrder;
 
@@ -17,7 +17,7 @@ use crate::workload::WorkloadOrder;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterSeen {
     /// The namespace.
-    pub namespace: Seen<()>,
+    pub namespace: Seen<NamespaceSeen>,
     /// The workload that was last asked for.
     pub workload: Seen<WorkloadSeen>,
     /// The route of the public host.

@@ -24,7 +24,8 @@ use self::look::{Found, look};
 use self::zone::Zone;
 use self::zone_file::{Entries, Entry, ZoneFile};
 use super::Dns;
-use crate::fault::Fault;
+use crate::fault::{Fault, Progress};
+use crate::preview::observed::Resolution;
 use crate::preview::{PreviewName, Seen, Stamp, Suffix};
 
 /// How long a TCP client may be silent before its connection is closed.
@@ -205,9 +206,19 @@ impl Dns for EmbeddedDns {
         }
     }
 
-    async fn ensure_record(&self, name: &PreviewName) -> Result<(), Fault> {
+    /// There is one authoritative server, and no resolver between it and us.
+    async fn resolve(&self, name: &PreviewName) -> Resolution {
+        match self.observe(name).await {
+            Seen::Present(()) => Resolution::Right,
+            Seen::Absent => Resolution::NotYet("not there".to_owned()),
+            Seen::Foreign(why) | Seen::Leaving(why) | Seen::Unknown(why) => Resolution::NotYet(why),
+        }
+    }
+
+    async fn ensure_record(&self, name: &PreviewName) -> Result<Progress, Fault> {
         let host = name.host(&self.records.suffix);
-        self.change(format!("writing the DNS record of {host}"), name, true).await
+        self.change(format!("writing the DNS record of {host}"), name, true).await?;
+        Ok(Progress::Done)
     }
 
     async fn remove_record(&self, name: &PreviewName) -> Result<(), Fault> {

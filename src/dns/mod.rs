@@ -1,24 +1,31 @@
 //! The seam to the name that reviewers click.
 //!
-//! Domain words in and out; no resolver's type crosses this line. `observe` asks as a reviewer's
-//! resolver would. A record without our ownership record beside it is never touched.
+//! Domain words in and out; no resolver's type crosses this line. `resolve` asks as a
+//! reviewer would, and is the gate before a URL is told. A record without our ownership record beside it is never touched.
 
 pub mod embedded;
 
 use async_trait::async_trait;
 
-use crate::fault::Fault;
+use crate::fault::{Fault, Progress};
+use crate::preview::observed::Resolution;
 use crate::preview::{PreviewName, Seen};
 
 /// What makes a preview's host resolve.
 #[async_trait]
 pub trait Dns: Send + Sync {
-    /// Resolves the host over the network; [`Seen::Absent`] only for an authoritative "no such
-    /// name", never for a failed look.
+    /// Asks over the network for the record that we wrote; [`Seen::Absent`] only for an
+    /// authoritative "no such name", never for a failed look. Where there is nothing to write, there
+    /// is nothing of ours.
     async fn observe(&self, name: &PreviewName) -> Seen<()>;
 
-    /// Writes the host's record and its ownership record, or converges them.
-    async fn ensure_record(&self, name: &PreviewName) -> Result<(), Fault>;
+    /// Whether the host leads reviewers to us: asked of every authoritative server, and only when
+    /// they agree of the configured resolver, which would remember a "no such name".
+    async fn resolve(&self, name: &PreviewName) -> Resolution;
+
+    /// Writes the host's record and its ownership record, or converges them; or sees that whoever
+    /// writes them has what it takes.
+    async fn ensure_record(&self, name: &PreviewName) -> Result<Progress, Fault>;
 
     /// Removes both.
     async fn remove_record(&self, name: &PreviewName) -> Result<(), Fault>;

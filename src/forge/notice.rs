@@ -64,6 +64,20 @@ fn words(announcement: &Announcement) -> String {
                 instant(*expires_at)
             )
         }
+        Notice::Failing { commit, why, serves } => {
+            let meanwhile = match serves {
+                Some(served) => {
+                    format!("{} still serves commit `{}`.", link(&announcement.url), served.short())
+                }
+                None => "Nothing is served yet.".to_owned(),
+            };
+            format!(
+                "### Preview `{name}` does not start\n\nCommit `{}` cannot be served:\n\n- {}\n\n\
+                 {meanwhile} Mayfly keeps trying; a push or a redeploy starts it anew.",
+                commit.short(),
+                quoted(why)
+            )
+        }
         Notice::Blocked { conflict } => format!(
             "### Preview `{name}` is blocked\n\nSomething that is not Mayfly's holds a name that \
              this preview needs, and was left untouched:\n\n- {}\n\n\
@@ -90,7 +104,7 @@ pub fn deployment_state(notice: &Notice) -> &'static str {
     match notice {
         Notice::Preparing { .. } => "in_progress",
         Notice::Ready { .. } => "success",
-        Notice::Blocked { .. } => "failure",
+        Notice::Failing { .. } | Notice::Blocked { .. } => "failure",
         Notice::AwaitingApproval { .. } | Notice::Stopping { .. } | Notice::Gone { .. } => {
             "inactive"
         }
@@ -104,6 +118,9 @@ pub fn description(notice: &Notice) -> String {
         Notice::Ready { revision, expires_at, expiring } => {
             let verb = if *expiring { "expires soon, on" } else { "expires on" };
             format!("Serves {}; {verb} {}", revision.commit.short(), instant(*expires_at))
+        }
+        Notice::Failing { commit, why, .. } => {
+            format!("{} does not start: {}", commit.short(), one_line(why))
         }
         Notice::Blocked { conflict } => format!("Blocked: {}", one_line(conflict)),
         Notice::AwaitingApproval { commit } => format!("Awaits approval of {}", commit.short()),

@@ -13,7 +13,8 @@ use super::shapes::{
     ConditionShape, FactsShape, OverridesShape, ReceiptShape, ToldShape, storable,
 };
 use super::{Ledger, LedgerError};
-use crate::preview::condition::{Condition, Phase};
+use crate::preview::condition::Condition;
+use crate::preview::phase::Phase;
 use crate::preview::{Memory, Reason, Receipt, Told};
 
 /// The right to change one row, until it ends or is taken over.

@@ -12,8 +12,9 @@ use super::shapes::{FactsShape, OverridesShape, storable};
 use super::{CHANNEL, Ledger, LedgerError};
 use crate::database::Password;
 use crate::forge::RepositoryRef;
-use crate::preview::condition::{Condition, Phase};
+use crate::preview::condition::Condition;
 use crate::preview::name::Prefix;
+use crate::preview::phase::Phase;
 use crate::preview::{Memory, PreviewName, PullKey, Reason, Receipt, Told};
 
 /// One preview, as the ledger remembers it.

@@ -15,8 +15,8 @@ use super::shapes::{
 };
 use crate::database::Password;
 use crate::forge::RepositoryRef;
-use crate::preview::condition::Phase;
 use crate::preview::desired::Life;
+use crate::preview::phase::Phase;
 use crate::preview::{Memory, PreviewName, PullKey, PullNumber, RepositoryId};
 
 /// The rows that can be read: one that cannot must not hide the others.

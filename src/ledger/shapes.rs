@@ -151,6 +151,7 @@ pub(super) enum ToldShape {
     Unsure,
     Preparing { commit: String },
     Ready { revision: String, expires_at: DateTime<Utc>, expiring: bool },
+    Failing { commit: String, why: String, serves: Option<String> },
     Blocked { conflict: String },
     AwaitingApproval { commit: String },
     Stopping { reason: String },
@@ -170,6 +171,11 @@ impl ToldShape {
                 revision: revision.to_string(),
                 expires_at: *expires_at,
                 expiring: *expiring,
+            },
+            Notice::Failing { commit, why, serves } => Self::Failing {
+                commit: commit.to_string(),
+                why: kept(why),
+                serves: serves.as_ref().map(CommitSha::to_string),
             },
             Notice::Blocked { conflict } => Self::Blocked { conflict: kept(conflict) },
             Notice::AwaitingApproval { commit } => {
@@ -191,6 +197,11 @@ impl ToldShape {
                 revision: Revision::parse(&revision).ok_or_else(|| bad("told", &revision))?,
                 expires_at,
                 expiring,
+            },
+            Self::Failing { commit: sha, why, serves } => Notice::Failing {
+                commit: commit("told.commit", &sha)?,
+                why,
+                serves: serves.map(|sha| commit("told.serves", &sha)).transpose()?,
             },
             Self::Blocked { conflict } => Notice::Blocked { conflict },
             Self::AwaitingApproval { commit: sha } => {

@@ -1,14 +1,12 @@
 //! How each part of a preview stands, for people, the API and metrics.
 //!
-//! A projection of what was seen. Refuses to be written by anyone: nothing reads a phase to decide
-//! what to do, so no phase can be illegal.
+//! A projection of what was seen. Refuses to be written by anyone, or to be read to decide what to do.
 
 use chrono::{DateTime, Utc};
 
-use super::desired::{Desired, Reason};
+use super::desired::Desired;
 use super::notice::{Notice, Told};
-use super::observed::{Confirmation, Health, Observed, Seen};
-use super::plan::Outlook;
+use super::observed::{Confirmation, Health, Observed, Resolution, Seen};
 
 /// A part of a preview.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -100,98 +98,6 @@ pub struct Condition {
     pub since: DateTime<Utc>,
 }
 
-/// One word for the whole preview.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Phase {
-    /// Known, and not looked at yet.
-    Pending,
-    /// On its way; nothing is served yet.
-    Starting,
-    /// The URL serves the wanted commit.
-    Ready,
-    /// It was ready, and serves an older commit or is being healed.
-    Updating,
-    /// Something that is not ours is in the way.
-    Conflict,
-    /// A fork's commit that nobody approved.
-    AwaitingApproval,
-    /// A draft, or left out by its labels.
-    NotSelected,
-    /// Being removed.
-    Stopping,
-    /// Stopped by a person; nothing is left, and it can be started again.
-    Stopped,
-    /// Nothing is left, and every backend said so.
-    Gone,
-}
-
-impl Phase {
-    /// Every phase.
-    pub const ALL: [Phase; 10] = [
-        Phase::Pending,
-        Phase::Starting,
-        Phase::Ready,
-        Phase::Updating,
-        Phase::Conflict,
-        Phase::AwaitingApproval,
-        Phase::NotSelected,
-        Phase::Stopping,
-        Phase::Stopped,
-        Phase::Gone,
-    ];
-
-    /// The phase's name in the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "Pending",
-            Self::Starting => "Starting",
-            Self::Ready => "Ready",
-            Self::Updating => "Updating",
-            Self::Conflict => "Conflict",
-            Self::AwaitingApproval => "AwaitingApproval",
-            Self::NotSelected => "NotSelected",
-            Self::Stopping => "Stopping",
-            Self::Stopped => "Stopped",
-            Self::Gone => "Gone",
-        }
-    }
-
-    /// Reads [`Phase::as_str`] back.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|phase| phase.as_str() == text)
-    }
-
-    /// Whether every backend was seen to hold nothing of this preview.
-    pub fn holds_nothing(self) -> bool {
-        matches!(self, Self::Gone | Self::Stopped | Self::AwaitingApproval | Self::NotSelected)
-    }
-}
-
-/// The one word for what was seen.
-pub fn phase(desired: &Desired, seen: &Observed, outlook: &Outlook) -> Phase {
-    let settled = matches!(outlook, Outlook::Settled);
-    match desired {
-        Desired::Up(_) => match outlook {
-            Outlook::Blocked(_) => Phase::Conflict,
-            _ if settled || only_the_word_is_missing(desired, seen) => Phase::Ready,
-            _ if matches!(seen.told, Told::Said(Notice::Ready { .. })) => Phase::Updating,
-            _ => Phase::Starting,
-        },
-        Desired::Down(_) if !settled && !seen.holds_nothing() => Phase::Stopping,
-        Desired::Down(Reason::AwaitingApproval) => Phase::AwaitingApproval,
-        Desired::Down(Reason::Draft | Reason::NotSelected) => Phase::NotSelected,
-        Desired::Down(Reason::Stopped) => Phase::Stopped,
-        Desired::Down(_) => Phase::Gone,
-    }
-}
-
-/// The URL serves the commit, and only the pull request has not heard of it yet.
-fn only_the_word_is_missing(desired: &Desired, seen: &Observed) -> bool {
-    conditions(desired, seen, DateTime::<Utc>::MIN_UTC, &[])
-        .iter()
-        .all(|c| c.status == Status::True || c.part == Part::Notice)
-}
-
 /// How each part stands, keeping `since` of those in `before` whose status did not change.
 pub fn conditions(
     desired: &Desired,
@@ -211,7 +117,10 @@ pub fn conditions(
                 Confirmation::Unconfirmed(why) => (Status::Unknown, why.clone()),
             },
         ),
-        (Part::Namespace, state(&seen.namespace, |()| None)),
+        (
+            Part::Namespace,
+            state(&seen.namespace, |it| (!it.fenced).then(|| "its fences are not up".to_owned())),
+        ),
         (
             Part::Database,
             match state(&seen.database, |db| (!db.ready).then(|| "being made".to_owned())) {
@@ -227,16 +136,33 @@ pub fn conditions(
                 }
                 Health::Ready => None,
                 Health::Progressing(why) | Health::Dead(why) => Some(why.clone()),
+                Health::Failing { why, log } if log.is_empty() => Some(why.clone()),
+                Health::Failing { why, log } => Some(format!("{why}\n{log}")),
             }),
         ),
         (
             Part::Route,
-            state(&seen.route, |route| {
-                want.is_some_and(|want| *want != route.revision)
-                    .then(|| format!("leads to {}", route.revision.commit.short()))
+            state(&seen.route, |route| match &route.revision {
+                None => Some("is not as Mayfly made it".to_owned()),
+                Some(to) if want.is_some_and(|want| want != to) => {
+                    Some(format!("leads to {}", to.commit.short()))
+                }
+                Some(_) => None,
             }),
         ),
-        (Part::Dns, state(&seen.record, |()| None)),
+        (
+            Part::Dns,
+            match (&seen.record, &seen.resolution) {
+                (Seen::Present(()) | Seen::Absent, Resolution::Right) if want.is_some() => {
+                    (Status::True, String::new())
+                }
+                (
+                    Seen::Present(()) | Seen::Absent,
+                    Resolution::NotYet(why) | Resolution::Wrong(why),
+                ) if want.is_some() => (Status::False, why.clone()),
+                (record, _) => state(record, |()| None),
+            },
+        ),
         (
             Part::Notice,
             match &seen.told {
@@ -265,6 +191,14 @@ pub fn conditions(
             Condition { part, status, message, since }
         })
         .collect()
+}
+
+/// Says of the part that a failed step was about why it is not there.
+pub fn blame(conditions: &mut [Condition], part: Part, why: &str) {
+    let missing = |c: &&mut Condition| c.part == part && c.status != Status::True;
+    if let Some(condition) = conditions.iter_mut().find(missing) {
+        condition.message = why.to_owned();
+    }
 }
 
 fn state<T>(seen: &Seen<T>, flaw: impl Fn(&T) -> Option<String>) -> (Status, String) {

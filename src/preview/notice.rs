@@ -26,6 +26,15 @@ pub enum Notice {
         /// Whether the expiry is near enough to warn.
         expiring: bool,
     },
+    /// This commit cannot be served until a person changes something.
+    Failing {
+        /// What should be served.
+        commit: CommitSha,
+        /// What is wrong, and the cure.
+        why: String,
+        /// What the URL serves meanwhile, if anything.
+        serves: Option<CommitSha>,
+    },
     /// Something that is not ours is in the way; the text says what to do.
     Blocked {
         /// What holds which name.

@@ -57,6 +57,14 @@ impl<T> Seen<T> {
     }
 }
 
+/// A preview's namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamespaceSeen {
+    /// Whether everything stands in it that has to be there before anything runs: limits, network
+    /// policies, an identity without rights.
+    pub fenced: bool,
+}
+
 /// A preview's database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatabaseSeen {
@@ -74,7 +82,14 @@ pub enum Health {
     Ready,
     /// On its way, or waiting to be started again; the text says what for.
     Progressing(String),
-    /// Nothing runs and nobody will start it unless we do.
+    /// It does not become ready, and most likely will not until a person changes something.
+    Failing {
+        /// What is wrong and what to do about it, in words that stay the same while it stays wrong.
+        why: String,
+        /// The last lines that it wrote; may be empty, and changes from look to look.
+        log: String,
+    },
+    /// Not as it was ordered, or nothing runs; nobody will mend it unless we do.
     Dead(String),
 }
 
@@ -90,8 +105,19 @@ pub struct WorkloadSeen {
 /// The route of the public host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteSeen {
-    /// The revision that it leads to.
-    pub revision: Revision,
+    /// The revision that it leads to; `None` when it is not as we made it.
+    pub revision: Option<Revision>,
+}
+
+/// Whether the public host leads reviewers to us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resolution {
+    /// Every authoritative server and the configured resolver say so.
+    Right,
+    /// Not yet, or not known; the text says what it waits for.
+    NotYet(String),
+    /// It leads elsewhere; the text says where, and the cure.
+    Wrong(String),
 }
 
 /// Whether the facts in hand are what the forge says now.
@@ -121,7 +147,7 @@ pub struct Observed {
     /// Whether the facts can be acted upon where that cannot be undone.
     pub pull: Confirmation,
     /// The namespace.
-    pub namespace: Seen<()>,
+    pub namespace: Seen<NamespaceSeen>,
     /// The database.
     pub database: Seen<DatabaseSeen>,
     /// The database's role.
@@ -130,8 +156,10 @@ pub struct Observed {
     pub workload: Seen<WorkloadSeen>,
     /// The route.
     pub route: Seen<RouteSeen>,
-    /// The DNS record, as a resolver sees it.
+    /// The DNS record that we wrote.
     pub record: Seen<()>,
+    /// Whether the public host resolves as it should.
+    pub resolution: Resolution,
     /// Whether the forge still shows an active deployment of this preview.
     pub deployment: Seen<()>,
     /// What the pull request was last told.

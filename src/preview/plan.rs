@@ -7,7 +7,7 @@
 use super::desired::{Desired, Reason, Spec};
 use super::facts::CommitSha;
 use super::notice::{Notice, Told};
-use super::observed::{Confirmation, Health, Observed, Seen};
+use super::observed::{Confirmation, Health, Observed, Resolution, Seen};
 use super::step::Step;
 
 /// What one pass will do, and how things stand.
@@ -98,11 +98,8 @@ fn up(spec: &Spec, seen: &Observed) -> Plan {
     }
     let want = &spec.revision;
     let namespace = match &seen.namespace {
-        Seen::Present(()) => true,
-        Seen::Absent => {
-            draft.act(Step::EnsureNamespace);
-            false
-        }
+        Seen::Present(namespace) if namespace.fenced => true,
+        Seen::Absent | Seen::Present(_) => ensure(&mut draft, true, Step::EnsureNamespace),
         other => {
             draft.remove("namespace", other, true, Step::RemoveNamespace);
             false
@@ -110,11 +107,17 @@ fn up(spec: &Spec, seen: &Observed) -> Plan {
     };
     let database = up_database(spec, seen, &mut draft);
     let stands = namespace && database;
+    let mut failing = None;
     let ready = match &seen.workload {
         Seen::Present(workload) if workload.revision == *want => match &workload.health {
             Health::Ready => stands,
             Health::Progressing(why) => {
                 draft.waits.push(format!("workload: {why}"));
+                false
+            }
+            Health::Failing { why, .. } => {
+                draft.waits.push(format!("workload: {why}"));
+                failing = Some(why);
                 false
             }
             Health::Dead(_) => ensure(&mut draft, stands, Step::EnsureWorkload(want.clone())),
@@ -125,22 +128,27 @@ fn up(spec: &Spec, seen: &Observed) -> Plan {
         other => draft.wait("workload", other),
     };
     let routed = match &seen.route {
-        Seen::Present(route) if route.revision == *want => ready,
+        Seen::Present(route) if route.revision.as_ref() == Some(want) => ready,
         Seen::Absent | Seen::Present(_) => {
             ensure(&mut draft, ready, Step::EnsureRoute(want.clone()))
         }
         other => draft.wait("route", other),
     };
-    let named = match &seen.record {
-        Seen::Present(()) => routed,
-        Seen::Absent => ensure(&mut draft, routed, Step::EnsureRecord),
-        other => draft.wait("DNS record", other),
+    let named = match (&seen.record, &seen.resolution) {
+        (Seen::Present(()) | Seen::Absent, Resolution::Right) => routed,
+        (Seen::Present(()), Resolution::NotYet(why)) => {
+            draft.waits.push(format!("DNS: {why}"));
+            false
+        }
+        (Seen::Present(()) | Seen::Absent, _) => ensure(&mut draft, routed, Step::EnsureRecord),
+        (other, _) => draft.wait("DNS record", other),
     };
     if !named {
-        // One word at the start of a life; a push is told when it is served, to spare the forge.
-        if !matches!(&seen.told, Told::Said(Notice::Preparing { .. } | Notice::Ready { .. })) {
-            draft.act(Step::Publish(Notice::Preparing { commit: want.commit.clone() }));
-        }
+        let notice = match failing {
+            Some(why) => failure(spec, seen, why),
+            None => preparation(spec, seen),
+        };
+        notice.into_iter().for_each(|notice| draft.act(Step::Publish(notice)));
         return draft.finish(false);
     }
     if let Confirmation::Unconfirmed(why) = &seen.pull {
@@ -156,6 +164,31 @@ fn up(spec: &Spec, seen: &Observed) -> Plan {
         },
     );
     draft.finish(true)
+}
+
+/// One word at the start of a life, and after a commit that failed; any other push is told when it
+/// is served, to spare the forge.
+fn preparation(spec: &Spec, seen: &Observed) -> Option<Notice> {
+    let commit = &spec.revision.commit;
+    let heard = match &seen.told {
+        Told::Said(Notice::Preparing { .. } | Notice::Ready { .. }) => true,
+        Told::Said(Notice::Failing { commit: failed, .. }) => failed == commit,
+        _ => false,
+    };
+    (!heard).then(|| Notice::Preparing { commit: commit.clone() })
+}
+
+/// What to tell the pull request when its commit cannot be served for this reason; `None` when it
+/// was told.
+pub fn failure(spec: &Spec, seen: &Observed, why: &str) -> Option<Notice> {
+    let serves = seen.route.present().and_then(|route| route.revision.as_ref());
+    let serves = serves.filter(|revision| **revision != spec.revision);
+    let notice = Notice::Failing {
+        commit: spec.revision.commit.clone(),
+        why: why.to_owned(),
+        serves: serves.map(|revision| revision.commit.clone()),
+    };
+    (seen.told != Told::Said(notice.clone())).then_some(notice)
 }
 
 /// Plans a step whose ground was seen in place; `false`, since its outcome was not.
@@ -245,7 +278,7 @@ fn down(reason: Reason, seen: &Observed, head: &CommitSha) -> Plan {
 /// The first part whose name somebody else holds.
 fn conflict(seen: &Observed) -> Option<String> {
     let parts = [
-        ("namespace", seen.namespace.clone()),
+        ("namespace", seen.namespace.without_detail()),
         ("database", seen.database.without_detail()),
         ("role", seen.role.clone()),
         ("route", seen.route.without_detail()),

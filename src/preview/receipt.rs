@@ -40,7 +40,7 @@ impl Receipt {
         let asked = [
             ("DNS record", name.host(suffix), seen.record.clone()),
             ("route", name.host(suffix), seen.route.without_detail()),
-            ("namespace", name.namespace(), seen.namespace.clone()),
+            ("namespace", name.namespace(), seen.namespace.without_detail()),
             ("database", name.database(), seen.database.without_detail()),
             ("role", name.role(), seen.role.clone()),
             ("deployment", name.namespace(), seen.deployment.clone()),

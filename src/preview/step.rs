@@ -3,6 +3,7 @@
 //! A step carries everything that its execution needs to decide; it refuses to leave a choice
 //! open. What is not in this list cannot happen.
 
+use super::condition::Part;
 use super::notice::Notice;
 use super::revision::Revision;
 
@@ -37,6 +38,18 @@ pub enum Step {
 }
 
 impl Step {
+    /// The part of the preview that it is about.
+    pub fn part(&self) -> Part {
+        match self {
+            Self::EnsureNamespace | Self::RemoveNamespace => Part::Namespace,
+            Self::EnsureDatabase { .. } | Self::RemoveDatabase | Self::RemoveRole => Part::Database,
+            Self::EnsureWorkload(_) => Part::Workload,
+            Self::EnsureRoute(_) | Self::RemoveRoute => Part::Route,
+            Self::EnsureRecord | Self::RemoveRecord => Part::Dns,
+            Self::Publish(_) => Part::Notice,
+        }
+    }
+
     /// A word for logs, metrics and the journal.
     pub fn as_str(&self) -> &'static str {
         match self {

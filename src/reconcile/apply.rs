@@ -67,7 +67,7 @@ pub(super) async fn apply(
         }
         Step::EnsureRecord => {
             intend(Kind::Record).await??;
-            seams.dns.ensure_record(name).await?;
+            return Ok(seams.dns.ensure_record(name).await?);
         }
         Step::Publish(notice) => {
             intend(Kind::Notice).await??;

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use super::Reconciler;
 use crate::fault::Disposition;
 use crate::ledger::Preview;
-use crate::preview::observed::Confirmation;
+use crate::preview::observed::{Confirmation, Resolution};
 use crate::preview::{Desired, Memory, Observed, Policy, Seen, Told};
 
 /// Asks every backend, and re-reads the pull request into `memory` where hearsay is not enough; why
@@ -34,7 +34,19 @@ pub(super) async fn look(
         databases.role.is_gone(),
         record.is_gone(),
     ];
-    let down = matches!(memory.desired(policy, now), Desired::Down(_));
+    let desired = memory.desired(policy, now);
+    let down = matches!(desired, Desired::Down(_));
+    let want = match &desired {
+        Desired::Up(spec) => Some(&spec.revision),
+        Desired::Down(_) => None,
+    };
+    let routed = cluster.route.present().is_some_and(|route| route.revision.as_ref() == want);
+    // A resolver that is asked too early remembers "no such name" for reviewers too.
+    let resolution = if want.is_some() && routed && !record.is_foreign() {
+        this.seams.dns.resolve(name).await
+    } else {
+        Resolution::NotYet("not there".to_owned())
+    };
     // The forge's budget is small: it is asked for its deployments only where the answer counts,
     // for the receipt.
     let deployment = if preview.told == Told::Never {
@@ -58,6 +70,7 @@ pub(super) async fn look(
         workload: cluster.workload,
         route: cluster.route,
         record,
+        resolution,
         deployment,
         told: preview.told.clone(),
     };

@@ -8,13 +8,15 @@ use super::pace::Ending;
 use crate::fault::Disposition;
 use crate::preview::condition::{Condition, Status};
 use crate::preview::observed::{Health, WorkloadSeen};
-use crate::preview::{Desired, Observed, Outlook, Plan, Seen, Step, Told};
+use crate::preview::{Desired, Observed, Outlook, Part, Plan, Seen, Step, Told};
 
 /// What the steps of a pass came to.
 pub(super) struct Deeds {
     pub(super) told: Told,
     pub(super) done: Vec<(&'static str, String)>,
     pub(super) fault: Option<(Disposition, String)>,
+    /// What the failed step was about.
+    pub(super) failed: Option<Part>,
     /// A fault of telling the pull request: it holds nothing else up.
     pub(super) unheard: Option<(Disposition, String)>,
     pub(super) underway: Option<String>,

@@ -2,6 +2,8 @@
 //!
 //! Refuses to wait for the world, and to record anything once its lease is lost.
 
+use std::collections::VecDeque;
+
 use chrono::{DateTime, Utc};
 
 use super::Reconciler;
@@ -12,9 +14,11 @@ use super::pace::{Ending, wake_at};
 use crate::clock::jitter;
 use crate::fault::{Disposition, Progress};
 use crate::ledger::{Findings, Lease, LeaseLost, LedgerError, Preview};
-use crate::preview::condition::{conditions, phase};
+use crate::preview::condition::{blame, conditions};
 use crate::preview::desired::next_change;
-use crate::preview::{Desired, Outlook, Plan, Receipt, Step, Told, plan};
+use crate::preview::phase::phase;
+use crate::preview::plan::failure;
+use crate::preview::{Desired, Observed, Outlook, Plan, Receipt, Step, Told, plan};
 use crate::repository::Repository;
 
 impl Reconciler {
@@ -94,10 +98,14 @@ impl Reconciler {
             Desired::Down(_) => Receipt::of(&seen, &preview.name, &self.site.suffix, now),
             Desired::Up(_) => None,
         };
-        let Some(deeds) = self.act(lease, repository, &plan, receipt.as_ref()).await? else {
+        let ground = Ground { desired: &desired, seen: &seen, receipt: receipt.as_ref() };
+        let Some(deeds) = self.act(lease, repository, &plan, ground).await? else {
             return Ok(None);
         };
-        let conditions = conditions(&desired, &seen, now, &preview.conditions);
+        let mut conditions = conditions(&desired, &seen, now, &preview.conditions);
+        if let (Some(part), Some((_, why))) = (deeds.failed, &deeds.fault) {
+            blame(&mut conditions, part, why);
+        }
         let fault = deeds.fault.clone().or_else(|| alone(&plan, &deeds, unread));
         let failures = if fault.is_some() { preview.failures.saturating_add(1) } else { 0 };
         let ending = match &fault {
@@ -171,25 +179,33 @@ impl Reconciler {
     }
 
     /// Does the steps in order. After a fault only notices are still tried: what the pull request
-    /// is told neither waits for the rest nor holds it up.
+    /// is told neither waits for the rest nor holds it up. A fault that a person has to mend is told
+    /// instead of what was planned to be said.
     async fn act(
         &self,
         lease: &Lease,
         repository: &Repository,
         plan: &Plan,
-        receipt: Option<&Receipt>,
+        ground: Ground<'_>,
     ) -> Result<Option<Deeds>, LedgerError> {
         let told = lease.preview.told.clone();
-        let mut deeds =
-            Deeds { told, done: Vec::new(), fault: None, unheard: None, underway: None };
-        for step in &plan.steps {
-            let notice = match step {
+        let mut deeds = Deeds {
+            told,
+            done: Vec::new(),
+            fault: None,
+            failed: None,
+            unheard: None,
+            underway: None,
+        };
+        let mut steps: VecDeque<Step> = plan.steps.iter().cloned().collect();
+        while let Some(step) = steps.pop_front() {
+            let notice = match &step {
                 Step::Publish(notice) => Some(notice),
                 _ if deeds.fault.is_some() => continue,
                 _ => None,
             };
             let mut fine = true;
-            let outcome = match apply(self, lease, repository, step, receipt).await {
+            let outcome = match apply(self, lease, repository, &step, ground.receipt).await {
                 Ok(Progress::Done) => {
                     if let Some(notice) = notice {
                         deeds.told = Told::Said(notice.clone());
@@ -209,6 +225,15 @@ impl Reconciler {
                         deeds.unheard = Some((fault.disposition, why.clone()));
                     } else {
                         deeds.fault = Some((fault.disposition, why.clone()));
+                        deeds.failed = Some(step.part());
+                        if let (Desired::Up(spec), Disposition::Permanent) =
+                            (ground.desired, fault.disposition)
+                        {
+                            steps = failure(spec, ground.seen, &why)
+                                .map(Step::Publish)
+                                .into_iter()
+                                .collect();
+                        }
                     }
                     why
                 }
@@ -231,6 +256,14 @@ impl Reconciler {
         findings.wake_at = wake_at(Ending::Held, &self.pacing, jitter(), now);
         findings
     }
+}
+
+/// What a plan stands on.
+#[derive(Clone, Copy)]
+struct Ground<'a> {
+    desired: &'a Desired,
+    seen: &'a Observed,
+    receipt: Option<&'a Receipt>,
 }
 
 fn unchanged(preview: &Preview) -> Findings {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use mayfly::cluster::Cluster;
 use mayfly::fault::Disposition;
-use mayfly::preview::observed::Health;
+use mayfly::preview::observed::{Health, NamespaceSeen};
 use mayfly::preview::{CommitSha, PreviewName, Revision, Seen};
 use mayfly::workload::{Shape, WorkloadOrder};
 
@@ -149,7 +149,7 @@ async fn serve(cluster: &dyn Cluster, name: &PreviewName, order: &WorkloadOrder)
 }
 
 async fn routed(cluster: &dyn Cluster, name: &PreviewName) -> Option<Revision> {
-    cluster.observe(name).await.route.present().map(|route| route.revision.clone())
+    cluster.observe(name).await.route.present().and_then(|route| route.revision.clone())
 }
 
 async fn nothing_is_there_at_first(subject: &impl Subject) {
@@ -168,7 +168,7 @@ async fn a_namespace_made_twice_is_made_once(subject: &impl Subject) {
     subject.cluster().ensure_namespace(&name(7)).await.unwrap();
     subject.cluster().ensure_namespace(&name(7)).await.unwrap();
     let seen = subject.cluster().observe(&name(7)).await;
-    assert_eq!(seen.namespace, Seen::Present(()));
+    assert_eq!(seen.namespace, Seen::Present(NamespaceSeen { fenced: true }));
     assert!(seen.workload.is_absent() && seen.route.is_absent());
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use mayfly::dns::Dns;
 use mayfly::dns::embedded::EmbeddedDns;
 use mayfly::fault::{Disposition, Fault};
+use mayfly::preview::observed::Resolution;
 use mayfly::preview::{PreviewName, PullNumber, Seen, Stamp, Suffix};
 use tempfile::TempDir;
 
@@ -35,12 +36,14 @@ async fn within<T>(work: impl Future<Output = T>) -> T {
 async fn dns_contract(dns: &dyn Dns, plant_foreign: impl Fn(&PreviewName)) {
     let (one, two, foreign) = (pr(1), pr(2), pr(FOREIGN));
     assert_eq!(dns.observe(&one).await, Seen::Absent, "absent at first");
+    assert!(matches!(dns.resolve(&one).await, Resolution::NotYet(_)), "and leads nowhere");
     assert_eq!(dns.owned().await.unwrap(), [], "nothing is ours at first");
     dns.remove_record(&one).await.expect("removing what is absent succeeds");
 
     for _ in 0..2 {
         dns.ensure_record(&one).await.expect("twice is the same as once");
         assert_eq!(dns.observe(&one).await, Seen::Present(()));
+        assert_eq!(dns.resolve(&one).await, Resolution::Right);
         assert_eq!(dns.owned().await.unwrap(), std::slice::from_ref(&one));
     }
     assert_eq!(dns.observe(&two).await, Seen::Absent, "one name's record is not another's");
@@ -48,7 +51,8 @@ async fn dns_contract(dns: &dyn Dns, plant_foreign: impl Fn(&PreviewName)) {
     plant_foreign(&foreign);
     let seen = dns.observe(&foreign).await;
     assert!(seen.is_foreign(), "{seen:?}");
-    for attempt in [dns.ensure_record(&foreign).await, dns.remove_record(&foreign).await] {
+    for attempt in [dns.ensure_record(&foreign).await.map(drop), dns.remove_record(&foreign).await]
+    {
         assert_eq!(attempt.unwrap_err().disposition, Disposition::NotOurs);
         assert_eq!(dns.observe(&foreign).await, seen, "it was not touched");
     }
@@ -158,7 +162,9 @@ async fn a_record_without_our_stamp_is_never_touched() {
         let dns = place.serve();
         for name in (1..=5).map(pr) {
             assert!(dns.observe(&name).await.is_foreign());
-            for attempt in [dns.ensure_record(&name).await, dns.remove_record(&name).await] {
+            for attempt in
+                [dns.ensure_record(&name).await.map(drop), dns.remove_record(&name).await]
+            {
                 assert_eq!(attempt.unwrap_err().disposition, Disposition::NotOurs);
             }
             assert!(dns.observe(&name).await.is_foreign());

@@ -26,7 +26,7 @@ fn ready(expiring: bool) -> Notice {
     Notice::Ready { revision: Revision { commit: commit(), restart: 0 }, expires_at, expiring }
 }
 
-fn notices() -> [(Notice, &'static str, &'static [&'static str]); 7] {
+fn notices() -> [(Notice, &'static str, &'static [&'static str]); 8] {
     let conflict = "namespace: made by hand".to_owned();
     [
         (Notice::Preparing { commit: commit() }, "in_progress", &["0123456", "on its way"]),
@@ -41,6 +41,20 @@ fn notices() -> [(Notice, &'static str, &'static [&'static str]); 7] {
             ],
         ),
         (ready(true), "success", &["expire soon", "2026-01-02 03:04 UTC", "extend"]),
+        (
+            Notice::Failing {
+                commit: commit(),
+                why: "workload: its image is not there".to_owned(),
+                serves: None,
+            },
+            "failure",
+            &[
+                "0123456",
+                "does not start",
+                "`workload: its image is not there`",
+                "Nothing is served",
+            ],
+        ),
         (Notice::Blocked { conflict }, "failure", &["blocked", "`namespace: made by hand`"]),
         (Notice::AwaitingApproval { commit: commit() }, "inactive", &["approv", SHA]),
         (

@@ -109,6 +109,9 @@ fn told() -> impl Strategy<Value = Told> {
                 Told::Said(Notice::Ready { revision, expires_at, expiring })
             }
         ),
+        (commit(), text(), prop::option::of(commit())).prop_map(|(commit, why, serves)| {
+            Told::Said(Notice::Failing { commit, why, serves })
+        }),
         text().prop_map(|conflict| Told::Said(Notice::Blocked { conflict })),
         commit().prop_map(|commit| Told::Said(Notice::AwaitingApproval { commit })),
         reason().prop_map(|reason| Told::Said(Notice::Stopping { reason })),

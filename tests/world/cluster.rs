@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use mayfly::cluster::{Cluster, ClusterSeen};
 use mayfly::fault::Fault;
-use mayfly::preview::observed::{Health, RouteSeen, WorkloadSeen};
+use mayfly::preview::observed::{Health, NamespaceSeen, RouteSeen, WorkloadSeen};
 use mayfly::preview::{PreviewName, Revision, Seen};
 use mayfly::workload::WorkloadOrder;
 
@@ -40,6 +40,7 @@ struct Inner {
     auto: bool,
     ready_after: u32,
     never_ready: Option<String>,
+    failing: Option<String>,
 }
 
 /// The cluster; clones share it.
@@ -60,6 +61,7 @@ impl FakeCluster {
             auto: true,
             ready_after: 1,
             never_ready: None,
+            failing: None,
         };
         Self { faults, inner: Arc::new(Mutex::new(inner)) }
     }
@@ -83,9 +85,17 @@ impl FakeCluster {
         self.with(|it| it.never_ready = Some(reason.to_owned()));
     }
 
+    /// No workload becomes ready, and a person has to change something.
+    pub fn failing(&self, why: &str) {
+        self.with(|it| it.failing = Some(why.to_owned()));
+    }
+
     /// Workloads become ready again.
     pub fn ready_again(&self) {
-        self.with(|it| it.never_ready = None);
+        self.with(|it| {
+            it.never_ready = None;
+            it.failing = None;
+        });
     }
 
     /// Every namespace of ours that is there, leaving or not.
@@ -159,7 +169,7 @@ impl Inner {
             }
         }
         let route = match self.routes.get(name) {
-            Some(revision) => Seen::Present(RouteSeen { revision: revision.clone() }),
+            Some(revision) => Seen::Present(RouteSeen { revision: Some(revision.clone()) }),
             None => Seen::Absent,
         };
         let leaving = "1 process still running".to_owned();
@@ -174,12 +184,15 @@ impl Inner {
                     None => Seen::Absent,
                     Some(workload) => {
                         workload.looks += 1;
-                        let health = workload.health(self.ready_after, self.never_ready.as_ref());
+                        let health = match &self.failing {
+                            Some(why) => Health::Failing { why: why.clone(), log: String::new() },
+                            None => workload.health(self.ready_after, self.never_ready.as_ref()),
+                        };
                         let revision = workload.order.revision.clone();
                         Seen::Present(WorkloadSeen { revision, health })
                     }
                 };
-                (Seen::Present(()), workload)
+                (Seen::Present(NamespaceSeen { fenced: true }), workload)
             }
         };
         ClusterSeen { namespace, workload, route }

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use mayfly::dns::Dns;
-use mayfly::fault::Fault;
+use mayfly::fault::{Fault, Progress};
+use mayfly::preview::observed::Resolution;
 use mayfly::preview::{PreviewName, Seen, Stamp};
 
 use super::faults::Faults;
@@ -18,12 +19,18 @@ pub struct FakeDns {
     instance: String,
     faults: Faults,
     records: Arc<Mutex<BTreeMap<String, String>>>,
+    hidden: Arc<Mutex<BTreeMap<String, Resolution>>>,
 }
 
 impl FakeDns {
     /// No records; what `instance` writes is ours.
     pub fn new(instance: &str, faults: Faults) -> Self {
-        Self { instance: instance.to_owned(), faults, records: Arc::default() }
+        Self {
+            instance: instance.to_owned(),
+            faults,
+            records: Arc::default(),
+            hidden: Arc::default(),
+        }
     }
 
     /// Every namespace that has a record, and the stamp line beside it.
@@ -39,6 +46,26 @@ impl FakeDns {
     /// Removes a record by hand.
     pub fn erase(&self, name: &PreviewName) {
         self.records.lock().unwrap().remove(&name.namespace());
+    }
+
+    /// The host's record is right, and something keeps reviewers from it.
+    pub fn hide(&self, name: &PreviewName, why: Resolution) {
+        self.hidden.lock().unwrap().insert(name.namespace(), why);
+    }
+
+    /// Whatever kept reviewers from the host is over.
+    pub fn unhide(&self, name: &PreviewName) {
+        self.hidden.lock().unwrap().remove(&name.namespace());
+    }
+
+    fn resolution(&self, name: &PreviewName) -> Resolution {
+        if let Some(why) = self.hidden.lock().unwrap().get(&name.namespace()) {
+            return why.clone();
+        }
+        match self.records.lock().unwrap().contains_key(&name.namespace()) {
+            true => Resolution::Right,
+            false => Resolution::NotYet("no such name".to_owned()),
+        }
     }
 
     fn ours(&self, name: &PreviewName) -> String {
@@ -76,8 +103,16 @@ impl Dns for FakeDns {
         self.faults.run("dns.observe", look).unwrap_or_else(|f| Seen::Unknown(f.to_string()))
     }
 
-    async fn ensure_record(&self, name: &PreviewName) -> Result<(), Fault> {
-        self.change("dns.ensure_record", name, Some(self.ours(name)))
+    async fn resolve(&self, name: &PreviewName) -> Resolution {
+        match self.faults.run("dns.resolve", || Ok(self.resolution(name))) {
+            Ok(resolution) => resolution,
+            Err(fault) => Resolution::NotYet(fault.to_string()),
+        }
+    }
+
+    async fn ensure_record(&self, name: &PreviewName) -> Result<Progress, Fault> {
+        self.change("dns.ensure_record", name, Some(self.ours(name)))?;
+        Ok(Progress::Done)
     }
 
     async fn remove_record(&self, name: &PreviewName) -> Result<(), Fault> {

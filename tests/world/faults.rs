@@ -13,6 +13,8 @@ use mayfly::fault::Fault;
 pub enum Mode {
     /// The call fails and nothing happened.
     FailBefore,
+    /// The call is refused, until a person changes something.
+    Refuse,
     /// Everything happened, and the answer is lost.
     FailAfter,
     /// Everything happened twice.
@@ -69,6 +71,7 @@ impl Faults {
         match mode {
             None => effect(),
             Some(Mode::FailBefore) => fail("before"),
+            Some(Mode::Refuse) => Err(Fault::permanent(call, "refused; change the configuration")),
             Some(Mode::FailAfter) => effect().and_then(|_| fail("after")),
             Some(Mode::Repeat) => effect().and_then(|_| effect()),
         }

@@ -125,7 +125,7 @@ impl Forge for FakeForge {
             inner.pull(repo, number)?;
             let deployment = (repo.full_name(), announcement.name.clone());
             match announcement.notice {
-                Notice::Preparing { .. } | Notice::Ready { .. } => {
+                Notice::Preparing { .. } | Notice::Failing { .. } | Notice::Ready { .. } => {
                     inner.active.insert(deployment);
                 }
                 Notice::Blocked { .. } => {}

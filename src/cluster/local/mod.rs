@@ -36,7 +36,7 @@ use self::processes::{Identity, Process};
 use self::record::Record;
 use super::{Cluster, ClusterSeen};
 use crate::fault::Fault;
-use crate::preview::observed::RouteSeen;
+use crate::preview::observed::{NamespaceSeen, RouteSeen};
 use crate::preview::{PreviewName, Revision, Seen, Stamp, Suffix};
 use crate::workload::WorkloadOrder;
 
@@ -155,7 +155,7 @@ impl Room {
         let found = self.processes(name).await?;
         let host = name.host(&self.suffix);
         let route = match route::look(&self.layout.routes(), &host, &self.stamp(name)) {
-            Seen::Present(it) => Seen::Present(RouteSeen { revision: it.run.revision }),
+            Seen::Present(it) => Seen::Present(RouteSeen { revision: Some(it.run.revision) }),
             Seen::Absent => Seen::Absent,
             Seen::Leaving(why) => Seen::Leaving(why),
             Seen::Foreign(whose) => Seen::Foreign(whose),
@@ -167,7 +167,10 @@ impl Room {
             many => format!("{many} processes still running"),
         };
         let (namespace, workload) = match self.stand(name)? {
-            Stand::Present => (Seen::Present(()), self.look_at_workload(name, &found).await),
+            Stand::Present => {
+                let namespace = NamespaceSeen { fenced: true };
+                (Seen::Present(namespace), self.look_at_workload(name, &found).await)
+            }
             Stand::Foreign(whose) => (Seen::Foreign(whose), Seen::Absent),
             Stand::Absent if found.is_empty() => (Seen::Absent, Seen::Absent),
             // Somebody deleted the directory by hand, and its processes run on.

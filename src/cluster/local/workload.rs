@@ -18,6 +18,9 @@ use crate::preview::observed::{Health, WorkloadSeen};
 use crate::preview::{PreviewName, Revision, Seen};
 use crate::workload::WorkloadOrder;
 
+/// So many starts that did not last are no accident.
+const CRASH_LOOP: u32 = 3;
+
 impl Room {
     /// How the wanted workload is doing, given the namespace's processes.
     pub(super) async fn look_at_workload(
@@ -55,6 +58,10 @@ impl Room {
         };
         match record.wait_left().as_millis().div_ceil(1000) {
             0 => Health::Dead(format!("exited; {line}")),
+            seconds if record.restarts >= CRASH_LOOP => Health::Failing {
+                why: "its process exits soon after each start; its log says why".to_owned(),
+                log: format!("starts again in {seconds} s; {line}"),
+            },
             seconds => Health::Progressing(format!("exited; starts again in {seconds} s; {line}")),
         }
     }
@@ -73,7 +80,7 @@ impl Room {
         let same = record.as_ref().filter(|it| it.run.revision == order.revision);
         let restarts = match same {
             Some(record) => match self.health(name, record, &found).await {
-                Health::Ready | Health::Progressing(_) => {
+                Health::Ready | Health::Progressing(_) | Health::Failing { .. } => {
                     return self.retire(name).await.map_err(fail);
                 }
                 Health::Dead(_) => record.next_restarts(),
@@ -161,7 +168,7 @@ impl Room {
         let found = self.processes(name).await.map_err(fail)?;
         match self.health(name, &record, &found).await {
             Health::Ready => {}
-            Health::Progressing(why) | Health::Dead(why) => {
+            Health::Progressing(why) | Health::Failing { why, .. } | Health::Dead(why) => {
                 return Err(Fault::transient(&doing, format!("its workload is not ready: {why}")));
             }
         }

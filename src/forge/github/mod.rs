@@ -129,7 +129,9 @@ impl Forge for GitHub {
     ) -> Result<(), Fault> {
         let Announcement { name, url, notice, .. } = announcement;
         let deployed = match notice {
-            Notice::Preparing { commit } => self.deploy(repo, name, commit, url, notice).await,
+            Notice::Preparing { commit } | Notice::Failing { commit, .. } => {
+                self.deploy(repo, name, commit, url, notice).await
+            }
             Notice::Ready { revision, .. } => {
                 self.deploy(repo, name, &revision.commit, url, notice).await
             }
