@@ -6,7 +6,7 @@ use std::time::Duration;
 use mayfly::clock::{ServerClock, fresh_bytes};
 use mayfly::database::postgres::{PostgresConfig, PostgresDatabases, SslMode};
 use mayfly::database::seed::SeedFile;
-use mayfly::database::{DatabaseOrder, Databases, Password, Seed};
+use mayfly::database::{DatabaseOrder, Databases, DatabasesSeen, Password, Seed};
 use mayfly::demo::postgres::Postgres;
 use mayfly::fault::{Disposition, Fault, Progress};
 use mayfly::preview::{PreviewName, PullNumber, Seen};
@@ -200,7 +200,14 @@ pub async fn make(
     within(Duration::from_secs(120), "a database", async || {
         outcome = databases.ensure_database(name, &order).await;
         match &outcome {
-            Ok(progress) => *progress == Progress::Done,
+            Ok(Progress::Done) => true,
+            Ok(Progress::Underway(_)) => {
+                // As the loop does: look, and act again once nobody works on it any more.
+                let unknown = |seen: DatabasesSeen| matches!(seen.database, Seen::Unknown(_));
+                let looked = async || !unknown(databases.observe(name, password).await);
+                within(Duration::from_secs(60), "an end of the work", looked).await;
+                false
+            }
             Err(fault) => fault.disposition != Disposition::Transient,
         }
     })
