@@ -205,7 +205,7 @@ pub async fn make(
                 // As the loop does: look, and act again once nobody works on it any more.
                 let unknown = |seen: DatabasesSeen| matches!(seen.database, Seen::Unknown(_));
                 let looked = async || !unknown(databases.observe(name, password).await);
-                within(Duration::from_secs(60), "an end of the work", looked).await;
+                within(Duration::from_secs(120), "an end of the work", looked).await;
                 false
             }
             Err(fault) => fault.disposition != Disposition::Transient,
