@@ -99,6 +99,11 @@ fn what_cannot_work_is_refused_by_its_key_and_with_the_cure() {
         (format!("instance: may-fly\n{GOOD}"), "instance", "underscores"),
         (format!("instance: {}\n{GOOD}", "x".repeat(31)), "instance", "30"),
         (format!("log_format: xml\n{GOOD}"), "log_format", "json nor text"),
+        (
+            format!("telemetry: {{otlp: {{endpoint: 'collector:4318'}}}}\n{GOOD}"),
+            "telemetry.otlp.endpoint",
+            "http://collector:4318",
+        ),
         (format!("listen: 127.0.0.1:0\n{GOOD}"), "listen", "port 0"),
         (format!("operations_listen: 127.0.0.1:0\n{GOOD}"), "operations_listen", "port 0"),
         (format!("listen: nowhere\n{GOOD}"), "listen", "socket address"),
@@ -485,7 +490,9 @@ fn the_example_is_a_configuration_that_works_and_names_every_key() {
     let secrets = secrets.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned()));
     Config::parse(&example, secrets).unwrap();
     // Every field that the file may hold, as its own parser spells it.
-    let parser = std::fs::read_to_string("src/config/file.rs").unwrap();
+    let parser = ["file", "telemetry"]
+        .map(|name| std::fs::read_to_string(format!("src/config/{name}.rs")).unwrap())
+        .concat();
     let fields = parser.lines().filter_map(|line| {
         let (name, _) = line.trim().strip_prefix("pub(super) ")?.split_once(": ")?;
         name.chars().all(|c| c.is_ascii_lowercase() || c == '_').then_some(name)

@@ -14,6 +14,7 @@ mod ledger_model;
 mod lifecycle;
 mod migrations;
 mod names;
+mod observability;
 mod sigkill;
 mod told;
 mod webhooks;

@@ -6,6 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::file::{self, File};
 use super::repositories::repositories;
+use super::telemetry::otlp;
 use super::values::{absolute, delta, fixed, local_address, read_secret, secret, time};
 use super::{Config, ConfigError, EmbeddedDnsConfig, LocalClusterConfig, SweepConfig};
 use crate::database::postgres::{PostgresConfig, SslMode};
@@ -68,6 +69,7 @@ pub(super) fn check(file: File) -> Result<Config, ConfigError> {
         listen: fixed("listen", listen)?,
         operations_listen: fixed("operations_listen", operations)?,
         log_format,
+        otlp: otlp(file.telemetry)?,
         ledger_url: postgres_url(
             "ledger.url",
             secret(&["ledger", "url"], file.ledger.url, file.ledger.url_file.as_deref())?,

@@ -40,6 +40,8 @@ pub(super) struct File {
     pub(super) dns: DnsPart,
     pub(super) databases: DatabasesPart,
     #[serde(default)]
+    pub(super) telemetry: super::telemetry::TelemetryPart,
+    #[serde(default)]
     pub(super) reconcile: ReconcilePart,
     #[serde(default)]
     pub(super) sweep: SweepPart,

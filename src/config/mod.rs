@@ -7,6 +7,7 @@ mod check;
 pub mod duration;
 mod file;
 mod repositories;
+mod telemetry;
 mod values;
 
 use std::net::{IpAddr, SocketAddr};
@@ -22,7 +23,7 @@ use crate::forge::signature::WebhookSecrets;
 use crate::preview::Site;
 use crate::reconcile::{Limits, Pacing};
 use crate::repository::Repositories;
-use crate::telemetry::LogFormat;
+use crate::telemetry::{LogFormat, OtlpConfig};
 
 /// A key that is wrong, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -84,6 +85,8 @@ pub struct Config {
     pub operations_listen: SocketAddr,
     /// How logs look.
     pub log_format: LogFormat,
+    /// Where spans go, if anywhere.
+    pub otlp: Option<OtlpConfig>,
     /// The ledger's URL.
     pub ledger_url: SecretString,
     /// The ledger's connections.

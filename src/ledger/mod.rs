@@ -13,6 +13,7 @@ mod previews;
 mod resources;
 mod rows;
 mod shapes;
+mod survey;
 mod tokens;
 mod wakeups;
 
@@ -28,6 +29,7 @@ pub use journal::{Entry, JournalPage};
 pub use leases::{Findings, Lease, LeaseLost};
 pub use previews::{Filter, Going, Preview};
 pub use resources::Kind;
+pub use survey::Survey;
 pub use tokens::{Role, TokenInfo};
 pub use wakeups::Wakeups;
 
