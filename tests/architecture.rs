@@ -73,6 +73,7 @@ const EDGES: [(&str, &[&str]); 20] = [
         "config",
         &[
             "config*",
+            "cluster::kubernetes::config*",
             "database::Seed",
             "database::postgres::PostgresConfig",
             "database::postgres::SslMode",
@@ -85,7 +86,7 @@ const EDGES: [(&str, &[&str]); 20] = [
             "repository*",
             "telemetry::LogFormat",
             "telemetry::OtlpConfig",
-            "workload::Shape",
+            "workload*",
         ],
     ),
     // The stage and the composition roots.
@@ -111,8 +112,8 @@ const LONG: [(&str, &str); 0] = [];
 const CHANGES: [&str; 3] = [".ensure_", ".remove_", ".publish("];
 
 /// Sleeps that are allowed: a poll with a deadline, and moments that chance chooses to kill at.
-const SLEEPS: [(&str, usize); 3] =
-    [("world/wait.rs", 1), ("contracts/cluster.rs", 1), ("sigkill.rs", 2)];
+const SLEEPS: [(&str, usize); 4] =
+    [("world/wait.rs", 1), ("contracts/cluster.rs", 1), ("cluster/wait.rs", 1), ("sigkill.rs", 2)];
 
 struct File {
     path: String,

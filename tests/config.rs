@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use chrono::TimeDelta;
-use mayfly::config::{Config, ConfigError, duration};
+use mayfly::config::{ClusterConfig, Config, ConfigError, duration};
 use mayfly::forge::github::Auth;
 use mayfly::preview::RepositoryId;
 use proptest::prelude::*;
@@ -354,7 +354,8 @@ fn a_variable_sets_the_key_that_it_spells() {
     .unwrap();
     assert_eq!(config.site.suffix.as_str(), "other.example");
     assert_eq!((config.site.https, config.site.port), (true, Some(8443)));
-    assert_eq!(config.cluster.grace.as_secs(), 7);
+    let ClusterConfig::Local(local) = &config.cluster else { panic!("{:?}", config.cluster) };
+    assert_eq!(local.grace.as_secs(), 7);
     assert!(!config.limits.listen);
     assert_eq!(config.sweep.orphans_every, TimeDelta::hours(1));
     assert_eq!(config.instance, "42", "text that looks like a number is text where text belongs");
@@ -490,11 +491,14 @@ fn the_example_is_a_configuration_that_works_and_names_every_key() {
     let secrets = secrets.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned()));
     Config::parse(&example, secrets).unwrap();
     // Every field that the file may hold, as its own parser spells it.
-    let parser = ["file", "telemetry"]
-        .map(|name| std::fs::read_to_string(format!("src/config/{name}.rs")).unwrap())
-        .concat();
-    let fields = parser.lines().filter_map(|line| {
-        let (name, _) = line.trim().strip_prefix("pub(super) ")?.split_once(": ")?;
+    let parsers = std::fs::read_dir("src/config").unwrap().map(|it| it.unwrap().path());
+    let parser: String = parsers.map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    let structs = parser.split("struct ").filter(|it| {
+        it.split_once(' ').is_some_and(|(name, _)| name == "File" || name.ends_with("Part"))
+    });
+    let lines = structs.flat_map(|it| it.split("\n}").next().unwrap().lines());
+    let fields = lines.filter_map(|line| {
+        let (name, _) = line.trim().trim_start_matches("pub(super) ").split_once(": ")?;
         name.chars().all(|c| c.is_ascii_lowercase() || c == '_').then_some(name)
     });
     let mut count = 0;
@@ -506,7 +510,7 @@ fn the_example_is_a_configuration_that_works_and_names_every_key() {
         });
         assert!(written, "{field} is not documented in mayfly.example.yaml");
     }
-    assert!(count > 50, "only {count} keys were found");
+    assert!(count > 80, "only {count} keys were found");
 }
 
 #[test]
@@ -525,4 +529,69 @@ fn a_server_of_another_kind_and_nothing_of_what_is_needed_are_refused() {
         let variable = format!("MAYFLY_{}", key.replace('.', "__").to_uppercase());
         refused(read(GOOD, &[(&variable, "0")]), key, "at least");
     }
+}
+
+/// A configuration for Kubernetes, with this in place of a text in it.
+fn kubernetes(change: (&str, &str)) -> Result<Config, mayfly::config::ConfigError> {
+    let digest = "0a".repeat(32);
+    let good = with(
+        "  local: {data_dir: /var/lib/mayfly, proxy_listen: '127.0.0.1:8080'}\n",
+        "  kubernetes:\n    ingress: {class: nginx}\n    tls: {}\n    network: {forbidden: [10.0.0.0/8]}\n",
+    )
+    .replace("command: [serve]", &format!("image: 'acme/shop@sha256:{digest}', egress: []"))
+    .replace("embedded: {", "embedded: {data_dir: /tmp/mayfly, ");
+    assert!(good.contains("kubernetes:") && good.contains(change.0), "{good}");
+    read(&good.replace(change.0, change.1), &[])
+}
+
+#[test]
+fn what_cannot_work_in_kubernetes_is_refused_with_its_key() {
+    let config = kubernetes(("", "")).unwrap();
+    let ClusterConfig::Kubernetes(it) = config.cluster else { panic!() };
+    let metadata = "169.254.0.0/16".parse().unwrap();
+    assert!(it.network.forbidden.contains(&metadata), "metadata services are always forbidden");
+    let base = "cluster.kubernetes";
+    for (from, to, key, cure) in [
+        ("    ingress: {class: nginx}\n", "", base, "ingress and gateway"),
+        (
+            "class: nginx}",
+            "class: nginx}\n    gateway: {namespace: a, name: b}",
+            base,
+            "exactly one",
+        ),
+        ("tls: {}", "tls: {cluster_issuer: a, secret: {namespace: a, name: b}}", "tls", "choose"),
+        (
+            "ingress: {class: nginx}\n    tls: {}",
+            "gateway: {namespace: a, name: b}\n    tls: {cluster_issuer: a}",
+            "tls",
+            "Gateway",
+        ),
+        ("[10.0.0.0/8]", "[10.0.0.0/33]", "forbidden", "invalid"),
+        ("{forbidden", "{database: [{port: 1}], forbidden", "database[0]", "cidr and pods"),
+        ("egress: []", "egress: [{cidr: 10.1.0.0/16}]", "egress[0].cidr", "no preview may reach"),
+        ("egress: []", "egress: [{cidr: 169.254.169.254/32}]", "egress[0].cidr", "no preview"),
+        ("acme/shop@sha256:", "acme/shop:latest@", "workload.image", "digest"),
+        ("egress: []", "replicas: 0", "workload.replicas", "at least 1"),
+        ("ledger: {}", "ledger: {}\ninstance: a_", "instance", "label"),
+    ] {
+        refused(kubernetes((from, to)), key, cure);
+    }
+    refused(kubernetes(("data_dir: /tmp/mayfly, ", "")), "dns.embedded.data_dir", "missing");
+    let both = with("  local:", "  kubernetes: {ingress: {class: a}}\n  local:");
+    refused(read(&both, &[]), "cluster", "exactly one");
+}
+
+#[test]
+fn the_examples_commented_cluster_works_when_it_is_chosen() {
+    let example = std::fs::read_to_string("mayfly.example.yaml").unwrap();
+    let (before, rest) = example.split_once("  local:\n").unwrap();
+    let (_, rest) = rest.split_once("  # kubernetes:\n").unwrap();
+    let (block, after) = rest.split_once("\n\n").unwrap();
+    let block: String =
+        block.lines().map(|line| format!("  {}\n", line.strip_prefix("  # ").unwrap())).collect();
+    let text = format!("{before}  kubernetes:\n{}\n{after}", block.replace("  # kubernetes", ""));
+    let text =
+        text.replace("      # image:", "      image:").replace("    # data_dir:", "    data_dir:");
+    let config = read(&text, &[]).unwrap();
+    assert!(matches!(config.cluster, ClusterConfig::Kubernetes(_)));
 }

@@ -4,11 +4,14 @@
 
 mod api;
 mod architecture;
+mod chart;
 mod config;
 mod contracts;
+mod control_plane;
 mod convergence;
 mod faults;
 mod forge_wire;
+mod image;
 mod leases;
 mod ledger_model;
 mod lifecycle;

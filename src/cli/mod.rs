@@ -3,6 +3,7 @@
 //! Exit codes: 0 done; 1 it failed; 2 the configuration or the call is wrong.
 
 mod demo;
+mod healthcheck;
 mod token;
 
 use std::io::Write;
@@ -68,6 +69,8 @@ enum Command {
     },
     /// Print the API's OpenAPI 3.1 description.
     Openapi,
+    /// Ask URLs whether all is well; for containers without a shell.
+    Healthcheck(healthcheck::HealthcheckArgs),
     /// Make and revoke API tokens.
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -128,6 +131,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             let description = http::openapi().to_pretty_json()?;
             let _ = writeln!(std::io::stdout(), "{description}");
         }
+        Command::Healthcheck(args) => healthcheck::run(args).await?,
         Command::Token(command) => token::run(command).await?,
         Command::Demo(args) => return demo::run(args).await,
     }

@@ -87,6 +87,6 @@ fn fresh_token() -> String {
     format!("mayfly_{}", Password::from_bytes(fresh_bytes()).reveal())
 }
 
-fn wrong(key: &str, why: &str) -> ConfigError {
+pub(super) fn wrong(key: &str, why: &str) -> ConfigError {
     ConfigError { key: key.to_owned(), why: why.to_owned() }
 }

@@ -4,14 +4,16 @@
 //! `ensure_*` twice is the same as once, `remove_*` of what is absent succeeds, and nothing that
 //! does not carry our stamp is ever touched.
 
+pub mod kubernetes;
 pub mod local;
+mod log_lines;
 
 use async_trait::async_trait;
 
 use crate::fault::Fault;
 use crate::preview::observed::{NamespaceSeen, RouteSeen, WorkloadSeen};
 use crate::preview::{PreviewName, Revision, Seen};
-use crate::workload::WorkloadOrder;
+use crate::workload::{Shape, WorkloadOrder};
 
 /// One look at a preview's part of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,10 +41,12 @@ impl ClusterSeen {
 #[async_trait]
 pub trait Cluster: Send + Sync {
     /// Looks. A part that cannot be looked at is [`Seen::Unknown`].
-    async fn observe(&self, name: &PreviewName) -> ClusterSeen;
+    /// The shape is what is to run there, and decides how the fences have to be.
+    async fn observe(&self, name: &PreviewName, shape: &Shape) -> ClusterSeen;
 
-    /// Creates the namespace with its stamp and its fences, or converges it.
-    async fn ensure_namespace(&self, name: &PreviewName) -> Result<(), Fault>;
+    /// Creates the namespace with its stamp, and the fences for what is to run in it, or converges
+    /// both.
+    async fn ensure_namespace(&self, name: &PreviewName, shape: &Shape) -> Result<(), Fault>;
 
     /// Makes the workload run as ordered; an older revision goes on serving until the route moves.
     async fn ensure_workload(&self, name: &PreviewName, order: &WorkloadOrder)

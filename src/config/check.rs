@@ -4,11 +4,12 @@
 
 use secrecy::{ExposeSecret, SecretString};
 
+use super::cluster::cluster;
 use super::file::{self, File};
 use super::repositories::repositories;
 use super::telemetry::otlp;
 use super::values::{absolute, delta, fixed, local_address, read_secret, secret, time};
-use super::{Config, ConfigError, EmbeddedDnsConfig, LocalClusterConfig, SweepConfig};
+use super::{ClusterConfig, Config, ConfigError, EmbeddedDnsConfig, SweepConfig};
 use crate::database::postgres::{PostgresConfig, SslMode};
 use crate::forge::github::{Auth, GitHubConfig};
 use crate::forge::signature::WebhookSecrets;
@@ -45,7 +46,8 @@ pub(super) fn check(file: File) -> Result<Config, ConfigError> {
             return Err(ConfigError::new(key, "port 0 leads nowhere; name the real one"));
         }
     }
-    let site = Site { suffix, https: file.previews.https, port: file.previews.port };
+    let site =
+        Site { suffix: suffix.clone(), https: file.previews.https, port: file.previews.port };
     let databases = file.databases;
     let public_address = match (databases.public_host, databases.public_port) {
         (None, None) => None,
@@ -55,13 +57,17 @@ pub(super) fn check(file: File) -> Result<Config, ConfigError> {
             return Err(ConfigError::new("databases.public_host", why));
         }
     };
-    let local = file.cluster.local;
+    let cluster = cluster(file.cluster, &instance, &suffix)?;
     let github = github(&instance, &file.github)?;
     let webhook_secrets = webhook_secrets(&file.github)?;
     let (limits, pacing) = reconcile(&file.reconcile)?;
     let listen = file.listen.unwrap_or_else(|| local_address(8081));
     let operations = file.operations_listen.unwrap_or_else(|| local_address(9090));
-    if listen == operations || listen == local.proxy_listen || operations == local.proxy_listen {
+    let proxy = match &cluster {
+        ClusterConfig::Local(local) => Some(local.proxy_listen),
+        ClusterConfig::Kubernetes(_) => None,
+    };
+    if listen == operations || Some(listen) == proxy || Some(operations) == proxy {
         let why = "listen, operations_listen and cluster.local.proxy_listen need an address each";
         return Err(ConfigError::new("listen", why));
     }
@@ -78,12 +84,15 @@ pub(super) fn check(file: File) -> Result<Config, ConfigError> {
         site,
         github,
         webhook_secrets,
-        cluster: LocalClusterConfig {
-            data_dir: absolute("cluster.local.data_dir", local.data_dir)?,
-            proxy_listen: fixed("cluster.local.proxy_listen", local.proxy_listen)?,
-            grace: time("cluster.local.grace", local.grace.as_deref(), "2s")?,
-        },
         dns: EmbeddedDnsConfig {
+            data_dir: match (file.dns.embedded.data_dir, &cluster) {
+                (Some(own), _) => absolute("dns.embedded.data_dir", own)?,
+                (None, ClusterConfig::Local(local)) => local.data_dir.clone(),
+                (None, ClusterConfig::Kubernetes(_)) => {
+                    let why = "is missing; where should the zone be kept?";
+                    return Err(ConfigError::new("dns.embedded.data_dir", why));
+                }
+            },
             listen: fixed("dns.embedded.listen", file.dns.embedded.listen)?,
             target: file.dns.embedded.target,
         },
@@ -144,7 +153,8 @@ pub(super) fn check(file: File) -> Result<Config, ConfigError> {
                 "30d",
             )?,
         },
-        repositories: repositories(&file.policy, file.repositories)?,
+        repositories: repositories(&file.policy, file.repositories, &cluster)?,
+        cluster,
         instance,
     })
 }

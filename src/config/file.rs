@@ -3,7 +3,6 @@
 //! Each key can be set by `MAYFLY_` and its path in upper case, joined by two underscores:
 //! `previews.suffix` is `MAYFLY_PREVIEWS__SUFFIX`. Refuses unknown keys, and secrets in the file.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -12,6 +11,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::ConfigError;
+use super::cluster::ClusterPart;
+use super::workload::WorkloadPart;
 
 /// Keys that may come from the environment or from the file named by `<key>_file`, never from the
 /// configuration itself.
@@ -91,20 +92,6 @@ pub(super) struct AppPart {
 
 #[derive(Deserialize, Debug)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ClusterPart {
-    pub(super) local: LocalPart,
-}
-
-#[derive(Deserialize, Debug)]
-#[serde(deny_unknown_fields)]
-pub(super) struct LocalPart {
-    pub(super) data_dir: PathBuf,
-    pub(super) proxy_listen: SocketAddr,
-    pub(super) grace: Option<String>,
-}
-
-#[derive(Deserialize, Debug)]
-#[serde(deny_unknown_fields)]
 pub(super) struct DnsPart {
     pub(super) embedded: EmbeddedPart,
 }
@@ -113,6 +100,7 @@ pub(super) struct DnsPart {
 #[serde(deny_unknown_fields)]
 pub(super) struct EmbeddedPart {
     pub(super) listen: SocketAddr,
+    pub(super) data_dir: Option<PathBuf>,
     pub(super) target: IpAddr,
 }
 
@@ -173,16 +161,6 @@ pub(super) struct RepositoryPart {
     pub(super) seed: SeedPart,
     #[serde(default)]
     pub(super) policy: PolicyPart,
-}
-
-#[derive(Deserialize, Debug)]
-#[serde(deny_unknown_fields)]
-pub(super) struct WorkloadPart {
-    pub(super) command: Vec<String>,
-    pub(super) directory: Option<PathBuf>,
-    #[serde(default)]
-    pub(super) env: BTreeMap<String, String>,
-    pub(super) probe_path: Option<String>,
 }
 
 #[derive(Deserialize, Debug)]

@@ -4,11 +4,13 @@
 //! does not know, and names the key and the cure.
 
 mod check;
+mod cluster;
 pub mod duration;
 mod file;
 mod repositories;
 mod telemetry;
 mod values;
+mod workload;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -17,6 +19,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use secrecy::SecretString;
 
+use crate::cluster::kubernetes::config::KubernetesConfig;
 use crate::database::postgres::PostgresConfig;
 use crate::forge::github::GitHubConfig;
 use crate::forge::signature::WebhookSecrets;
@@ -54,6 +57,15 @@ pub struct SweepConfig {
     pub deliveries_kept: TimeDelta,
 }
 
+/// What runs previews.
+#[derive(Clone, Debug)]
+pub enum ClusterConfig {
+    /// Processes of this machine.
+    Local(LocalClusterConfig),
+    /// A Kubernetes cluster.
+    Kubernetes(KubernetesConfig),
+}
+
 /// The embedded cluster.
 #[derive(Clone, Debug)]
 pub struct LocalClusterConfig {
@@ -66,8 +78,10 @@ pub struct LocalClusterConfig {
 }
 
 /// The embedded DNS server.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct EmbeddedDnsConfig {
+    /// Where the zone is kept.
+    pub data_dir: PathBuf,
     /// Where it listens.
     pub listen: SocketAddr,
     /// The address that every preview's host resolves to.
@@ -98,7 +112,7 @@ pub struct Config {
     /// What webhooks are signed with.
     pub webhook_secrets: WebhookSecrets,
     /// The cluster.
-    pub cluster: LocalClusterConfig,
+    pub cluster: ClusterConfig,
     /// DNS.
     pub dns: EmbeddedDnsConfig,
     /// The previews' database server.

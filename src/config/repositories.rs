@@ -2,19 +2,20 @@
 //!
 //! Refuses two that an event, or a preview's name, could not tell apart.
 
-use super::ConfigError;
 use super::file::{PolicyPart, RepositoryPart};
 use super::values::delta;
+use super::workload::shape;
+use super::{ClusterConfig, ConfigError};
 use crate::database::Seed;
 use crate::forge::RepositoryRef;
 use crate::preview::name::Prefix;
 use crate::preview::{Policy, RepositoryId};
 use crate::repository::{Repositories, Repository};
-use crate::workload::Shape;
 
 pub(super) fn repositories(
     defaults: &PolicyPart,
     parts: Vec<RepositoryPart>,
+    cluster: &ClusterConfig,
 ) -> Result<Repositories, ConfigError> {
     if parts.is_empty() {
         return Err(ConfigError::new("repositories", "is empty; name at least one repository"));
@@ -43,13 +44,6 @@ pub(super) fn repositories(
                        but one a prefix of its own";
             return Err(ConfigError::new(&key("prefix"), why));
         }
-        if part.workload.command.is_empty() {
-            return Err(ConfigError::new(&key("workload.command"), "is empty"));
-        }
-        let probe_path = part.workload.probe_path.unwrap_or_else(|| "/".to_owned());
-        if !probe_path.starts_with('/') {
-            return Err(ConfigError::new(&key("workload.probe_path"), "must begin with /"));
-        }
         let seed = Seed::read(&part.seed.directories, &part.seed.extensions)
             .map_err(|error| ConfigError::new(&key("seed"), error.to_string()))?;
         list.push(Repository {
@@ -57,12 +51,7 @@ pub(super) fn repositories(
             id,
             prefix,
             policy: policy(&key("policy"), &part.policy, defaults)?,
-            shape: Shape {
-                command: part.workload.command,
-                directory: part.workload.directory,
-                env: part.workload.env.into_iter().collect(),
-                probe_path,
-            },
+            shape: shape(part.workload, cluster, |field| key(&format!("workload.{field}")))?,
             seed,
         });
     }

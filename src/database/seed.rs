@@ -40,7 +40,8 @@ pub enum SeedError {
 }
 
 impl Seed {
-    /// Reads every `*.sql` file below the directories, each directory's files sorted by path.
+    /// Reads every `*.sql` file below the directories, each directory's files sorted by path. What
+    /// is hidden, its name beginning with a dot, is no part of a seed.
     pub fn read(directories: &[PathBuf], extensions: &[String]) -> Result<Self, SeedError> {
         let mut files = Vec::new();
         for directory in directories {
@@ -90,7 +91,12 @@ impl Seed {
 fn collect(root: &Path, directory: &Path, found: &mut Vec<SeedFile>) -> Result<(), SeedError> {
     let fail = |source| SeedError::Read { path: directory.to_owned(), source };
     for entry in std::fs::read_dir(directory).map_err(fail)? {
-        let path = entry.map_err(fail)?.path();
+        let entry = entry.map_err(fail)?;
+        // A mounted ConfigMap keeps each file three times: `..data` and what it points to are hidden.
+        if entry.file_name().as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
+        let path = entry.path();
         if path.is_dir() {
             collect(root, &path, found)?;
         } else if path.extension().is_some_and(|extension| extension == "sql") {

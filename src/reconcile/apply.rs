@@ -44,7 +44,7 @@ pub(super) async fn apply(
     match step {
         Step::EnsureNamespace => {
             intend(Kind::Namespace).await??;
-            seams.cluster.ensure_namespace(name).await?;
+            seams.cluster.ensure_namespace(name, &repository.shape).await?;
         }
         Step::EnsureDatabase { generation } => {
             intend(Kind::Database).await??;

@@ -10,6 +10,7 @@ use crate::fault::Disposition;
 use crate::ledger::Preview;
 use crate::preview::observed::{Confirmation, Resolution};
 use crate::preview::{Desired, Memory, Observed, Policy, Seen, Told};
+use crate::repository::Repository;
 
 /// Asks every backend, and re-reads the pull request into `memory` where hearsay is not enough; why
 /// it could not be read, if so.
@@ -17,13 +18,13 @@ pub(super) async fn look(
     this: &Reconciler,
     preview: &Preview,
     memory: &mut Memory,
-    policy: &Policy,
+    repository: &Repository,
     now: DateTime<Utc>,
 ) -> (Observed, Option<(Disposition, String)>) {
-    let name = &preview.name;
+    let (name, policy) = (&preview.name, &repository.policy);
     let (read, cluster, databases, record) = tokio::join!(
         confirm(this, preview, memory, policy, now),
-        this.seams.cluster.observe(name),
+        this.seams.cluster.observe(name, &repository.shape),
         this.seams.databases.observe(name, &preview.password),
         this.seams.dns.observe(name),
     );

@@ -91,7 +91,7 @@ impl Reconciler {
         };
         let policy = &repository.policy;
         let mut memory = preview.memory.clone();
-        let (seen, unread) = look(self, preview, &mut memory, policy, now).await;
+        let (seen, unread) = look(self, preview, &mut memory, repository, now).await;
         if let Some((disposition, _)) = &unread {
             self.metrics.fault("forge", *disposition);
         }

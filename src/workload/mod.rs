@@ -6,12 +6,18 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use ipnet::IpNet;
+
 use crate::preview::{PreviewName, Revision, Suffix};
+
+mod image;
+
+pub use image::Image;
 
 /// What the team runs, from the repository's configuration; the same for each of its previews.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shape {
-    /// Program and arguments. Never from the pull request.
+    /// Program and arguments; in a cluster the image's own when empty. Never from the pull request.
     pub command: Vec<String>,
     /// The working directory; the controller's own when `None`.
     pub directory: Option<PathBuf>,
@@ -19,6 +25,47 @@ pub struct Shape {
     pub env: Vec<(String, String)>,
     /// The path whose 2xx or 3xx answer means "ready".
     pub probe_path: String,
+    /// What a cluster that runs containers needs to know beside that.
+    pub pod: PodShape,
+}
+
+/// What the team runs, as containers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodShape {
+    /// The image, pinned; a cluster that runs containers cannot do without.
+    pub image: Option<Image>,
+    /// Where the container listens, and what `PORT` says to it.
+    pub port: u16,
+    /// How many pods.
+    pub replicas: u16,
+    /// What each asks for, and the most that it gets, in thousandths of a core.
+    pub cpu_millicores: u32,
+    /// The same of memory, in MiB.
+    pub memory_mebibytes: u32,
+    /// What it may reach beside its own namespace, DNS and its database.
+    pub egress: Vec<Egress>,
+}
+
+impl Default for PodShape {
+    fn default() -> Self {
+        Self {
+            image: None,
+            port: 8080,
+            replicas: 1,
+            cpu_millicores: 250,
+            memory_mebibytes: 256,
+            egress: Vec::new(),
+        }
+    }
+}
+
+/// A way out that a repository's configuration allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Egress {
+    /// The addresses.
+    pub cidr: IpNet,
+    /// The TCP ports; all of them when empty.
+    pub ports: Vec<u16>,
 }
 
 /// One workload, ready to be run.

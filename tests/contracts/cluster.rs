@@ -1,6 +1,7 @@
-//! What every cluster promises the loop, asked of the fake and of the local adapter.
+//! What every cluster promises the loop, asked of the fake, of the local adapter and of Kubernetes.
 
 mod fake;
+mod kubernetes;
 mod local;
 mod machine;
 mod proxy;
@@ -11,8 +12,9 @@ use mayfly::cluster::Cluster;
 use mayfly::fault::Disposition;
 use mayfly::preview::observed::{Health, NamespaceSeen};
 use mayfly::preview::{CommitSha, PreviewName, Revision, Seen};
-use mayfly::workload::{Shape, WorkloadOrder};
+use mayfly::workload::{Image, PodShape, Shape, WorkloadOrder};
 
+use self::kubernetes::RealCluster;
 use self::machine::Machine;
 use crate::world::cluster::FakeCluster;
 use crate::world::faults::Faults;
@@ -20,10 +22,14 @@ use crate::world::faults::Faults;
 /// A cluster under test.
 trait Subject {
     fn cluster(&self) -> &dyn Cluster;
+    /// A name that no other test uses in the same cluster.
+    fn name(&self, number: u32) -> PreviewName {
+        name(number)
+    }
     /// Something of this name that is not ours.
-    fn plant_foreign(&self, name: &PreviewName);
+    async fn plant_foreign(&self, name: &PreviewName);
     /// Whether it is still there, as it was.
-    fn foreign_is_there(&self, name: &PreviewName) -> bool;
+    async fn foreign_is_there(&self, name: &PreviewName) -> bool;
 }
 
 impl Subject for FakeCluster {
@@ -31,11 +37,11 @@ impl Subject for FakeCluster {
         self
     }
 
-    fn plant_foreign(&self, name: &PreviewName) {
+    async fn plant_foreign(&self, name: &PreviewName) {
         FakeCluster::plant_foreign(self, name);
     }
 
-    fn foreign_is_there(&self, name: &PreviewName) -> bool {
+    async fn foreign_is_there(&self, name: &PreviewName) -> bool {
         FakeCluster::foreign_is_there(self, name)
     }
 }
@@ -45,13 +51,13 @@ impl Subject for Machine {
         &self.cluster
     }
 
-    fn plant_foreign(&self, name: &PreviewName) {
+    async fn plant_foreign(&self, name: &PreviewName) {
         let directory = self.directory(name);
         std::fs::create_dir(&directory).unwrap();
         std::fs::write(directory.join("precious"), "theirs").unwrap();
     }
 
-    fn foreign_is_there(&self, name: &PreviewName) -> bool {
+    async fn foreign_is_there(&self, name: &PreviewName) -> bool {
         let theirs = std::fs::read_dir(self.directory(name)).unwrap();
         let theirs: Vec<_> = theirs.map(|entry| entry.unwrap().file_name()).collect();
         theirs == ["precious"]
@@ -68,6 +74,12 @@ macro_rules! contract {
         mod contract_of_the_local_cluster {
             $(#[tokio::test] async fn $promise() {
                 super::$promise(&super::Machine::new()).await;
+            })*
+        }
+        mod contract_of_kubernetes {
+            $(#[tokio::test] async fn $promise() {
+                let Some(cluster) = super::RealCluster::new().await else { return };
+                super::$promise(&cluster).await;
             })*
         }
     };
@@ -95,17 +107,23 @@ fn revision(digit: char) -> Revision {
     Revision { commit: CommitSha::parse(&digit.to_string().repeat(40)).unwrap(), restart: 0 }
 }
 
-fn order(revision: &Revision) -> WorkloadOrder {
+fn shape() -> Shape {
     let target = std::env::current_exe().unwrap();
     let target = target.parent().unwrap().parent().unwrap().join("examples/probe-target");
+    let image = format!("registry.test/probe-target@sha256:{}", "0".repeat(64));
+    Shape {
+        command: vec![target.to_str().unwrap().to_owned()],
+        directory: None,
+        env: vec![],
+        probe_path: "/".to_owned(),
+        pod: PodShape { image: Some(Image::parse(&image).unwrap()), ..PodShape::default() },
+    }
+}
+
+fn order(revision: &Revision) -> WorkloadOrder {
     WorkloadOrder {
         revision: revision.clone(),
-        shape: Shape {
-            command: vec![target.to_str().unwrap().to_owned()],
-            directory: None,
-            env: vec![],
-            probe_path: "/".to_owned(),
-        },
+        shape: shape(),
         env: vec![("COMMIT_SHA".to_owned(), revision.commit.to_string())],
     }
 }
@@ -126,7 +144,7 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 }
 
 async fn health(cluster: &dyn Cluster, name: &PreviewName) -> Option<(Revision, Health)> {
-    let seen = cluster.observe(name).await;
+    let seen = cluster.observe(name, &shape()).await;
     seen.workload.present().map(|it| (it.revision.clone(), it.health.clone()))
 }
 
@@ -136,51 +154,53 @@ async fn until_ready(cluster: &dyn Cluster, name: &PreviewName, revision: &Revis
 }
 
 async fn until_gone(cluster: &dyn Cluster, name: &PreviewName) {
-    until("the namespace is gone", async || cluster.observe(name).await.namespace.is_absent())
-        .await;
+    until("the namespace is gone", async || {
+        cluster.observe(name, &shape()).await.namespace.is_absent()
+    })
+    .await;
 }
 
 /// Namespace, workload and route, all in place.
 async fn serve(cluster: &dyn Cluster, name: &PreviewName, order: &WorkloadOrder) {
-    cluster.ensure_namespace(name).await.unwrap();
+    cluster.ensure_namespace(name, &shape()).await.unwrap();
     cluster.ensure_workload(name, order).await.unwrap();
     until_ready(cluster, name, &order.revision).await;
     cluster.ensure_route(name, &order.revision).await.unwrap();
 }
 
 async fn routed(cluster: &dyn Cluster, name: &PreviewName) -> Option<Revision> {
-    cluster.observe(name).await.route.present().and_then(|route| route.revision.clone())
+    cluster.observe(name, &shape()).await.route.present().and_then(|route| route.revision.clone())
 }
 
 async fn nothing_is_there_at_first(subject: &impl Subject) {
-    let seen = subject.cluster().observe(&name(7)).await;
+    let seen = subject.cluster().observe(&subject.name(7), &shape()).await;
     assert!(seen.namespace.is_absent() && seen.workload.is_absent() && seen.route.is_absent());
     assert_eq!(subject.cluster().owned().await.unwrap(), []);
 }
 
 async fn removing_what_is_absent_succeeds(subject: &impl Subject) {
-    subject.cluster().remove_route(&name(7)).await.unwrap();
-    subject.cluster().remove_namespace(&name(7)).await.unwrap();
-    assert!(subject.cluster().observe(&name(7)).await.namespace.is_absent());
+    subject.cluster().remove_route(&subject.name(7)).await.unwrap();
+    subject.cluster().remove_namespace(&subject.name(7)).await.unwrap();
+    assert!(subject.cluster().observe(&subject.name(7), &shape()).await.namespace.is_absent());
 }
 
 async fn a_namespace_made_twice_is_made_once(subject: &impl Subject) {
-    subject.cluster().ensure_namespace(&name(7)).await.unwrap();
-    subject.cluster().ensure_namespace(&name(7)).await.unwrap();
-    let seen = subject.cluster().observe(&name(7)).await;
+    subject.cluster().ensure_namespace(&subject.name(7), &shape()).await.unwrap();
+    subject.cluster().ensure_namespace(&subject.name(7), &shape()).await.unwrap();
+    let seen = subject.cluster().observe(&subject.name(7), &shape()).await;
     assert_eq!(seen.namespace, Seen::Present(NamespaceSeen { fenced: true }));
     assert!(seen.workload.is_absent() && seen.route.is_absent());
 }
 
 async fn a_workload_needs_its_namespace(subject: &impl Subject) {
-    let fault = subject.cluster().ensure_workload(&name(7), &order(&revision('a'))).await;
+    let fault = subject.cluster().ensure_workload(&subject.name(7), &order(&revision('a'))).await;
     assert_eq!(fault.unwrap_err().disposition, Disposition::Transient);
-    assert!(subject.cluster().observe(&name(7)).await.workload.is_absent());
+    assert!(subject.cluster().observe(&subject.name(7), &shape()).await.workload.is_absent());
 }
 
 async fn a_workload_ordered_twice_becomes_ready_once(subject: &impl Subject) {
-    let (cluster, name, order) = (subject.cluster(), name(7), order(&revision('a')));
-    cluster.ensure_namespace(&name).await.unwrap();
+    let (cluster, name, order) = (subject.cluster(), subject.name(7), order(&revision('a')));
+    cluster.ensure_namespace(&name, &shape()).await.unwrap();
     cluster.ensure_workload(&name, &order).await.unwrap();
     cluster.ensure_workload(&name, &order).await.unwrap();
     until_ready(cluster, &name, &order.revision).await;
@@ -189,9 +209,9 @@ async fn a_workload_ordered_twice_becomes_ready_once(subject: &impl Subject) {
 }
 
 async fn a_route_leads_to_a_ready_revision_only(subject: &impl Subject) {
-    let (cluster, name, a) = (subject.cluster(), name(7), revision('a'));
+    let (cluster, name, a) = (subject.cluster(), subject.name(7), revision('a'));
     assert!(cluster.ensure_route(&name, &a).await.is_err());
-    cluster.ensure_namespace(&name).await.unwrap();
+    cluster.ensure_namespace(&name, &shape()).await.unwrap();
     assert!(cluster.ensure_route(&name, &a).await.is_err());
     cluster.ensure_workload(&name, &order(&a)).await.unwrap();
     until_ready(cluster, &name, &a).await;
@@ -207,7 +227,7 @@ async fn a_route_leads_to_a_ready_revision_only(subject: &impl Subject) {
 }
 
 async fn a_new_revision_starts_beside_the_one_that_is_served(subject: &impl Subject) {
-    let (cluster, name, a, b) = (subject.cluster(), name(7), revision('a'), revision('b'));
+    let (cluster, name, a, b) = (subject.cluster(), subject.name(7), revision('a'), revision('b'));
     serve(cluster, &name, &order(&a)).await;
     cluster.ensure_workload(&name, &order(&b)).await.unwrap();
     assert_eq!(routed(cluster, &name).await, Some(a));
@@ -217,41 +237,41 @@ async fn a_new_revision_starts_beside_the_one_that_is_served(subject: &impl Subj
 }
 
 async fn a_removed_namespace_leaves_and_then_is_absent(subject: &impl Subject) {
-    let (cluster, name) = (subject.cluster(), name(7));
+    let (cluster, name) = (subject.cluster(), subject.name(7));
     serve(cluster, &name, &order(&revision('a'))).await;
     cluster.remove_route(&name).await.unwrap();
     cluster.remove_namespace(&name).await.unwrap();
     cluster.remove_namespace(&name).await.unwrap();
     until_gone(cluster, &name).await;
-    let seen = cluster.observe(&name).await;
+    let seen = cluster.observe(&name, &shape()).await;
     assert!(seen.workload.is_absent() && seen.route.is_absent());
     assert_eq!(cluster.owned().await.unwrap(), []);
     serve(cluster, &name, &order(&revision('b'))).await;
 }
 
 async fn what_is_not_ours_is_never_touched(subject: &impl Subject) {
-    let (cluster, name, a) = (subject.cluster(), name(7), revision('a'));
-    subject.plant_foreign(&name);
-    assert!(cluster.observe(&name).await.namespace.is_foreign());
+    let (cluster, name, a) = (subject.cluster(), subject.name(7), revision('a'));
+    subject.plant_foreign(&name).await;
+    assert!(cluster.observe(&name, &shape()).await.namespace.is_foreign());
     for answer in [
-        cluster.ensure_namespace(&name).await,
+        cluster.ensure_namespace(&name, &shape()).await,
         cluster.ensure_workload(&name, &order(&a)).await,
         cluster.ensure_route(&name, &a).await,
         cluster.remove_namespace(&name).await,
     ] {
         assert_eq!(answer.unwrap_err().disposition, Disposition::NotOurs);
     }
-    assert!(cluster.observe(&name).await.namespace.is_foreign());
-    assert!(subject.foreign_is_there(&name));
+    assert!(cluster.observe(&name, &shape()).await.namespace.is_foreign());
+    assert!(subject.foreign_is_there(&name).await);
 }
 
 async fn owned_are_exactly_our_own(subject: &impl Subject) {
     let cluster = subject.cluster();
-    subject.plant_foreign(&name(9));
-    serve(cluster, &name(7), &order(&revision('a'))).await;
-    cluster.ensure_namespace(&name(8)).await.unwrap();
-    assert_eq!(cluster.owned().await.unwrap(), [name(7), name(8)]);
-    cluster.remove_namespace(&name(8)).await.unwrap();
-    until_gone(cluster, &name(8)).await;
-    assert_eq!(cluster.owned().await.unwrap(), [name(7)]);
+    subject.plant_foreign(&subject.name(9)).await;
+    serve(cluster, &subject.name(7), &order(&revision('a'))).await;
+    cluster.ensure_namespace(&subject.name(8), &shape()).await.unwrap();
+    assert_eq!(cluster.owned().await.unwrap(), [subject.name(7), subject.name(8)]);
+    cluster.remove_namespace(&subject.name(8)).await.unwrap();
+    until_gone(cluster, &subject.name(8)).await;
+    assert_eq!(cluster.owned().await.unwrap(), [subject.name(7)]);
 }

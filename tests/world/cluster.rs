@@ -11,7 +11,7 @@ use mayfly::cluster::{Cluster, ClusterSeen};
 use mayfly::fault::Fault;
 use mayfly::preview::observed::{Health, NamespaceSeen, RouteSeen, WorkloadSeen};
 use mayfly::preview::{PreviewName, Revision, Seen};
-use mayfly::workload::WorkloadOrder;
+use mayfly::workload::{Shape, WorkloadOrder};
 
 use super::faults::Faults;
 
@@ -223,13 +223,13 @@ impl Workload {
 
 #[async_trait]
 impl Cluster for FakeCluster {
-    async fn observe(&self, name: &PreviewName) -> ClusterSeen {
+    async fn observe(&self, name: &PreviewName, _: &Shape) -> ClusterSeen {
         let look = || Ok(self.with(|it| it.look(name)));
         let seen = self.faults.run("cluster.observe", look);
         seen.unwrap_or_else(|fault| ClusterSeen::unknown(&fault.to_string()))
     }
 
-    async fn ensure_namespace(&self, name: &PreviewName) -> Result<(), Fault> {
+    async fn ensure_namespace(&self, name: &PreviewName, _: &Shape) -> Result<(), Fault> {
         self.faults.run("cluster.ensure_namespace", || {
             self.with(|it| {
                 if !it.foreign.contains(name) {

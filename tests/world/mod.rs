@@ -5,6 +5,7 @@
 #![allow(dead_code)]
 
 pub mod cluster;
+pub mod control_plane;
 pub mod database;
 pub mod dns;
 pub mod faults;
@@ -32,7 +33,7 @@ use mayfly::reconcile::{Limits, Pacing, Reconciler, Seams};
 use mayfly::repository::{Repositories, Repository};
 use mayfly::sweep::Sweeper;
 use mayfly::telemetry::Metrics;
-use mayfly::workload::Shape;
+use mayfly::workload::{PodShape, Shape};
 
 use cluster::FakeCluster;
 use database::FakeDatabases;
@@ -116,6 +117,7 @@ pub fn repository() -> Repository {
             directory: None,
             env: Vec::new(),
             probe_path: "/".to_owned(),
+            pod: PodShape::default(),
         },
         seed: Seed::new(Vec::new(), &[]).unwrap(),
     }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use mayfly::cluster::{Cluster, ClusterSeen};
 use mayfly::fault::Fault;
 use mayfly::preview::{PreviewName, Revision};
-use mayfly::workload::WorkloadOrder;
+use mayfly::workload::{Shape, WorkloadOrder};
 use tokio::sync::Semaphore;
 
 use super::cluster::FakeCluster;
@@ -56,7 +56,7 @@ impl RudeCluster {
 
 #[async_trait]
 impl Cluster for RudeCluster {
-    async fn observe(&self, name: &PreviewName) -> ClusterSeen {
+    async fn observe(&self, name: &PreviewName, shape: &Shape) -> ClusterSeen {
         let mood = *self.mood.lock().unwrap();
         match mood {
             Mood::Fine => {}
@@ -67,11 +67,11 @@ impl Cluster for RudeCluster {
                 self.told.acquire().await.unwrap().forget();
             }
         }
-        self.inner.observe(name).await
+        self.inner.observe(name, shape).await
     }
 
-    async fn ensure_namespace(&self, name: &PreviewName) -> Result<(), Fault> {
-        self.inner.ensure_namespace(name).await
+    async fn ensure_namespace(&self, name: &PreviewName, shape: &Shape) -> Result<(), Fault> {
+        self.inner.ensure_namespace(name, shape).await
     }
 
     async fn ensure_workload(

@@ -38,7 +38,7 @@ use super::{Cluster, ClusterSeen};
 use crate::fault::Fault;
 use crate::preview::observed::{NamespaceSeen, RouteSeen};
 use crate::preview::{PreviewName, Revision, Seen, Stamp, Suffix};
-use crate::workload::WorkloadOrder;
+use crate::workload::{Shape, WorkloadOrder};
 
 /// What [`LocalConfig::grace`] should be unless configured.
 pub const DEFAULT_GRACE: Duration = Duration::from_secs(2);
@@ -184,12 +184,12 @@ impl Room {
 
 #[async_trait]
 impl Cluster for LocalCluster {
-    async fn observe(&self, name: &PreviewName) -> ClusterSeen {
+    async fn observe(&self, name: &PreviewName, _: &Shape) -> ClusterSeen {
         let seen = self.0.look(name).await;
         seen.unwrap_or_else(|error| ClusterSeen::unknown(&error.to_string()))
     }
 
-    async fn ensure_namespace(&self, name: &PreviewName) -> Result<(), Fault> {
+    async fn ensure_namespace(&self, name: &PreviewName, _: &Shape) -> Result<(), Fault> {
         let room = &self.0;
         let doing = format!("creating namespace {name}");
         let stand = room.stand(name).map_err(|e| Fault::transient(&doing, e))?;

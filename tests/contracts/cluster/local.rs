@@ -35,8 +35,8 @@ async fn a_restarted_controller_finds_the_workload_and_starts_no_second_one() {
     let before = machine.processes(&name);
     assert_eq!(before.len(), 1);
     let restarted = machine.another(LONG);
-    let seen = restarted.observe(&name).await;
-    assert_eq!(seen, machine.cluster.observe(&name).await);
+    let seen = restarted.observe(&name, &shape()).await;
+    assert_eq!(seen, machine.cluster.observe(&name, &shape()).await);
     assert_eq!(seen.workload.present().unwrap().health, Health::Ready);
     restarted.ensure_workload(&name, &order).await.unwrap();
     assert_eq!(machine.processes(&name), before);
@@ -56,7 +56,10 @@ async fn a_workload_of_an_earlier_controller_that_ends_is_looked_at_at_once() {
     };
     let (changes, mut changed) = tokio::sync::mpsc::channel(16);
     let restarted = LocalCluster::new(config, changes).unwrap();
-    assert!(restarted.observe(&name).await.namespace.present().is_some(), "the same instance");
+    assert!(
+        restarted.observe(&name, &shape()).await.namespace.present().is_some(),
+        "the same instance"
+    );
     let leader = machine.processes(&name)[0].to_string();
     assert!(std::process::Command::new("kill").args(["-9", &leader]).status().unwrap().success());
     let told = tokio::time::timeout(Duration::from_secs(10), changed.recv()).await;
@@ -67,7 +70,7 @@ async fn a_workload_of_an_earlier_controller_that_ends_is_looked_at_at_once() {
 async fn two_controllers_at_once_start_one_workload() {
     let machine = Machine::new();
     let (name, order, other) = (name(7), order(&revision('a')), machine.another(LONG));
-    machine.cluster.ensure_namespace(&name).await.unwrap();
+    machine.cluster.ensure_namespace(&name, &shape()).await.unwrap();
     let (a, b, c) = tokio::join!(
         machine.cluster.ensure_workload(&name, &order),
         other.ensure_workload(&name, &order),
@@ -97,9 +100,9 @@ async fn a_workload_that_ignores_sigterm_is_killed_after_the_grace_without_anoth
     serve(&machine.cluster, &name(7), &order_with(&revision('a'), &[("IGNORE_TERM", "1")])).await;
     let begun = Instant::now();
     machine.cluster.remove_namespace(&name(7)).await.unwrap();
-    let seen = machine.cluster.observe(&name(7)).await;
+    let seen = machine.cluster.observe(&name(7), &shape()).await;
     assert_eq!(seen.namespace, Seen::Leaving("1 process still running".to_owned()));
-    machine.cluster.ensure_namespace(&name(7)).await.unwrap_err();
+    machine.cluster.ensure_namespace(&name(7), &shape()).await.unwrap_err();
     until_processes(&machine, 0).await;
     assert!(begun.elapsed() >= grace);
     until("it is gone", async || !machine.directory(&name(7)).exists()).await;
@@ -153,7 +156,7 @@ async fn a_workload_that_keeps_exiting_is_started_less_and_less_often_and_says_w
     let (name, a) = (name(7), revision('a'));
     let why = "cannot reach \x1b[31mpostgres://pr_7:hunter2@db/pr_7";
     let order = order_with(&a, &[("EXIT_AT_START", why)]);
-    machine.cluster.ensure_namespace(&name).await.unwrap();
+    machine.cluster.ensure_namespace(&name, &shape()).await.unwrap();
     let mut waits = Vec::new();
     for _ in 0..3 {
         let started = Instant::now();
@@ -215,7 +218,7 @@ async fn processes_whose_directory_was_deleted_by_hand_are_ended() {
     let machine = Machine::new();
     serve(&machine.cluster, &name(7), &order(&revision('a'))).await;
     fs::remove_dir_all(machine.directory(&name(7))).unwrap();
-    let seen = machine.cluster.observe(&name(7)).await;
+    let seen = machine.cluster.observe(&name(7), &shape()).await;
     assert!(matches!(seen.namespace, Seen::Leaving(_)), "{seen:?}");
     machine.cluster.remove_namespace(&name(7)).await.unwrap();
     until_gone(&machine.cluster, &name(7)).await;
@@ -231,7 +234,9 @@ async fn the_database_password_is_never_written_down() {
         let text = fs::read_to_string(entry.unwrap().path()).unwrap();
         assert!(!text.contains("hunter2"), "{text}");
     }
-    assert!(!format!("{:?}", machine.cluster.observe(&name(7)).await).contains("hunter2"));
+    assert!(
+        !format!("{:?}", machine.cluster.observe(&name(7), &shape()).await).contains("hunter2")
+    );
 }
 
 #[tokio::test]
@@ -260,7 +265,7 @@ async fn a_command_that_is_not_there_is_a_persons_to_mend() {
     let machine = Machine::new();
     let mut order = order(&revision('a'));
     order.shape.command = vec!["/nowhere/to-be-found".to_owned()];
-    machine.cluster.ensure_namespace(&name(7)).await.unwrap();
+    machine.cluster.ensure_namespace(&name(7), &shape()).await.unwrap();
     let fault = machine.cluster.ensure_workload(&name(7), &order).await.unwrap_err();
     assert_eq!(fault.disposition, Disposition::Permanent);
 }
@@ -268,7 +273,7 @@ async fn a_command_that_is_not_there_is_a_persons_to_mend() {
 #[tokio::test]
 async fn another_installations_namespace_is_not_ours() {
     let machine = Machine::new();
-    machine.cluster.ensure_namespace(&name(7)).await.unwrap();
+    machine.cluster.ensure_namespace(&name(7), &shape()).await.unwrap();
     let config = LocalConfig {
         data_dir: machine.data_dir(),
         suffix: Suffix::parse("preview.test").unwrap(),
@@ -276,7 +281,7 @@ async fn another_installations_namespace_is_not_ours() {
         grace: SHORT,
     };
     let other = LocalCluster::new(config, tokio::sync::mpsc::channel(1).0).unwrap();
-    assert!(other.observe(&name(7)).await.namespace.is_foreign());
+    assert!(other.observe(&name(7), &shape()).await.namespace.is_foreign());
     assert_eq!(other.owned().await.unwrap(), []);
     other.remove_namespace(&name(7)).await.unwrap_err();
     assert_eq!(machine.cluster.owned().await.unwrap(), [name(7)]);
@@ -285,7 +290,7 @@ async fn another_installations_namespace_is_not_ours() {
 #[tokio::test]
 async fn a_directory_that_cannot_be_read_is_a_fault_and_never_a_shorter_list() {
     let machine = Machine::new();
-    machine.cluster.ensure_namespace(&name(7)).await.unwrap();
+    machine.cluster.ensure_namespace(&name(7), &shape()).await.unwrap();
     fs::remove_dir_all(machine.data_dir().join("routes")).unwrap();
     machine.cluster.owned().await.unwrap_err();
 }

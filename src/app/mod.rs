@@ -2,10 +2,12 @@
 //!
 //! Refuses to decide anything; it wires, and says what could not be started.
 
+mod adapters;
+mod book;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use axum::Router;
 use chrono::TimeDelta;
 use hyper_util::service::TowerToHyperService;
@@ -15,9 +17,9 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::book::LedgerBook;
 use crate::clock::{Clock, ServerClock, fresh_id};
-use crate::cluster::local::proxy::{Fate, HostBook, Proxy};
-use crate::cluster::local::{LocalCluster, LocalConfig};
+use crate::cluster::local::proxy::Proxy;
 use crate::config::Config;
 use crate::database::postgres::PostgresDatabases;
 use crate::dns::embedded::EmbeddedDns;
@@ -25,8 +27,8 @@ use crate::door::Door;
 use crate::fault::Fault;
 use crate::forge::github::GitHub;
 use crate::http::{self, AppState};
-use crate::ledger::{Ledger, LedgerError, Preview};
-use crate::preview::{Part, Phase, PreviewName, Status};
+use crate::ledger::{Ledger, LedgerError};
+use crate::preview::PreviewName;
 use crate::reconcile::{Reconciler, Seams};
 use crate::sweep::Sweeper;
 use crate::telemetry::Metrics;
@@ -68,8 +70,8 @@ pub struct App {
     stop: CancellationToken,
     door: Door,
     tasks: JoinSet<()>,
-    proxy: Proxy,
-    dns: Arc<EmbeddedDns>,
+    proxy: Option<Proxy>,
+    embedded: Option<Arc<EmbeddedDns>>,
 }
 
 impl App {
@@ -87,50 +89,27 @@ impl App {
         let clock = Arc::new(ServerClock::default());
         clock.follow(ledger.server_time().await?);
         let (changes, changed) = mpsc::channel(CHANGES);
-        let suffix = config.site.suffix.clone();
-        let local = LocalConfig {
-            data_dir: config.cluster.data_dir.clone(),
-            suffix: suffix.clone(),
-            instance: config.instance.clone(),
-            grace: config.cluster.grace,
-        };
-        let data_dir = &config.cluster.data_dir;
-        std::fs::create_dir_all(data_dir).map_err(|error| {
-            let doing = format!("making cluster.local.data_dir {}", data_dir.display());
-            Fault::permanent(doing, error)
-        })?;
-        // The zone before the cluster: a second controller over the same data is turned away here,
-        // before it touches anything.
-        let dns = Arc::new(EmbeddedDns::start(
-            config.dns.listen,
-            suffix.clone(),
-            config.instance.clone(),
-            config.dns.target,
-            config.cluster.data_dir.join("zone.json"),
-        )?);
-        let cluster = LocalCluster::new(local, changes.clone())?;
+        let adapters::Places { cluster, dns, embedded, local } =
+            adapters::places(&config, clock.clone(), changes.clone(), stop.clone()).await?;
         let seeds: Vec<_> = config.repositories.iter().map(|r| &r.seed).collect();
         let databases =
             PostgresDatabases::connect(config.databases, &seeds, clock.clone(), changes).await?;
         warn_of_one_server(&ledger, &databases).await;
         let seams = Seams {
-            cluster: Arc::new(cluster),
+            cluster,
             databases: Arc::new(databases),
-            dns: dns.clone(),
+            dns,
             forge: Arc::new(GitHub::new(config.github)?),
         };
         let wake: Arc<Notify> = Arc::default();
-        let book = Arc::new(LedgerBook {
-            ledger: ledger.clone(),
-            clock: clock.clone(),
-            wake: wake.clone(),
-        });
-        let proxy = Proxy::start(
-            config.cluster.proxy_listen,
-            &config.cluster.data_dir,
-            &config.site,
-            book,
-        )?;
+        let proxy = match local {
+            Some(local) => {
+                let book = LedgerBook::new(ledger.clone(), clock.clone(), wake.clone());
+                let book = Arc::new(book);
+                Some(Proxy::start(local.proxy_listen, &local.data_dir, &config.site, book)?)
+            }
+            None => None,
+        };
         let reconciler = Arc::new(Reconciler {
             ledger,
             seams,
@@ -153,20 +132,27 @@ impl App {
         tasks.spawn(poke_changed(reconciler.clone(), changed, stop.clone()));
         tasks.spawn(Sweeper::new(reconciler.clone(), config.sweep).run(stop.clone()));
         tasks.spawn(reconciler.clone().run(stop.clone()));
-        Ok(Self { reconciler, stop, door, tasks, proxy, dns })
+        Ok(Self { reconciler, stop, door, tasks, proxy, embedded })
     }
 
     /// Stops taking work, lets what runs end, and gives everything back. Previews stay as they
     /// are: the next start finds them.
     pub async fn stop(mut self) {
         self.stop.cancel();
-        tokio::join!(self.proxy.shutdown(), self.door.close());
+        let proxy = async {
+            if let Some(proxy) = self.proxy {
+                proxy.shutdown().await;
+            }
+        };
+        tokio::join!(proxy, self.door.close());
         while let Some(ended) = self.tasks.join_next().await {
             if let Err(error) = ended {
                 tracing::error!(%error, "a task ended badly");
             }
         }
-        self.dns.shutdown().await;
+        if let Some(dns) = self.embedded {
+            dns.shutdown().await;
+        }
         self.reconciler.ledger.close().await;
     }
 }
@@ -216,45 +202,6 @@ async fn poke_changed(
         match reconciler.ledger.poke_named(&name, reconciler.clock.now()).await {
             Ok(_) => reconciler.wake.notify_one(),
             Err(error) => tracing::warn!(preview = %name, %error, "a change could not be noted"),
-        }
-    }
-}
-
-/// What the ledger knows of a host that has no route.
-struct LedgerBook {
-    ledger: Ledger,
-    clock: Arc<dyn Clock>,
-    wake: Arc<Notify>,
-}
-
-/// What is not there yet, in words that anybody may read: a condition's own message can quote a
-/// workload's log.
-fn missing(preview: &Preview) -> String {
-    let parts = preview.conditions.iter().filter(|c| c.status != Status::True);
-    let parts = parts.filter(|c| !matches!(c.part, Part::Notice | Part::PullRequest));
-    let parts: Vec<_> = parts.map(|condition| condition.part.as_str()).collect();
-    if parts.is_empty() { String::new() } else { format!("Still to come: {}.", parts.join(", ")) }
-}
-
-#[async_trait]
-impl HostBook for LedgerBook {
-    async fn fate(&self, name: &PreviewName) -> Fate {
-        match self.ledger.preview_named(name).await {
-            Ok(None) => Fate::Unknown,
-            Ok(Some(preview)) if preview.phase.holds_nothing() => Fate::Gone,
-            Ok(Some(preview)) => {
-                // A visitor found nothing behind a preview that we hold for ready: look again.
-                if preview.phase == Phase::Ready
-                    && let Ok(true) = self.ledger.poke_named(name, self.clock.now()).await
-                {
-                    self.wake.notify_one();
-                }
-                Fate::Starting { detail: missing(&preview) }
-            }
-            Err(error) => {
-                tracing::warn!(preview = %name, %error, "the ledger was asked for a host in vain");
-                Fate::Starting { detail: String::new() }
-            }
         }
     }
 }

@@ -1,0 +1,85 @@
+//! Whether an object is still as it was applied.
+//!
+//! What the server and others add is none of our business; what we said has to hold. Pure. Refuses
+//! to compare quantities by value: we write them as the server would.
+
+use serde_json::Value;
+
+use super::marks::{APPLIED, annotation};
+
+/// Writes down in the object itself what it is applied as.
+pub(super) fn note(mut object: Value) -> Value {
+    let applied = object.to_string();
+    if let Some(metadata) = object["metadata"].as_object_mut() {
+        let annotations =
+            metadata.entry("annotations").or_insert_with(|| Value::Object(Default::default()));
+        annotations[APPLIED] = Value::String(applied);
+    }
+    object
+}
+
+/// The first thing that is not as it was applied; `None` when all is. An object without the note is
+/// not as we applied it.
+pub(super) fn drift(live: &Value) -> Option<String> {
+    let applied = annotation(live, APPLIED).and_then(|text| serde_json::from_str(text).ok());
+    let Some(applied) = applied else { return Some(format!("metadata.annotations.{APPLIED}")) };
+    difference(live, &applied, "")
+}
+
+/// Where `live` lacks what `wanted` says.
+pub(super) fn difference(live: &Value, wanted: &Value, path: &str) -> Option<String> {
+    let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+    match (live, wanted) {
+        (Value::Object(live), Value::Object(wanted)) => wanted.iter().find_map(|(key, wanted)| {
+            match live.get(key) {
+                Some(live) => difference(live, wanted, &below(key)),
+                // The server leaves out what is empty.
+                None if is_empty(wanted) => None,
+                None => Some(below(key)),
+            }
+        }),
+        (Value::Array(live), Value::Array(wanted)) if live.len() == wanted.len() => live
+            .iter()
+            .zip(wanted)
+            .enumerate()
+            .find_map(|(at, (live, wanted))| difference(live, wanted, &below(&at.to_string()))),
+        (live, wanted) if live == wanted => None,
+        _ => Some(path.to_owned()),
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_the_server_adds_is_no_drift_and_what_we_said_has_to_hold() {
+        let wanted = json!({ "metadata": { "name": "web" }, "spec": { "n": 1, "list": [{ "a": 1 }], "none": [] } });
+        let mut live = note(wanted.clone());
+        live["status"] = json!({ "ready": true });
+        live["spec"]["list"][0]["protocol"] = json!("TCP");
+        assert_eq!(drift(&live), None);
+        for (pointer, value, path) in [
+            ("/spec/n", json!(0), "spec.n"),
+            ("/spec/list/0/a", json!(2), "spec.list.0.a"),
+            ("/spec/list", json!([{ "a": 1 }, { "a": 1 }]), "spec.list"),
+            ("/spec", json!({}), "spec.list"),
+        ] {
+            let mut changed = live.clone();
+            *changed.pointer_mut(pointer).unwrap() = value;
+            assert_eq!(drift(&changed).as_deref(), Some(path), "{pointer}");
+        }
+        assert!(drift(&wanted).is_some(), "nobody noted what was applied");
+    }
+}

@@ -1,0 +1,152 @@
+//! Makes it so: the fences, a revision's objects, and the way to it.
+//!
+//! Every call first sees that the namespace is ours. Refuses to lead visitors to a revision that is
+//! not ready, and to take away the one that is served before another is.
+
+use futures_util::future::try_join_all;
+use serde_json::Value;
+
+use super::KubernetesCluster;
+use super::calls::Created;
+use super::config::{Entry, Tls};
+use super::drift::{difference, note};
+use super::fences::{fences, namespace};
+use super::kinds::Kind;
+use super::marks::{REVISION, label};
+use super::pods::{deployment, deployment_name, secret};
+use super::route::{self, WEB, revision_of};
+use crate::fault::Fault;
+use crate::preview::observed::Health;
+use crate::preview::{PreviewName, Revision};
+use crate::workload::{Shape, WorkloadOrder};
+
+impl KubernetesCluster {
+    /// The namespace with its stamp, and then everything that has to stand in it, at once.
+    pub(super) async fn fence(&self, name: &PreviewName, shape: &Shape) -> Result<(), Fault> {
+        let doing = format!("creating namespace {name}");
+        let here = name.namespace();
+        let wanted = namespace(&self.config, name);
+        if let Created::Exists = self.calls.create(&doing, Kind::Namespace, wanted.clone()).await? {
+            let live = self.enter(name, &doing).await?;
+            if difference(&live, &wanted, "").is_some() {
+                // Its uid makes this a change of that very namespace, and never a new one.
+                let mut wanted = wanted;
+                wanted["metadata"]["uid"] = live["metadata"]["uid"].clone();
+                self.calls.apply(&doing, Kind::Namespace, None, &wanted).await?;
+            }
+        }
+        let doing = format!("fencing namespace {name}");
+        let wanted = fences(&self.config, name, shape);
+        let calls = wanted
+            .iter()
+            .map(|(kind, object)| self.calls.apply(&doing, *kind, Some(&here), object));
+        try_join_all(calls).await?;
+        Ok(())
+    }
+
+    /// The Secret, then the Deployment of this revision; those that nobody wants or visits go.
+    pub(super) async fn run(&self, name: &PreviewName, order: &WorkloadOrder) -> Result<(), Fault> {
+        let doing = format!("starting {name} at {}", order.revision.commit.short());
+        let here = name.namespace();
+        if order.shape.pod.image.is_none() {
+            let why = "its repository has no workload.image; configure one, pinned by digest";
+            return Err(Fault::permanent(doing, why));
+        }
+        self.enter(name, &doing).await?;
+        let secret = secret(&self.config, name, order);
+        self.calls.apply(&doing, Kind::Secret, Some(&here), &secret).await?;
+        let object = deployment(&self.config, name, order, self.now_milliseconds());
+        self.calls.apply(&doing, Kind::Deployment, Some(&here), &note(object)).await?;
+        let service = self.calls.get(&doing, Kind::Service, Some(&here), WEB).await?;
+        let served = service.as_ref().and_then(revision_of);
+        let keep: Vec<_> = served.iter().chain([&order.revision]).collect();
+        self.retire(&doing, &here, &keep).await
+    }
+
+    /// The way to this revision, which has to be ready; then what it replaces goes.
+    pub(super) async fn lead(&self, name: &PreviewName, revision: &Revision) -> Result<(), Fault> {
+        let doing = format!("leading the route of {name} to {}", revision.commit.short());
+        let here = name.namespace();
+        self.enter(name, &doing).await?;
+        let wanted = deployment_name(revision);
+        let live = self.calls.get(&doing, Kind::Deployment, Some(&here), &wanted).await?;
+        let live = live.filter(|it| label(it, REVISION) == Some(&revision.to_string()));
+        let Some(live) = live else {
+            return Err(Fault::transient(&doing, "its workload is of another revision"));
+        };
+        match self.health(&here, &live).await? {
+            Health::Ready => {}
+            Health::Progressing(why) | Health::Failing { why, .. } | Health::Dead(why) => {
+                return Err(Fault::transient(&doing, format!("its workload is not ready: {why}")));
+            }
+        }
+        self.check_entry(&doing).await?;
+        self.bring_certificate(&doing, name).await?;
+        let service = route::service(&self.config, name, revision);
+        let route = route::route(&self.config, name);
+        self.calls.apply(&doing, Kind::Service, Some(&here), &service).await?;
+        self.calls.apply(&doing, route::kind(&self.config), Some(&here), &route).await?;
+        self.retire(&doing, &here, &[revision]).await
+    }
+
+    /// Deletes the Deployments of every other revision.
+    async fn retire(&self, doing: &str, here: &str, keep: &[&Revision]) -> Result<(), Fault> {
+        let all = self.calls.list(doing, Kind::Deployment, Some(here), REVISION).await?;
+        let unwanted = all.iter().filter(|live| {
+            let revision = label(live, REVISION).and_then(Revision::parse);
+            !keep.iter().any(|keep| revision.as_ref() == Some(keep))
+        });
+        for live in unwanted {
+            self.calls.delete(doing, Kind::Deployment, Some(here), live).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether there is somebody to serve the route: an Ingress of an unknown class waits for ever.
+    async fn check_entry(&self, doing: &str) -> Result<(), Fault> {
+        match &self.config.entry {
+            Entry::Ingress { class, .. } => {
+                if self.calls.get(doing, Kind::IngressClass, None, class).await?.is_some() {
+                    return Ok(());
+                }
+                let all = self.calls.list(doing, Kind::IngressClass, None, "").await?;
+                let mut known: Vec<_> =
+                    all.iter().filter_map(|it| it["metadata"]["name"].as_str()).collect();
+                known.sort_unstable();
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                let why = format!(
+                    "the cluster has no IngressClass {class:?} (it has: {known}); set \
+                     cluster.kubernetes.ingress.class"
+                );
+                Err(Fault::permanent(doing, why))
+            }
+            Entry::Gateway { namespace, name, .. } => {
+                let found = self.calls.get(doing, Kind::Gateway, Some(namespace), name).await?;
+                let why = || {
+                    format!(
+                        "the cluster has no Gateway {namespace}/{name}; set \
+                         cluster.kubernetes.gateway"
+                    )
+                };
+                found.map(drop).ok_or_else(|| Fault::permanent(doing, why()))
+            }
+        }
+    }
+
+    /// Copies the wildcard certificate to where an Ingress can use it.
+    async fn bring_certificate(&self, doing: &str, name: &PreviewName) -> Result<(), Fault> {
+        let Tls::Secret { namespace, name: secret } = &self.config.tls else { return Ok(()) };
+        let found = self.calls.get(doing, Kind::Secret, Some(namespace), secret).await?;
+        let there =
+            |it: &Value| it["data"]["tls.crt"].is_string() && it["data"]["tls.key"].is_string();
+        let Some(original) = found.filter(there) else {
+            let why = format!(
+                "the TLS Secret {namespace}/{secret} is not there, or has no tls.crt and tls.key; \
+                 create it, or set cluster.kubernetes.tls.secret"
+            );
+            return Err(Fault::permanent(doing, why));
+        };
+        let copy = route::certificate(&self.config, name, &original);
+        self.calls.apply(doing, Kind::Secret, Some(&name.namespace()), &copy).await
+    }
+}

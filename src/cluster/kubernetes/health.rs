@@ -1,0 +1,159 @@
+//! How a Deployment is doing, and why not better.
+//!
+//! Pure: judges what was read. Refuses to call ready what the Deployment itself does not, and puts
+//! nothing that changes from look to look into the reason that people are told.
+
+use serde_json::Value;
+
+use super::calls::brief;
+use super::drift::drift;
+use super::marks::{ORDERED, annotation};
+use crate::preview::observed::Health;
+
+/// How long what was just applied is left alone before it is applied once more, in milliseconds: what
+/// fights with us is not fought at full speed.
+const PATIENCE_MILLISECONDS: i64 = 30_000;
+
+/// What is wrong with a pod.
+pub(super) struct Complaint {
+    /// In words that stay the same while it stays wrong.
+    pub(super) why: String,
+    /// What changes from look to look.
+    pub(super) detail: String,
+    /// The pod and whether the log of its previous run tells more.
+    pub(super) log_of: Option<(String, bool)>,
+    /// Whether applying everything again may help.
+    pub(super) ours: bool,
+}
+
+/// What the Deployment alone says; `None` when its pods have to be asked for the reason.
+pub(super) fn of_deployment(live: &Value, now_milliseconds: i64) -> Option<Health> {
+    let patient = is_patient(live, now_milliseconds);
+    if let Some(path) = drift(live).filter(|_| !patient) {
+        return Some(Health::Dead(format!("somebody changed {path} of its Deployment")));
+    }
+    let number = |value: &Value| value.as_i64().unwrap_or_default();
+    let status = &live["status"];
+    let wanted = number(&live["spec"]["replicas"]);
+    let current = number(&status["observedGeneration"]) >= number(&live["metadata"]["generation"]);
+    let up_to_date = number(&status["updatedReplicas"]) >= wanted;
+    let available = number(&status["availableReplicas"]) >= wanted;
+    (current && up_to_date && available && wanted > 0).then_some(Health::Ready)
+}
+
+/// Why it is not ready, as its conditions and pods say.
+pub(super) fn of_pods(
+    live: &Value,
+    pods: &[Value],
+    now_milliseconds: i64,
+) -> (Health, Option<Complaint>) {
+    let condition = |kind: &str, status: &str| {
+        let all = live["status"]["conditions"].as_array().into_iter().flatten();
+        all.into_iter().find(|it| it["type"] == kind && it["status"] == status)
+    };
+    if let Some(refused) = condition("ReplicaFailure", "True") {
+        let message = brief(refused["message"].as_str().unwrap_or_default());
+        return (failing(format!("the cluster refuses its pods: {message}"), ""), None);
+    }
+    let complaint = pods.iter().find_map(complaint);
+    let late = condition("Progressing", "False")
+        .is_some_and(|it| it["reason"] == "ProgressDeadlineExceeded");
+    let health = match &complaint {
+        Some(it) if it.ours && !is_patient(live, now_milliseconds) => Health::Dead(it.why.clone()),
+        Some(it) if it.ours => Health::Progressing(it.why.clone()),
+        Some(it) => failing(it.why.clone(), &it.detail),
+        None if late => {
+            let why = "its pods did not become ready in time; its readiness probe and log say why";
+            failing(why.to_owned(), &pods.iter().find_map(waiting).unwrap_or_default())
+        }
+        None => {
+            let why = pods.iter().find_map(waiting);
+            Health::Progressing(why.unwrap_or_else(|| "its pods are being started".to_owned()))
+        }
+    };
+    (health, complaint)
+}
+
+fn failing(why: String, detail: &str) -> Health {
+    Health::Failing { why, log: detail.to_owned() }
+}
+
+fn is_patient(live: &Value, now_milliseconds: i64) -> bool {
+    let ordered = annotation(live, ORDERED).and_then(|at| at.parse::<i64>().ok());
+    ordered.is_some_and(|at| (0..PATIENCE_MILLISECONDS).contains(&(now_milliseconds - at)))
+}
+
+/// What is wrong with a pod and will stay so.
+fn complaint(pod: &Value) -> Option<Complaint> {
+    let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+    let container = pod["status"]["containerStatuses"].as_array()?.first()?;
+    let image = brief(container["image"].as_str().unwrap_or_default());
+    let waiting = &container["state"]["waiting"];
+    let reason = waiting["reason"].as_str().unwrap_or_default();
+    let detail = brief(waiting["message"].as_str().unwrap_or_default());
+    let say = |why: String, detail: String, ours: bool| {
+        Some(Complaint { why, detail, log_of: None, ours })
+    };
+    match reason {
+        "ErrImagePull"
+        | "ImagePullBackOff"
+        | "ErrImageNeverPull"
+        | "ImageInspectError"
+        | "RegistryUnavailable" => say(
+            format!("its image {image} cannot be pulled; see that it exists and may be read"),
+            detail,
+            false,
+        ),
+        "InvalidImageName" => say(format!("its image {image} has no valid name"), detail, false),
+        "CreateContainerConfigError" => {
+            say("its Secret or configuration is missing".to_owned(), detail, true)
+        }
+        "CreateContainerError" | "RunContainerError" => say(
+            "its container cannot be started; see its command and image".to_owned(),
+            detail,
+            false,
+        ),
+        _ => crash(name, container),
+    }
+}
+
+/// A container that ended more than once, or that the kubelet does not start for the moment.
+fn crash(pod: &str, container: &Value) -> Option<Complaint> {
+    let held_back = container["state"]["waiting"]["reason"] == "CrashLoopBackOff";
+    let restarts = container["restartCount"].as_i64().unwrap_or_default();
+    let ready = container["ready"].as_bool().unwrap_or_default();
+    if ready || !(held_back || restarts >= 2) {
+        return None;
+    }
+    let ended = [&container["state"]["terminated"], &container["lastState"]["terminated"]];
+    let ended = ended.into_iter().find(|it| !it.is_null());
+    let how = match ended {
+        Some(it) if it["reason"] == "OOMKilled" => {
+            "it needs more memory than it may have".to_owned()
+        }
+        Some(it) => format!("exit code {}", it["exitCode"]),
+        None => "its log says why".to_owned(),
+    };
+    Some(Complaint {
+        why: format!("it ends soon after each start ({how})"),
+        detail: String::new(),
+        log_of: Some((pod.to_owned(), !container["lastState"]["terminated"].is_null())),
+        ours: false,
+    })
+}
+
+/// What a pod waits for, in its own words.
+fn waiting(pod: &Value) -> Option<String> {
+    let conditions = pod["status"]["conditions"].as_array()?;
+    let unscheduled = conditions.iter().find(|it| {
+        it["type"] == "PodScheduled" && it["status"] == "False" && it["message"].is_string()
+    });
+    if let Some(it) = unscheduled {
+        return Some(format!("no node takes it: {}", brief(it["message"].as_str()?)));
+    }
+    let container = pod["status"]["containerStatuses"].as_array()?.first()?;
+    match container["state"]["waiting"]["reason"].as_str() {
+        Some(reason) => Some(format!("its container is starting ({})", brief(reason))),
+        None => Some("waiting for its readiness probe".to_owned()),
+    }
+}

@@ -1,0 +1,130 @@
+//! One look at a preview's objects.
+//!
+//! Changes nothing. What is not in a namespace of ours is not looked at.
+
+use serde_json::Value;
+
+use super::drift::{difference, drift};
+use super::fences::{fences, namespace};
+use super::health::{of_deployment, of_pods};
+use super::kinds::Kind;
+use super::marks::{self, ORDERED, REVISION, annotation, label};
+use super::route::{self, WEB, revision_of};
+use super::{Calls, KubernetesCluster};
+use crate::cluster::{ClusterSeen, log_lines};
+use crate::fault::Fault;
+use crate::preview::observed::{Health, NamespaceSeen, RouteSeen, WorkloadSeen};
+use crate::preview::{PreviewName, Revision, Seen};
+use crate::workload::Shape;
+
+/// What is asked for in a look, for messages.
+const LOOKING: &str = "looking at the cluster";
+
+impl KubernetesCluster {
+    pub(super) async fn look(
+        &self,
+        name: &PreviewName,
+        shape: &Shape,
+    ) -> Result<ClusterSeen, Fault> {
+        let here = name.namespace();
+        let found = self.calls.get(LOOKING, Kind::Namespace, None, &here).await?;
+        let stand = marks::stand(found.as_ref(), &self.stamp(name));
+        let Some(live) = found.filter(|_| !stand.is_foreign()) else {
+            let namespace = match stand {
+                Seen::Foreign(whose) => Seen::Foreign(whose),
+                _ => Seen::Absent,
+            };
+            return Ok(ClusterSeen { namespace, workload: Seen::Absent, route: Seen::Absent });
+        };
+        if let Seen::Leaving(why) = stand {
+            let route = self.look_at_route(&here).await?;
+            let route = route.map_or(Seen::Absent, |_| Seen::Leaving(why.clone()));
+            let workload = Seen::Leaving(why.clone());
+            return Ok(ClusterSeen { namespace: Seen::Leaving(why), workload, route });
+        }
+        let (fenced, deployments, service, ingress) = tokio::try_join!(
+            self.is_fenced(name, shape, &live),
+            self.calls.list(LOOKING, Kind::Deployment, Some(&here), REVISION),
+            self.calls.get(LOOKING, Kind::Service, Some(&here), WEB),
+            self.look_at_route(&here),
+        )?;
+        let route = ingress.map_or(Seen::Absent, |ingress| {
+            let service = service.filter(|service| drift(service).is_none());
+            let service = service.filter(|_| self.is_as_wanted(name, &ingress));
+            Seen::Present(RouteSeen { revision: service.as_ref().and_then(revision_of) })
+        });
+        let workload = match newest(&deployments) {
+            None => Seen::Absent,
+            Some((revision, live)) => {
+                let health = self.health(&here, live).await?;
+                Seen::Present(WorkloadSeen { revision, health })
+            }
+        };
+        let namespace = Seen::Present(NamespaceSeen { fenced });
+        Ok(ClusterSeen { namespace, workload, route })
+    }
+
+    async fn look_at_route(&self, here: &str) -> Result<Option<Value>, Fault> {
+        self.calls.get(LOOKING, route::kind(&self.config), Some(here), WEB).await
+    }
+
+    /// Whether the route is as the configuration of today would have it.
+    fn is_as_wanted(&self, name: &PreviewName, live: &Value) -> bool {
+        difference(live, &route::route(&self.config, name), "").is_none()
+    }
+
+    /// Whether every fence stands as configured.
+    async fn is_fenced(
+        &self,
+        name: &PreviewName,
+        shape: &Shape,
+        live: &Value,
+    ) -> Result<bool, Fault> {
+        if difference(live, &namespace(&self.config, name), "").is_some() {
+            return Ok(false);
+        }
+        let here = name.namespace();
+        let wanted = fences(&self.config, name, shape);
+        let looks = wanted.iter().map(|(kind, object)| {
+            let name = object["metadata"]["name"].as_str().unwrap_or_default();
+            self.calls.get(LOOKING, *kind, Some(&here), name)
+        });
+        let found = futures_util::future::try_join_all(looks).await?;
+        Ok(found.iter().zip(&wanted).all(|(live, (_, wanted))| {
+            live.as_ref().is_some_and(|live| difference(live, wanted, "").is_none())
+        }))
+    }
+
+    /// How a Deployment is doing; its pods are asked only when it is not ready.
+    pub(super) async fn health(&self, here: &str, live: &Value) -> Result<Health, Fault> {
+        let now = self.now_milliseconds();
+        if let Some(health) = of_deployment(live, now) {
+            return Ok(health);
+        }
+        let labels = format!("{REVISION}={}", label(live, REVISION).unwrap_or_default());
+        let pods = self.calls.list(LOOKING, Kind::Pod, Some(here), &labels).await?;
+        let (health, complaint) = of_pods(live, &pods, now);
+        match (health, complaint.and_then(|it| it.log_of)) {
+            (Health::Failing { why, .. }, Some((pod, previous))) => {
+                let log = last_lines(&self.calls, here, &pod, previous).await;
+                Ok(Health::Failing { why, log })
+            }
+            (health, _) => Ok(health),
+        }
+    }
+}
+
+/// The Deployment that was last asked for.
+pub(super) fn newest(deployments: &[Value]) -> Option<(Revision, &Value)> {
+    let ordered = |live: &&Value| annotation(live, ORDERED).and_then(|at| at.parse::<i64>().ok());
+    let live = deployments.iter().max_by_key(ordered)?;
+    Some((Revision::parse(label(live, REVISION)?)?, live))
+}
+
+/// What a workload wrote last; a log that cannot be read is no reason to know less of the rest.
+async fn last_lines(calls: &Calls, here: &str, pod: &str, previous: bool) -> String {
+    match calls.log("reading the log", here, pod, previous).await {
+        Ok(text) => log_lines::last(&text),
+        Err(fault) => format!("its log cannot be read: {}", fault.why),
+    }
+}

@@ -1,0 +1,96 @@
+//! Labels and annotations: whose an object is, what it belongs to, and what was applied.
+//!
+//! Refuses to take a name for a mark: only the stamp says whose a namespace is, and only what is in
+//! such a namespace is ours.
+
+use serde_json::{Map, Value, json};
+
+use crate::preview::{PreviewName, Revision, Seen, Stamp};
+
+/// Whose: the installation's name.
+pub(super) const INSTANCE: &str = "mayfly.dev/instance";
+/// Which preview.
+pub(super) const PREVIEW: &str = "mayfly.dev/preview";
+/// Which revision.
+pub(super) const REVISION: &str = "mayfly.dev/revision";
+/// The ownership mark, on the namespace.
+pub(super) const STAMP: &str = "mayfly.dev/stamp";
+/// What was applied, so that a look can tell whether it is still so.
+pub(super) const APPLIED: &str = "mayfly.dev/applied";
+/// When it was last asked for, in milliseconds of Unix time.
+pub(super) const ORDERED: &str = "mayfly.dev/ordered";
+
+/// The labels of everything of a preview.
+pub(super) fn labels(instance: &str, name: &PreviewName) -> Map<String, Value> {
+    let preview = name.namespace();
+    [
+        ("app.kubernetes.io/name", "preview".to_owned()),
+        ("app.kubernetes.io/instance", preview.clone()),
+        ("app.kubernetes.io/managed-by", "mayfly".to_owned()),
+        ("app.kubernetes.io/part-of", "mayfly".to_owned()),
+        (INSTANCE, instance.to_owned()),
+        (PREVIEW, preview),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_owned(), Value::String(value)))
+    .collect()
+}
+
+/// The labels of one revision of it.
+pub(super) fn revision_labels(
+    instance: &str,
+    name: &PreviewName,
+    revision: &Revision,
+) -> Map<String, Value> {
+    let mut all = labels(instance, name);
+    all.insert("app.kubernetes.io/component".to_owned(), json!("web"));
+    all.insert("app.kubernetes.io/version".to_owned(), json!(revision.commit.as_str()));
+    all.insert(REVISION.to_owned(), json!(revision.to_string()));
+    all
+}
+
+/// Selects everything of an installation.
+pub(super) fn of_instance(instance: &str) -> String {
+    format!("{INSTANCE}={instance}")
+}
+
+/// An annotation of an object.
+pub(super) fn annotation<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
+    object["metadata"]["annotations"].get(key)?.as_str()
+}
+
+/// A label of an object.
+pub(super) fn label<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
+    object["metadata"]["labels"].get(key)?.as_str()
+}
+
+/// Whose a namespace is, and whether it stays.
+pub(super) fn stand(namespace: Option<&Value>, stamp: &Stamp) -> Seen<()> {
+    let Some(namespace) = namespace else { return Seen::Absent };
+    match annotation(namespace, STAMP) {
+        Some(line) if line == stamp.line() => {}
+        Some(line) => return Seen::Foreign(format!("the namespace carries {line:?}")),
+        None => return Seen::Foreign("the namespace carries no stamp of Mayfly".to_owned()),
+    }
+    if namespace["metadata"].get("deletionTimestamp").is_none_or(Value::is_null) {
+        return Seen::Present(());
+    }
+    Seen::Leaving(autopsy(namespace))
+}
+
+/// What keeps a namespace that is on its way out, in the words of its own conditions.
+fn autopsy(namespace: &Value) -> String {
+    let conditions = namespace["status"]["conditions"].as_array();
+    let mut holds: Vec<_> = conditions
+        .into_iter()
+        .flatten()
+        .filter(|condition| condition["status"] == "True")
+        .filter_map(|condition| condition["message"].as_str())
+        .map(super::calls::brief)
+        .collect();
+    holds.sort();
+    match holds.is_empty() {
+        true => "the cluster is deleting what is in it".to_owned(),
+        false => holds.join("; "),
+    }
+}

@@ -1,0 +1,162 @@
+//! Previews in a Kubernetes cluster.
+//!
+//! Every object is applied server-side as one field manager, under a deadline, into a namespace that
+//! carries our stamp; the namespace's fences stand before any pod. Refuses to touch a namespace
+//! without our stamp, to adopt one that is there already, and to delete anything but the very object
+//! (by uid) that it has looked at.
+
+mod calls;
+pub mod config;
+mod drift;
+mod ensure;
+mod fences;
+mod health;
+mod kinds;
+mod look;
+mod marks;
+mod pods;
+mod route;
+mod watch;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use serde_json::Value;
+use tokio::sync::mpsc::Sender;
+use tokio_util::sync::CancellationToken;
+
+use self::calls::Calls;
+use self::config::KubernetesConfig;
+use self::kinds::Kind;
+use super::{Cluster, ClusterSeen};
+use crate::clock::Clock;
+use crate::fault::Fault;
+use crate::preview::{PreviewName, Revision, Seen, Stamp};
+use crate::workload::{Shape, WorkloadOrder};
+
+/// Runs previews as objects of a cluster.
+pub struct KubernetesCluster {
+    config: KubernetesConfig,
+    calls: Calls,
+    clock: Arc<dyn Clock>,
+}
+
+impl KubernetesCluster {
+    /// Prepares the client and the watches, which send names to `changes` when a look at them is due,
+    /// until told to stop. Asks the API server nothing yet: a cluster that is down is no reason not
+    /// to start. Must be called within a Tokio runtime.
+    pub async fn connect(
+        config: KubernetesConfig,
+        clock: Arc<dyn Clock>,
+        changes: Sender<PreviewName>,
+        stop: CancellationToken,
+    ) -> Result<Self, Fault> {
+        const DOING: &str = "preparing the Kubernetes client";
+        let fail = |why: String| {
+            let cure = "set cluster.kubernetes.kubeconfig, KUBECONFIG, or run in a pod";
+            Fault::permanent(DOING, format!("{why}; {cure}"))
+        };
+        let client = match &config.kubeconfig {
+            Some(path) => {
+                let read = Kubeconfig::read_from(path).map_err(|error| fail(error.to_string()))?;
+                let options = KubeConfigOptions::default();
+                Config::from_custom_kubeconfig(read, &options)
+                    .await
+                    .map_err(|error| fail(error.to_string()))?
+            }
+            None => Config::infer().await.map_err(|error| fail(error.to_string()))?,
+        };
+        let client = Client::try_from(client).map_err(|error| fail(error.to_string()))?;
+        let calls = Calls::new(client, config.timeout);
+        watch::start(&calls, &config, &changes, &stop);
+        Ok(Self { config, calls, clock })
+    }
+
+    fn stamp(&self, name: &PreviewName) -> Stamp {
+        Stamp::new(&self.config.instance, name)
+    }
+
+    fn now_milliseconds(&self) -> i64 {
+        self.clock.now().timestamp_millis()
+    }
+
+    /// Reads the namespace; a fault unless it is ours and stays.
+    async fn enter(&self, name: &PreviewName, doing: &str) -> Result<Value, Fault> {
+        let found = self.calls.get(doing, Kind::Namespace, None, &name.namespace()).await?;
+        match (marks::stand(found.as_ref(), &self.stamp(name)), found) {
+            (Seen::Present(()), Some(namespace)) => Ok(namespace),
+            (Seen::Foreign(whose), _) => Err(Fault::not_ours(doing, whose)),
+            (Seen::Leaving(_), _) => Err(Fault::transient(doing, "its namespace is being removed")),
+            _ => Err(Fault::transient(doing, "its namespace is not there")),
+        }
+    }
+}
+
+#[async_trait]
+impl Cluster for KubernetesCluster {
+    async fn observe(&self, name: &PreviewName, shape: &Shape) -> ClusterSeen {
+        let seen = self.look(name, shape).await;
+        seen.unwrap_or_else(|fault| ClusterSeen::unknown(&fault.to_string()))
+    }
+
+    async fn ensure_namespace(&self, name: &PreviewName, shape: &Shape) -> Result<(), Fault> {
+        self.fence(name, shape).await
+    }
+
+    async fn ensure_workload(
+        &self,
+        name: &PreviewName,
+        order: &WorkloadOrder,
+    ) -> Result<(), Fault> {
+        self.run(name, order).await
+    }
+
+    async fn ensure_route(&self, name: &PreviewName, revision: &Revision) -> Result<(), Fault> {
+        self.lead(name, revision).await
+    }
+
+    async fn remove_route(&self, name: &PreviewName) -> Result<(), Fault> {
+        let doing = format!("removing the route of {name}");
+        let found = self.calls.get(&doing, Kind::Namespace, None, &name.namespace()).await?;
+        match marks::stand(found.as_ref(), &self.stamp(name)) {
+            Seen::Absent => return Ok(()),
+            Seen::Foreign(whose) => return Err(Fault::not_ours(doing, whose)),
+            _ => {}
+        }
+        let (kind, namespace) = (route::kind(&self.config), name.namespace());
+        match self.calls.get(&doing, kind, Some(&namespace), route::WEB).await? {
+            Some(route) => self.calls.delete(&doing, kind, Some(&namespace), &route).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn remove_namespace(&self, name: &PreviewName) -> Result<(), Fault> {
+        let doing = format!("removing namespace {name}");
+        let found = self.calls.get(&doing, Kind::Namespace, None, &name.namespace()).await?;
+        match (marks::stand(found.as_ref(), &self.stamp(name)), found) {
+            (Seen::Present(()), Some(namespace)) => {
+                self.calls.delete(&doing, Kind::Namespace, None, &namespace).await
+            }
+            (Seen::Foreign(whose), _) => Err(Fault::not_ours(doing, whose)),
+            // On its way out already, which nobody can hurry.
+            _ => Ok(()),
+        }
+    }
+
+    async fn owned(&self) -> Result<Vec<PreviewName>, Fault> {
+        let doing = "listing Mayfly's namespaces";
+        let labels = marks::of_instance(&self.config.instance);
+        let all = self.calls.list(doing, Kind::Namespace, None, &labels).await?;
+        let mut owned: Vec<_> = all
+            .iter()
+            .filter_map(|namespace| {
+                let name = PreviewName::parse(namespace["metadata"]["name"].as_str()?)?;
+                (!marks::stand(Some(namespace), &self.stamp(&name)).is_foreign()).then_some(name)
+            })
+            .collect();
+        owned.sort();
+        Ok(owned)
+    }
+}

@@ -1,0 +1,124 @@
+//! The objects that a revision runs as: its Secret and its Deployment.
+//!
+//! Pure: objects as data. Refuses an image that is not pinned, and to let a pod know anything of the
+//! cluster that it runs in.
+
+use serde_json::{Value, json};
+
+use super::config::KubernetesConfig;
+use super::fences::{ONE, resources};
+use super::marks::{ORDERED, REVISION, labels, revision_labels};
+use crate::preview::{PreviewName, Revision};
+use crate::workload::WorkloadOrder;
+
+/// The Secret that holds what nobody else may read, and the variable that it is.
+pub(super) const SECRET: &str = "database";
+const SECRET_VARIABLE: &str = "DATABASE_URL";
+
+/// The container's name.
+pub(super) const CONTAINER: &str = "web";
+
+/// How long a pod has between SIGTERM and SIGKILL, in seconds.
+const GRACE_SECONDS: u32 = 10;
+
+/// The Deployment's name: one for each revision, so that a new one starts beside what is served.
+pub(super) fn deployment_name(revision: &Revision) -> String {
+    let commit = revision.commit.as_str();
+    format!("web-{}-{}", &commit[..commit.len().min(12)], revision.restart)
+}
+
+/// The Secret with the database's URL.
+pub(super) fn secret(
+    config: &KubernetesConfig,
+    name: &PreviewName,
+    order: &WorkloadOrder,
+) -> Value {
+    let url = order.env.iter().find(|(key, _)| key == SECRET_VARIABLE);
+    json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": { "name": SECRET, "labels": labels(&config.instance, name) },
+        "type": "Opaque",
+        "stringData": { SECRET_VARIABLE: url.map_or("", |(_, value)| value) },
+    })
+}
+
+/// The Deployment of one revision, asked for at this instant (milliseconds of Unix time).
+pub(super) fn deployment(
+    config: &KubernetesConfig,
+    name: &PreviewName,
+    order: &WorkloadOrder,
+    now_milliseconds: i64,
+) -> Value {
+    let (shape, pod) = (&order.shape, &order.shape.pod);
+    let labels = revision_labels(&config.instance, name, &order.revision);
+    let selector = json!({ REVISION: order.revision.to_string() });
+    let mut container = json!({
+        "name": CONTAINER,
+        "image": pod.image.as_ref().map(ToString::to_string),
+        "env": env(order),
+        "ports": [{ "name": "http", "containerPort": pod.port, "protocol": "TCP" }],
+        "readinessProbe": {
+            "httpGet": {
+                "path": shape.probe_path,
+                "port": "http",
+                "httpHeaders": [{ "name": "Host", "value": name.host(&config.suffix) }],
+            },
+            "periodSeconds": 1,
+            "timeoutSeconds": 2,
+            "failureThreshold": 3,
+        },
+        "resources": { "requests": resources(pod), "limits": resources(pod) },
+        "securityContext": {
+            "allowPrivilegeEscalation": false,
+            "capabilities": { "drop": ["ALL"] },
+        },
+    });
+    if !shape.command.is_empty() {
+        container["command"] = json!(shape.command);
+    }
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": deployment_name(&order.revision),
+            "labels": labels,
+            "annotations": { ORDERED: now_milliseconds.to_string() },
+        },
+        "spec": {
+            "replicas": pod.replicas,
+            "progressDeadlineSeconds": config.progress_deadline_seconds,
+            "revisionHistoryLimit": 1,
+            "selector": { "matchLabels": selector },
+            "template": {
+                "metadata": { "labels": labels },
+                "spec": {
+                    "serviceAccountName": ONE,
+                    "automountServiceAccountToken": false,
+                    "enableServiceLinks": false,
+                    "terminationGracePeriodSeconds": GRACE_SECONDS,
+                    "securityContext": {
+                        "runAsNonRoot": true,
+                        "seccompProfile": { "type": "RuntimeDefault" },
+                    },
+                    "containers": [container],
+                },
+            },
+        },
+    })
+}
+
+/// The variables: the preview's own win over the shape's, and the secret one is not among them.
+fn env(order: &WorkloadOrder) -> Vec<Value> {
+    let own = |key: &str| order.env.iter().any(|(own, _)| own == key) || key == "PORT";
+    let shape = order.shape.env.iter().filter(|(key, _)| !own(key));
+    let plain = shape.chain(order.env.iter().filter(|(key, _)| key != SECRET_VARIABLE));
+    let mut all: Vec<_> =
+        plain.map(|(key, value)| json!({ "name": key, "value": value })).collect();
+    all.push(json!({ "name": "PORT", "value": order.shape.pod.port.to_string() }));
+    all.push(json!({
+        "name": SECRET_VARIABLE,
+        "valueFrom": { "secretKeyRef": { "name": SECRET, "key": SECRET_VARIABLE } },
+    }));
+    all
+}

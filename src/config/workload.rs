@@ -1,0 +1,109 @@
+//! `repositories[].workload`: what runs in a repository's previews.
+//!
+//! Refuses an image that is not pinned, and a way out to what no preview may reach.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use super::{ClusterConfig, ConfigError};
+use crate::workload::{Egress, Image, PodShape, Shape};
+
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WorkloadPart {
+    #[serde(default)]
+    command: Vec<String>,
+    directory: Option<PathBuf>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+    probe_path: Option<String>,
+    image: Option<String>,
+    port: Option<u16>,
+    replicas: Option<u16>,
+    cpu_millicores: Option<u32>,
+    memory_mebibytes: Option<u32>,
+    #[serde(default)]
+    egress: Vec<EgressPart>,
+}
+
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+struct EgressPart {
+    cidr: IpNet,
+    #[serde(default)]
+    ports: Vec<u16>,
+}
+
+pub(super) fn shape(
+    part: WorkloadPart,
+    cluster: &ClusterConfig,
+    key: impl Fn(&str) -> String,
+) -> Result<Shape, ConfigError> {
+    let wrong = |field: &str, why: &str| Err(ConfigError::new(&key(field), why));
+    let image = part.image.as_deref().map(Image::parse).transpose();
+    let image = image.map_err(|error| ConfigError::new(&key("image"), error.to_string()))?;
+    match cluster {
+        ClusterConfig::Local(_) if part.command.is_empty() => {
+            return wrong("command", "is empty; the local cluster runs a command");
+        }
+        ClusterConfig::Kubernetes(_) if image.is_none() => {
+            return wrong("image", "is missing; Kubernetes runs an image, pinned by digest");
+        }
+        _ => {}
+    }
+    let probe_path = part.probe_path.unwrap_or_else(|| "/".to_owned());
+    if !probe_path.starts_with('/') {
+        return wrong("probe_path", "must begin with /");
+    }
+    let usual = PodShape::default();
+    let pod = PodShape {
+        image,
+        port: part.port.unwrap_or(usual.port),
+        replicas: part.replicas.unwrap_or(usual.replicas),
+        cpu_millicores: part.cpu_millicores.unwrap_or(usual.cpu_millicores),
+        memory_mebibytes: part.memory_mebibytes.unwrap_or(usual.memory_mebibytes),
+        egress: egress(part.egress, cluster, &key)?,
+    };
+    for (field, is_nothing) in [
+        ("port", pod.port == 0),
+        ("replicas", pod.replicas == 0),
+        ("cpu_millicores", pod.cpu_millicores == 0),
+        ("memory_mebibytes", pod.memory_mebibytes == 0),
+    ] {
+        if is_nothing {
+            return wrong(field, "must be at least 1");
+        }
+    }
+    Ok(Shape {
+        command: part.command,
+        directory: part.directory,
+        env: part.env.into_iter().collect(),
+        probe_path,
+        pod,
+    })
+}
+
+fn egress(
+    parts: Vec<EgressPart>,
+    cluster: &ClusterConfig,
+    key: impl Fn(&str) -> String,
+) -> Result<Vec<Egress>, ConfigError> {
+    let forbidden: &[IpNet] = match cluster {
+        ClusterConfig::Kubernetes(kubernetes) => &kubernetes.network.forbidden,
+        ClusterConfig::Local(_) => &[],
+    };
+    let checked = parts.into_iter().enumerate().map(|(index, part)| {
+        let cidr = part.cidr.trunc();
+        match forbidden.iter().find(|it| it.contains(&cidr)) {
+            Some(within) => {
+                let why = format!("{cidr} is within {within}, which no preview may reach");
+                Err(ConfigError::new(&key(&format!("egress[{index}].cidr")), why))
+            }
+            None => Ok(Egress { cidr, ports: part.ports }),
+        }
+    });
+    checked.collect()
+}

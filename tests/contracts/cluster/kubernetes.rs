@@ -1,0 +1,154 @@
+//! The Kubernetes adapter over a real control plane: what it puts there, and what it says of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::networking::v1::IngressClass;
+use kube::Client;
+use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::core::GroupVersionKind;
+use mayfly::clock::ServerClock;
+use mayfly::cluster::kubernetes::KubernetesCluster;
+use mayfly::cluster::kubernetes::config::{Entry, KubernetesConfig, Network, Peer, Tls};
+use mayfly::preview::name::Prefix;
+use mayfly::preview::{PullNumber, Suffix};
+use serde_json::{Value, json};
+use tokio::sync::mpsc::{Receiver, channel};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::world::control_plane::ControlPlane;
+use crate::world::postgres::unique;
+
+/// The adapter, under an instance and a prefix that no other test uses.
+pub struct RealCluster {
+    pub cluster: KubernetesCluster,
+    pub changes: Receiver<PreviewName>,
+    pub client: Client,
+    config: KubernetesConfig,
+    prefix: String,
+    stop: CancellationToken,
+}
+
+impl RealCluster {
+    /// `None`, said aloud and counted, where no control plane can be had.
+    pub async fn new() -> Option<Self> {
+        Self::with(|_| {}).await
+    }
+
+    pub async fn with(change: impl FnOnce(&mut KubernetesConfig)) -> Option<Self> {
+        let plane = ControlPlane::shared().await?;
+        let client = plane.client().await;
+        make_class(&client).await;
+        let unique = unique();
+        let prefix = format!("t{unique}");
+        let mut config = KubernetesConfig {
+            kubeconfig: Some(plane.kubeconfig.clone()),
+            timeout: Duration::from_secs(10),
+            instance: format!("test{}x{unique}", std::process::id()),
+            suffix: Suffix::parse("preview.example.test").unwrap(),
+            entry: Entry::Ingress { class: "test".to_owned(), annotations: BTreeMap::new() },
+            tls: Tls::None,
+            network: Network {
+                ingress: Some(peer("ingress")),
+                dns: peer("kube-system"),
+                database: Vec::new(),
+                forbidden: Vec::new(),
+            },
+            progress_deadline_seconds: 60,
+        };
+        change(&mut config);
+        let (sender, changes) = channel(256);
+        let stop = CancellationToken::new();
+        let clock = Arc::new(ServerClock::default());
+        let cluster = KubernetesCluster::connect(config.clone(), clock, sender, stop.clone());
+        let cluster = cluster.await.unwrap();
+        Some(Self { cluster, changes, client, config, prefix, stop })
+    }
+
+    /// What is there, as an administrator sees it.
+    pub async fn read(&self, kind: &str, namespace: &str, name: &str) -> Option<Value> {
+        let found = self.api(kind, namespace).get_opt(name).await.unwrap();
+        found.map(|object| serde_json::to_value(object).unwrap())
+    }
+
+    /// Somebody changes something by hand.
+    pub async fn meddle(&self, kind: &str, namespace: &str, name: &str, patch: Value) {
+        let params = PatchParams::default();
+        self.api(kind, namespace).patch(name, &params, &Patch::Merge(patch)).await.unwrap();
+    }
+
+    /// Somebody deletes something by hand.
+    pub async fn delete(&self, kind: &str, namespace: &str, name: &str) {
+        self.api(kind, namespace).delete(name, &Default::default()).await.unwrap();
+    }
+
+    pub async fn names(&self, kind: &str, namespace: &str) -> Vec<String> {
+        let all = self.api(kind, namespace).list(&ListParams::default()).await.unwrap();
+        all.items.into_iter().filter_map(|object| object.metadata.name).collect()
+    }
+
+    fn api(&self, kind: &str, namespace: &str) -> Api<DynamicObject> {
+        let (group, version) = match kind {
+            "Deployment" => ("apps", "v1"),
+            "Ingress" | "NetworkPolicy" => ("networking.k8s.io", "v1"),
+            _ => ("", "v1"),
+        };
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        match kind {
+            "Namespace" => Api::all_with(self.client.clone(), &resource),
+            _ => Api::namespaced_with(self.client.clone(), namespace, &resource),
+        }
+    }
+}
+
+impl Drop for RealCluster {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Subject for RealCluster {
+    fn cluster(&self) -> &dyn Cluster {
+        &self.cluster
+    }
+
+    fn name(&self, number: u32) -> PreviewName {
+        let prefix = Prefix::parse(&self.prefix).unwrap();
+        PreviewName::new(Some(prefix), PullNumber::new(number.into()).unwrap())
+    }
+
+    async fn plant_foreign(&self, name: &PreviewName) {
+        let object =
+            json!({ "metadata": { "name": name.namespace(), "labels": { "whose": "theirs" } } });
+        let object: Namespace = serde_json::from_value(object).unwrap();
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        namespaces.create(&PostParams::default(), &object).await.unwrap();
+    }
+
+    async fn foreign_is_there(&self, name: &PreviewName) -> bool {
+        let found = self.read("Namespace", "", &name.namespace()).await;
+        found.is_some_and(|it| {
+            it["metadata"]["labels"]["whose"] == "theirs"
+                && it["metadata"]["labels"].get("mayfly.dev/instance").is_none()
+                && it["metadata"].get("deletionTimestamp").is_none()
+        })
+    }
+}
+
+fn peer(namespace: &str) -> Peer {
+    Peer { namespace: namespace.to_owned(), labels: BTreeMap::new() }
+}
+
+async fn make_class(client: &Client) {
+    let class = json!({
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "IngressClass",
+        "metadata": { "name": "test" },
+        "spec": { "controller": "example.test/none" },
+    });
+    let classes: Api<IngressClass> = Api::all(client.clone());
+    classes.patch("test", &PatchParams::apply("tests"), &Patch::Apply(class)).await.unwrap();
+}

@@ -1,0 +1,3 @@
+module mayfly.test/tools/images
+
+go 1.26

@@ -1,0 +1,86 @@
+// Command probe is a workload for tests on a node. It answers for itself, and says what it can
+// reach from where it stands:
+//
+//	GET /               its host name
+//	GET /environment    its environment
+//	GET /resolve?name=  the addresses of a name
+//	GET /connect?to=    whether a TCP connection to host:port comes about
+//	GET /fetch?url=     the status and body that a URL answers
+//
+// It listens on $PORT, or 8080. What fails is answered with 502 and the reason.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+)
+
+const patience = 2 * time.Second
+
+func main() {
+	port := os.Getenv("PORT")
+	if port == "" {
+		port = "8080"
+	}
+	http.HandleFunc("/", answer(func(_ context.Context, _ string) (string, error) { return os.Hostname() }, ""))
+	http.HandleFunc("/environment", answer(environment, ""))
+	http.HandleFunc("/resolve", answer(resolve, "name"))
+	http.HandleFunc("/connect", answer(connect, "to"))
+	http.HandleFunc("/fetch", answer(fetch, "url"))
+	fmt.Println("listening on", port)
+	if err := http.ListenAndServe(":"+port, nil); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func answer(look func(context.Context, string) (string, error), parameter string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), patience)
+		defer cancel()
+		found, err := look(ctx, r.URL.Query().Get(parameter))
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+			return
+		}
+		fmt.Fprintln(w, found)
+	}
+}
+
+func environment(context.Context, string) (string, error) {
+	return strings.Join(os.Environ(), "\n"), nil
+}
+
+func resolve(ctx context.Context, name string) (string, error) {
+	found, err := net.DefaultResolver.LookupHost(ctx, name)
+	return strings.Join(found, " "), err
+}
+
+func connect(ctx context.Context, to string) (string, error) {
+	connection, err := (&net.Dialer{}).DialContext(ctx, "tcp", to)
+	if err != nil {
+		return "", err
+	}
+	defer connection.Close()
+	return "connected to " + connection.RemoteAddr().String(), nil
+}
+
+func fetch(ctx context.Context, url string) (string, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
+	return fmt.Sprintf("%d %s", response.StatusCode, body), err
+}
