@@ -132,6 +132,16 @@ fn what_cannot_work_is_refused_by_its_key_and_with_the_cure() {
             "choose one",
         ),
         (with("github: {}", "github: {api_url: api.github.com}"), "github.api_url", "https://"),
+        (
+            with("github: {}", "github: {limits: {writes_per_minute: 0}}"),
+            "github.limits.writes_per_minute",
+            "at least 1",
+        ),
+        (
+            with("github: {}", "github: {limits: {points_per_minute: 4}}"),
+            "github.limits.points_per_minute",
+            "at least 5",
+        ),
         // The loop.
         (with("lease: 60s", "lease: 45s, pass_deadline: 45s"), "reconcile.lease", "longer than"),
         (with("lease: 60s", "pass_deadline: 2m"), "reconcile.lease", "pass_deadline"),
@@ -331,6 +341,7 @@ fn an_app_logs_in_with_its_key_file_and_a_missing_one_is_named() {
     };
     let config = read_with(&app(&key), &[], &["MAYFLY_GITHUB__TOKEN"]).unwrap();
     assert!(matches!(config.github.auth, Auth::App { app_id: 1, installation_id: 2, .. }));
+    assert!(config.github.redeliver, "an App may ask for its own deliveries");
     assert!(!format!("{config:?}").contains("hush"));
     let missing = read_with(&app(Path::new("/nonexistent/pem")), &[], &["MAYFLY_GITHUB__TOKEN"]);
     refused(missing, "github.app.private_key_file", "/nonexistent/pem");

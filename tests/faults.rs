@@ -282,3 +282,47 @@ async fn a_clock_that_jumps_expires_a_few_and_not_the_fleet() {
     world.settle().await;
     assert_eq!(world.leftovers(), Vec::<String>::new(), "released by a person, all go");
 }
+
+#[tokio::test]
+async fn a_delivery_that_failed_is_asked_for_again_unless_it_was_heard_since() {
+    let world = World::new().await;
+    world.open(1, 'a').await;
+    let ago = |hours| world.now() - TimeDelta::hours(hours);
+    world.forge.fail_delivery("delivery-0", ago(2));
+    world.forge.fail_delivery("lost", ago(1));
+    world.forge.fail_delivery("forgotten", ago(100));
+    let found = world.sweeper.sweep_failed_deliveries(world.now()).await.unwrap();
+    assert_eq!((found.redelivered, found.failed), (1, 0));
+    assert_eq!(world.forge.redelivered(), ["lost"]);
+}
+
+#[tokio::test]
+async fn failed_deliveries_are_asked_for_at_a_start_and_every_hour() {
+    let world = World::new().await;
+    world.forge.fail_delivery("lost", world.now());
+    for (minutes, asked) in [(0, 1), (30, 1), (29, 1), (2, 2), (59, 2), (2, 3)] {
+        world.clock.set(world.now() + TimeDelta::minutes(minutes));
+        world.sweeper.turn().await.unwrap();
+        assert_eq!(world.forge.redelivered().len(), asked, "after {minutes} more minutes");
+    }
+    // A start comes before the hour is over.
+    world.clock.set(world.now() + TimeDelta::minutes(5));
+    world.restarted_sweeper().turn().await.unwrap();
+    assert_eq!(world.forge.redelivered().len(), 4);
+}
+
+#[tokio::test]
+async fn failed_deliveries_that_cannot_be_asked_for_stop_no_other_sweep() {
+    let world = World::new().await;
+    world.forge.fail_delivery("lost", world.now());
+    for call in ["forge.failed_deliveries", "forge.redeliver"] {
+        world.faults.heal();
+        world.faults.always(call, Mode::FailBefore);
+        let found = world.sweeper.sweep_failed_deliveries(world.now()).await.unwrap();
+        assert_eq!((found.redelivered, found.failed), (0, 1), "{call}");
+    }
+    world.silently(&world.facts(7, 'a'));
+    world.sweeper.turn().await.unwrap();
+    world.settle().await;
+    assert!(world.serves(7, 'a'), "the listing was read all the same");
+}

@@ -1,6 +1,8 @@
 //! What crosses the wire between us and the forge: deliveries in, words out.
 
 mod events;
+mod gate;
+mod published;
 mod signature;
 mod words;
 

@@ -94,7 +94,7 @@ operations_listen: 127.0.0.1:{operations}
 log_format: text
 ledger: {{}}
 previews: {{suffix: preview.localhost, port: {proxy}}}
-github: {{api_url: '{}'}}
+github: {{api_url: '{}', limits: {{points_per_minute: 100000, writes_per_minute: 10000, writes_per_hour: 100000}}}}
 cluster: {{local: {{data_dir: {data}, proxy_listen: '127.0.0.1:{proxy}', grace: 300ms}}}}
 dns: {{embedded: {{listen: '127.0.0.1:{dns}', target: 127.0.0.1}}}}
 databases: {{}}
@@ -318,6 +318,7 @@ async fn killed_at_any_moment_it_leaks_nothing_and_every_live_pull_request_is_re
     }
     let shown = machine.github.deployments(REPO);
     assert!(shown.iter().all(|deployment| deployment.state() == "inactive"));
+    crate::contracts::description::hold(&machine.github);
 }
 
 async fn wait_until(

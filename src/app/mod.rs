@@ -95,12 +95,10 @@ impl App {
         let databases =
             PostgresDatabases::connect(config.databases, &seeds, clock.clone(), changes).await?;
         warn_of_one_server(&ledger, &databases).await;
-        let seams = Seams {
-            cluster,
-            databases: Arc::new(databases),
-            dns,
-            forge: Arc::new(GitHub::new(config.github)?),
-        };
+        let github = GitHub::new(config.github)?;
+        let mut metrics = Metrics::default();
+        metrics.collect(Box::new(github.budget()));
+        let seams = Seams { cluster, databases: Arc::new(databases), dns, forge: Arc::new(github) };
         let wake: Arc<Notify> = Arc::default();
         let proxy = match local {
             Some(local) => {
@@ -118,7 +116,7 @@ impl App {
             clock,
             pacing: config.pacing,
             limits: config.limits,
-            metrics: Arc::new(Metrics::default()),
+            metrics: Arc::new(metrics),
             wake,
             replica: fresh_id(),
         });

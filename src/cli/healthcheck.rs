@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use reqwest::redirect::Policy;
 
-use super::token::wrong;
+use super::wrong;
 use crate::config::duration;
 
 /// How much of a refusal is shown, in characters.

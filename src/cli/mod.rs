@@ -3,6 +3,7 @@
 //! Exit codes: 0 done; 1 it failed; 2 the configuration or the call is wrong.
 
 mod demo;
+mod github_app;
 mod healthcheck;
 mod token;
 
@@ -36,6 +37,7 @@ Examples:
   mayfly migrate --config mayfly.yaml            bring the ledger's schema up to date
   mayfly serve --config mayfly.yaml              run the controller
   mayfly token create --name ci --role operator  make an API token
+  mayfly github-app create --organization acme   make the GitHub App that it logs in as
 
 Every key of the configuration can be set by a variable: previews.suffix by
 MAYFLY_PREVIEWS__SUFFIX. MAYFLY_LOG sets what is logged, for example debug.";
@@ -74,6 +76,9 @@ enum Command {
     /// Make and revoke API tokens.
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Make a GitHub App with the permissions that Mayfly needs.
+    #[command(subcommand)]
+    GithubApp(github_app::GitHubAppCommand),
     /// Show everything on this machine: three pull requests, from opening to receipt.
     Demo(demo::DemoArgs),
 }
@@ -133,9 +138,15 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Healthcheck(args) => healthcheck::run(args).await?,
         Command::Token(command) => token::run(command).await?,
+        Command::GithubApp(command) => github_app::run(command).await?,
         Command::Demo(args) => return demo::run(args).await,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// An argument that is wrong.
+fn wrong(key: &str, why: &str) -> ConfigError {
+    ConfigError { key: key.to_owned(), why: why.to_owned() }
 }
 
 async fn serve(config: Config, migrate: bool) -> anyhow::Result<()> {

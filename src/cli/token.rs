@@ -8,9 +8,9 @@ use anyhow::{Context, bail};
 use chrono::TimeDelta;
 use clap::Subcommand;
 
-use super::{ConfigArg, ledger};
+use super::{ConfigArg, ledger, wrong};
 use crate::clock::{fresh_bytes, fresh_id};
-use crate::config::{Config, ConfigError, duration};
+use crate::config::{Config, duration};
 use crate::database::Password;
 use crate::ledger::Role;
 
@@ -85,8 +85,4 @@ pub(super) async fn run(command: TokenCommand) -> anyhow::Result<()> {
 /// A new token: recognisable by its prefix, 256 bits.
 fn fresh_token() -> String {
     format!("mayfly_{}", Password::from_bytes(fresh_bytes()).reveal())
-}
-
-pub(super) fn wrong(key: &str, why: &str) -> ConfigError {
-    ConfigError { key: key.to_owned(), why: why.to_owned() }
 }

@@ -6,13 +6,12 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::cluster::cluster;
 use super::file::{self, File};
+use super::github::{github, webhook_secrets};
 use super::repositories::repositories;
 use super::telemetry::otlp;
-use super::values::{absolute, delta, fixed, local_address, read_secret, secret, time};
+use super::values::{absolute, delta, fixed, local_address, secret, time};
 use super::{ClusterConfig, Config, ConfigError, EmbeddedDnsConfig, SweepConfig};
 use crate::database::postgres::{PostgresConfig, SslMode};
-use crate::forge::github::{Auth, GitHubConfig};
-use crate::forge::signature::WebhookSecrets;
 use crate::preview::{Site, Suffix};
 use crate::reconcile::{Limits, Pacing};
 use crate::telemetry::LogFormat;
@@ -152,56 +151,21 @@ pub(super) fn check(file: File) -> Result<Config, ConfigError> {
                 file.sweep.deliveries_kept.as_deref(),
                 "30d",
             )?,
+            redelivery_every: delta(
+                "sweep.redelivery_every",
+                file.sweep.redelivery_every.as_deref(),
+                "1h",
+            )?,
+            redelivery_window: delta(
+                "sweep.redelivery_window",
+                file.sweep.redelivery_window.as_deref(),
+                "3d",
+            )?,
         },
         repositories: repositories(&file.policy, file.repositories, &cluster)?,
         cluster,
         instance,
     })
-}
-
-fn github(instance: &str, part: &file::GitHubPart) -> Result<GitHubConfig, ConfigError> {
-    let has_token = part.token.is_some() || part.token_file.is_some();
-    let auth = match (&part.app, has_token) {
-        (Some(_), true) => {
-            let why = "and github.token are two ways to log in; choose one";
-            return Err(ConfigError::new("github.app", why));
-        }
-        (Some(app), false) => {
-            let path = &app.private_key_file;
-            let private_key_pem = read_secret("github.app.private_key_file", path)?;
-            Auth::App { app_id: app.id, private_key_pem, installation_id: app.installation_id }
-        }
-        (None, _) => {
-            let path = part.token_file.as_deref();
-            Auth::Token(secret(&["github", "token"], part.token.clone(), path)?)
-        }
-    };
-    let api_url = part.api_url.clone().unwrap_or_else(|| "https://api.github.com".to_owned());
-    if !api_url.starts_with("https://") && !api_url.starts_with("http://") {
-        let why = format!("{api_url:?} must begin with https://");
-        return Err(ConfigError::new("github.api_url", why));
-    }
-    Ok(GitHubConfig {
-        api_url,
-        auth,
-        instance: instance.to_owned(),
-        timeout: time("github.timeout", part.timeout.as_deref(), "10s")?,
-    })
-}
-
-fn webhook_secrets(part: &file::GitHubPart) -> Result<WebhookSecrets, ConfigError> {
-    let path = part.webhook_secret_file.as_deref();
-    let mut secrets =
-        vec![secret(&["github", "webhook_secret"], part.webhook_secret.clone(), path)?];
-    if part.webhook_secret_previous.is_some() || part.webhook_secret_previous_file.is_some() {
-        secrets.push(secret(
-            &["github", "webhook_secret_previous"],
-            part.webhook_secret_previous.clone(),
-            part.webhook_secret_previous_file.as_deref(),
-        )?);
-    }
-    WebhookSecrets::new(secrets)
-        .map_err(|error| ConfigError::new("github.webhook_secret", error.to_string()))
 }
 
 fn reconcile(part: &file::ReconcilePart) -> Result<(Limits, Pacing), ConfigError> {
@@ -235,7 +199,7 @@ fn sslmode(word: Option<&str>) -> Result<SslMode, ConfigError> {
 }
 
 /// A number of things of which there have to be some.
-fn at_least<N: PartialOrd + std::fmt::Display>(
+pub(super) fn at_least<N: PartialOrd + std::fmt::Display>(
     key: &str,
     given: Option<N>,
     least: N,

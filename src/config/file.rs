@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::ConfigError;
 use super::cluster::ClusterPart;
+use super::github::GitHubPart;
 use super::workload::WorkloadPart;
 
 /// Keys that may come from the environment or from the file named by `<key>_file`, never from the
@@ -70,28 +71,6 @@ pub(super) struct PreviewsPart {
 
 #[derive(Deserialize, Debug)]
 #[serde(deny_unknown_fields)]
-pub(super) struct GitHubPart {
-    pub(super) api_url: Option<String>,
-    pub(super) token: Option<SecretString>,
-    pub(super) token_file: Option<PathBuf>,
-    pub(super) app: Option<AppPart>,
-    pub(super) webhook_secret: Option<SecretString>,
-    pub(super) webhook_secret_file: Option<PathBuf>,
-    pub(super) webhook_secret_previous: Option<SecretString>,
-    pub(super) webhook_secret_previous_file: Option<PathBuf>,
-    pub(super) timeout: Option<String>,
-}
-
-#[derive(Deserialize, Debug)]
-#[serde(deny_unknown_fields)]
-pub(super) struct AppPart {
-    pub(super) id: u64,
-    pub(super) installation_id: u64,
-    pub(super) private_key_file: PathBuf,
-}
-
-#[derive(Deserialize, Debug)]
-#[serde(deny_unknown_fields)]
 pub(super) struct DnsPart {
     pub(super) embedded: EmbeddedPart,
 }
@@ -137,6 +116,8 @@ pub(super) struct SweepPart {
     pub(super) orphans_every: Option<String>,
     pub(super) deployments_every: Option<String>,
     pub(super) deliveries_kept: Option<String>,
+    pub(super) redelivery_every: Option<String>,
+    pub(super) redelivery_window: Option<String>,
 }
 
 #[derive(Deserialize, Debug, Default, Clone)]

@@ -7,6 +7,7 @@ mod check;
 mod cluster;
 pub mod duration;
 mod file;
+mod github;
 mod repositories;
 mod telemetry;
 mod values;
@@ -55,6 +56,10 @@ pub struct SweepConfig {
     pub deployments_every: TimeDelta,
     /// How long deliveries are kept.
     pub deliveries_kept: TimeDelta,
+    /// Deliveries that failed, asked for again.
+    pub redelivery_every: TimeDelta,
+    /// How old such a delivery may be.
+    pub redelivery_window: TimeDelta,
 }
 
 /// What runs previews.

@@ -176,7 +176,8 @@ ledger: {{}}
 previews:
   suffix: preview.localhost
   port: {proxy}
-github: {{}}
+github:
+  limits: {{points_per_minute: 100000, writes_per_minute: 10000, writes_per_hour: 100000}}
 cluster:
   local:
     data_dir: {data}

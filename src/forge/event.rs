@@ -20,6 +20,8 @@ pub const MAX_LABEL_CHARS: usize = 100;
 const MAX_WORD_CHARS: usize = 100;
 /// The longest explanation that an error carries: the parser quotes what it was given.
 const MAX_WHY_CHARS: usize = 200;
+/// The event that we act upon.
+pub const USED: &str = "pull_request";
 
 /// What a delivery says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,7 +118,7 @@ struct User {
 pub fn parse(event: &str, body: &[u8]) -> Result<Event, EventError> {
     match event {
         "ping" => return Ok(Event::Ping),
-        "pull_request" => {}
+        USED => {}
         other => return Ok(Event::Ignored(plain(other, MAX_WORD_CHARS))),
     }
     let delivery: Delivery = serde_json::from_slice(body).map_err(shape)?;

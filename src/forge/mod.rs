@@ -9,6 +9,7 @@ pub mod notice;
 pub mod signature;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 
 use crate::fault::Fault;
 use crate::preview::{Notice, PreviewName, PullFacts, PullNumber, Seen};
@@ -54,6 +55,17 @@ pub struct Announcement {
     pub receipt: Vec<String>,
 }
 
+/// A webhook delivery that did not reach us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedDelivery {
+    /// The delivery's id, the same for each attempt, and the one that it comes in with.
+    pub id: String,
+    /// How the forge's API addresses its last attempt.
+    pub address: String,
+    /// When that was.
+    pub at: DateTime<Utc>,
+}
+
 /// Where pull requests live.
 #[async_trait]
 pub trait Forge: Send + Sync {
@@ -76,4 +88,15 @@ pub trait Forge: Send + Sync {
 
     /// Every preview with an active deployment of ours in this repository. All or a fault.
     async fn owned(&self, repo: &RepositoryRef) -> Result<Vec<PreviewName>, Fault>;
+
+    /// Deliveries to us since then that failed and were not repeated with success, oldest first;
+    /// those that the forge still knows of. None, where we may not ask for them.
+    async fn failed_deliveries(
+        &self,
+        repos: &[RepositoryRef],
+        since: DateTime<Utc>,
+    ) -> Result<Vec<FailedDelivery>, Fault>;
+
+    /// Asks for a delivery again; it comes in, or fails, later.
+    async fn redeliver(&self, delivery: &FailedDelivery) -> Result<(), Fault>;
 }

@@ -41,6 +41,11 @@ pub fn markdown(announcement: &Announcement, instance: &str) -> String {
     text
 }
 
+/// What could not be done beside the comment, and the cure; at the comment's end.
+pub fn caveat(why: &str) -> String {
+    format!("\nThis is not shown as a deployment of the pull request:\n\n- {}\n", quoted(why))
+}
+
 fn words(announcement: &Announcement) -> String {
     let name = &announcement.name;
     match &announcement.notice {

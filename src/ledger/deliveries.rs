@@ -3,6 +3,8 @@
 //! Storing the delivery, learning from it and making the row due is one transaction, so that a 202
 //! is a promise. Refuses to decide anything: it remembers and pokes.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::types::Json;
 use uuid::Uuid;
@@ -95,6 +97,15 @@ impl Ledger {
         }
         tx.commit().await?;
         Ok(learned)
+    }
+
+    /// Those of these deliveries that were stored.
+    pub async fn heard_deliveries(&self, ids: &[String]) -> Result<HashSet<String>, LedgerError> {
+        let heard: Vec<String> = sqlx::query_scalar("SELECT id FROM deliveries WHERE id = ANY($1)")
+            .bind(ids)
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(heard.into_iter().collect())
     }
 
     /// Forgets deliveries older than this, at most so many at a time; how many went.

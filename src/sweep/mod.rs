@@ -5,8 +5,10 @@
 
 mod orphans;
 mod pull_requests;
+mod redelivery;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -26,6 +28,8 @@ const FORGET_AT_ONCE: i64 = 1000;
 pub struct Sweeper {
     reconciler: Arc<Reconciler>,
     config: SweepConfig,
+    /// Whether this process asked for failed deliveries: it may just have been down.
+    begun: AtomicBool,
 }
 
 /// What a sweep found.
@@ -39,6 +43,8 @@ pub struct Found {
     pub held: usize,
     /// Things with our stamp that should not be there.
     pub orphans: usize,
+    /// Deliveries that failed, asked for again.
+    pub redelivered: usize,
     /// Backends or repositories that could not be listed; the others were swept.
     pub failed: usize,
 }
@@ -59,6 +65,7 @@ impl Found {
         self.doubted += one.doubted;
         self.held += one.held;
         self.orphans += one.orphans;
+        self.redelivered += one.redelivered;
         self.failed += one.failed;
         Ok(())
     }
@@ -67,7 +74,7 @@ impl Found {
 impl Sweeper {
     /// Makes the sweeps of a reconciler's world.
     pub fn new(reconciler: Arc<Reconciler>, config: SweepConfig) -> Self {
-        Self { reconciler, config }
+        Self { reconciler, config, begun: AtomicBool::new(false) }
     }
 
     /// Runs until told to stop.
@@ -95,6 +102,15 @@ impl Sweeper {
         if self.take("deployments", self.config.deployments_every, now).await? {
             report("deployments", self.sweep_deployments(now).await?);
         }
+        let mut due = self.take("redelivery", self.config.redelivery_every, now).await?;
+        if !self.begun.load(Ordering::Relaxed) {
+            // Replicas that start together ask once.
+            due |= self.take("redelivery-at-start", TimeDelta::minutes(1), now).await?;
+            self.begun.store(true, Ordering::Relaxed);
+        }
+        if due {
+            report("failed deliveries", self.sweep_failed_deliveries(now).await?);
+        }
         if self.take("deliveries", TimeDelta::minutes(10), now).await? {
             let kept = self.config.deliveries_kept;
             self.reconciler.ledger.forget_deliveries(kept, FORGET_AT_ONCE, now).await?;
@@ -115,6 +131,11 @@ impl Sweeper {
     /// Compares every active deployment of ours on the forge with the rows.
     pub async fn sweep_deployments(&self, now: DateTime<Utc>) -> Result<Found, LedgerError> {
         orphans::sweep_deployments(&self.reconciler, now).await
+    }
+
+    /// Asks again for deliveries that did not reach us.
+    pub async fn sweep_failed_deliveries(&self, now: DateTime<Utc>) -> Result<Found, LedgerError> {
+        redelivery::sweep(&self.reconciler, self.config.redelivery_window, now).await
     }
 
     async fn take(

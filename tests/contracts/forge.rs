@@ -1,5 +1,7 @@
 //! What every forge promises the loop, kept by the fake and by GitHub alike.
 
+use chrono::TimeDelta;
+use mayfly::clock::machine_time;
 use mayfly::forge::Forge;
 use mayfly::preview::desired::Reason;
 use mayfly::preview::{Notice, PullKey, PullState, RepositoryId, Seen};
@@ -96,6 +98,25 @@ async fn what_we_own_is_what_is_active(stage: impl Stage) {
     assert_eq!(owned, [ready(7).name, ready(9).name]);
 }
 
+async fn a_delivery_that_failed_is_listed_until_it_is_too_old(stage: impl Stage) {
+    let forge = stage.forge();
+    let now = machine_time();
+    stage.fail_delivery("one", now - TimeDelta::hours(30));
+    stage.fail_delivery("two", now - TimeDelta::hours(20));
+    stage.fail_delivery("three", now - TimeDelta::hours(10));
+    for (hours, wanted) in
+        [(40, vec!["one", "two", "three"]), (25, vec!["two", "three"]), (1, vec![])]
+    {
+        let since = now - TimeDelta::hours(hours);
+        let found = forge.failed_deliveries(&[repo()], since).await.unwrap();
+        assert_eq!(found.iter().map(|d| d.id.as_str()).collect::<Vec<_>>(), wanted);
+        for delivery in &found {
+            forge.redeliver(delivery).await.unwrap();
+        }
+    }
+    assert_eq!(stage.redelivered(), ["one", "two", "three", "two", "three"]);
+}
+
 macro_rules! contract {
     ($($promise:ident),* $(,)?) => {
         mod fake {
@@ -116,6 +137,7 @@ contract!(
     a_deployment_is_seen_from_the_first_word_to_the_last,
     an_approval_that_ran_out_leaves_no_active_deployment,
     what_we_own_is_what_is_active,
+    a_delivery_that_failed_is_listed_until_it_is_too_old,
 );
 
 #[tokio::test]

@@ -44,15 +44,15 @@ async fn a_refusal_says_what_to_make_of_it() {
     use Disposition::{Permanent, Transient};
     let table = [
         (401, Permanent, "revoked or has expired"),
-        (403, Permanent, "needed are"),
+        (403, Permanent, "lacks pull_requests: write"),
         (404, Transient, "may lack access"),
         (422, Permanent, "422"),
         (429, Transient, "rate limited"),
         (500, Transient, "500"),
         (503, Transient, "503"),
     ];
-    let real = opened().await;
     for (status, disposition, words) in table {
+        let real = opened().await;
         real.hub.fail_next(1, status);
         let fault = real.github.pull(&repo(), number(7)).await.unwrap_err();
         assert_eq!(fault.disposition, disposition, "{fault}");

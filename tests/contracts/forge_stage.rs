@@ -1,8 +1,9 @@
 //! The forges under test, each with the hand that moves what is true on it.
 
-use chrono::{DateTime, TimeDelta};
+use chrono::{DateTime, TimeDelta, Utc};
 use mayfly::clock::machine_time;
-use mayfly::demo::github::{GitHubStandIn, PullSpec};
+use mayfly::demo::github::{GitHubStandIn, HookDelivery, PullSpec};
+use mayfly::forge::github::gate::Limits;
 use mayfly::forge::github::{Auth, DEFAULT_TIMEOUT, GitHub, GitHubConfig};
 use mayfly::forge::{Announcement, Forge, RepositoryRef};
 use mayfly::preview::desired::Reason;
@@ -48,6 +49,10 @@ pub fn ready_at(n: u32, commit: CommitSha) -> Announcement {
     say(n, Notice::Ready { revision: Revision { commit, restart: 0 }, expires_at, expiring: false })
 }
 
+pub fn stopping(n: u32) -> Announcement {
+    say(n, Notice::Stopping { reason: Reason::Stopped })
+}
+
 pub fn gone(n: u32) -> Announcement {
     let receipt = vec!["database pr_7: absent".to_owned()];
     Announcement { receipt, ..say(n, Notice::Gone { reason: Reason::Merged }) }
@@ -62,6 +67,10 @@ pub trait Stage {
     fn comments(&self, n: u32) -> usize;
     /// Whether the comment carries the words for this.
     fn comment_says(&self, n: u32, announcement: &Announcement) -> bool;
+    /// A delivery of a pull request's event did not reach us then.
+    fn fail_delivery(&self, id: &str, at: DateTime<Utc>);
+    /// The deliveries that were asked for again, in order.
+    fn redelivered(&self) -> Vec<String>;
 }
 
 pub struct Fake(pub FakeForge);
@@ -108,6 +117,14 @@ impl Stage for Fake {
     fn comment_says(&self, n: u32, announcement: &Announcement) -> bool {
         self.0.comment(number(n)).as_ref() == Some(announcement)
     }
+
+    fn fail_delivery(&self, id: &str, at: DateTime<Utc>) {
+        self.0.fail_delivery(id, at);
+    }
+
+    fn redelivered(&self) -> Vec<String> {
+        self.0.redelivered()
+    }
 }
 
 pub struct Real {
@@ -121,6 +138,17 @@ pub fn config(hub: &GitHubStandIn) -> GitHubConfig {
         auth: Auth::Token(hub.token().into()),
         instance: "test".to_owned(),
         timeout: DEFAULT_TIMEOUT,
+        limits: Limits { writes_per_minute: 10_000, ..Limits::default() },
+        redeliver: true,
+    }
+}
+
+impl Drop for Real {
+    /// Whatever a test was about: all that was asked is in GitHub's description.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            super::description::hold(&self.hub);
+        }
     }
 }
 
@@ -157,5 +185,20 @@ impl Stage for Real {
     fn comment_says(&self, n: u32, announcement: &Announcement) -> bool {
         let words = mayfly::forge::notice::markdown(announcement, "test");
         self.hub.comments(REPO, n).iter().any(|comment| comment.body == words)
+    }
+
+    fn fail_delivery(&self, id: &str, at: DateTime<Utc>) {
+        self.hub.note_delivery(HookDelivery {
+            id: u64::try_from(at.timestamp()).unwrap(),
+            guid: id.to_owned(),
+            event: "pull_request".to_owned(),
+            status_code: 502,
+            delivered_at: at,
+            installation_id: None,
+        });
+    }
+
+    fn redelivered(&self) -> Vec<String> {
+        self.hub.attempts()
     }
 }

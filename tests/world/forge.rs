@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use mayfly::fault::Fault;
-use mayfly::forge::{Announcement, Forge, RepositoryRef};
+use mayfly::forge::{Announcement, FailedDelivery, Forge, RepositoryRef};
 use mayfly::preview::{Notice, PreviewName, PullFacts, PullNumber, PullState, Seen};
 
 use super::faults::Faults;
@@ -24,6 +25,9 @@ struct Inner {
     comments: BTreeMap<(Key, PreviewName), Announcement>,
     /// The active deployments, by repository.
     active: BTreeSet<(String, PreviewName)>,
+    /// The deliveries that failed, and the ids of those that were asked for again.
+    failed: Vec<FailedDelivery>,
+    redelivered: Vec<String>,
 }
 
 /// The fake; clones share the world.
@@ -66,6 +70,17 @@ impl FakeForge {
     pub fn comments(&self, number: PullNumber) -> usize {
         let inner = self.inner.lock().unwrap();
         inner.comments.keys().filter(|((_, n), _)| *n == number).count()
+    }
+
+    /// A delivery did not reach us.
+    pub fn fail_delivery(&self, id: &str, at: DateTime<Utc>) {
+        let (id, address) = (id.to_owned(), format!("/{id}"));
+        self.inner.lock().unwrap().failed.push(FailedDelivery { id, address, at });
+    }
+
+    /// The deliveries that were asked for again.
+    pub fn redelivered(&self) -> Vec<String> {
+        self.inner.lock().unwrap().redelivered.clone()
     }
 
     /// Whether an active deployment of this preview is shown.
@@ -147,6 +162,27 @@ impl Forge for FakeForge {
             let inner = self.inner.lock().unwrap();
             let of_repo = inner.active.iter().filter(|(name, _)| *name == repo.full_name());
             Ok(of_repo.map(|(_, name)| name.clone()).collect())
+        })
+    }
+
+    async fn failed_deliveries(
+        &self,
+        _: &[RepositoryRef],
+        since: DateTime<Utc>,
+    ) -> Result<Vec<FailedDelivery>, Fault> {
+        self.faults.run("forge.failed_deliveries", || {
+            let inner = self.inner.lock().unwrap();
+            let mut found: Vec<_> =
+                inner.failed.iter().filter(|d| d.at >= since).cloned().collect();
+            found.sort_by_key(|delivery| delivery.at);
+            Ok(found)
+        })
+    }
+
+    async fn redeliver(&self, delivery: &FailedDelivery) -> Result<(), Fault> {
+        self.faults.run("forge.redeliver", || {
+            self.inner.lock().unwrap().redelivered.push(delivery.id.clone());
+            Ok(())
         })
     }
 }

@@ -188,6 +188,11 @@ impl World {
         replica(&self.ledger, self.reconciler.seams.clone(), self.clock.clone(), limits)
     }
 
+    /// The sweeps of a process that has just begun.
+    pub fn restarted_sweeper(&self) -> Sweeper {
+        Sweeper::new(self.reconciler.clone(), sweep_config())
+    }
+
     /// A replica with this ledger, outside world, clock and these bounds.
     pub fn replica_with(
         &self,
@@ -360,6 +365,8 @@ fn sweep_config() -> SweepConfig {
         orphans_every: every,
         deployments_every: every,
         deliveries_kept: TimeDelta::days(30),
+        redelivery_every: TimeDelta::hours(1),
+        redelivery_window: TimeDelta::days(3),
     }
 }
 

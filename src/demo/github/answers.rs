@@ -2,7 +2,7 @@
 //!
 //! Refuses to give more than 100 items at once, whatever was asked for.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use axum::Json;
 use axum::extract::OriginalUri;
@@ -41,8 +41,9 @@ pub(super) fn page(
     let (size, current) = (number("per_page", 30).min(100), number("page", 1));
     let last = items.len().div_ceil(size).max(1);
     let to = |rel: &str, page: usize| {
-        let others = params.iter().filter(|(name, _)| *name != "page");
-        let query: String = others.map(|(name, value)| format!("{name}={value}&")).collect();
+        // In one order, so that the same list has the same address.
+        let others: BTreeMap<_, _> = params.iter().filter(|(name, _)| *name != "page").collect();
+        let query: String = others.iter().map(|(name, value)| format!("{name}={value}&")).collect();
         format!("<http://{}{}?{query}page={page}>; rel=\"{rel}\"", shared.address, uri.path())
     };
     let mut links = Vec::new();

@@ -5,8 +5,13 @@
 //! be kinder than GitHub where that would hide a mistake.
 
 mod answers;
+mod apps;
+mod deployments;
 mod gate;
+mod hooks;
 mod payload;
+mod people;
+mod record;
 mod routes;
 mod state;
 
@@ -19,7 +24,12 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use chrono::TimeDelta;
+
+pub use apps::{APP_PEM, APP_WEBHOOK_SECRET};
 use gate::Gate;
+pub use hooks::HookDelivery;
+pub use record::Exchange;
 use state::State;
 pub use state::{Comment, Deployment, PullSpec, Status};
 
@@ -165,6 +175,49 @@ impl GitHubStandIn {
         deployments.into_iter().flatten().cloned().collect()
     }
 
+    /// The environments of a repository.
+    pub fn environments(&self, repo: &str) -> Vec<String> {
+        let state = self.shared.state();
+        let found = state.repository(repo).map(|repo| repo.environments.iter().cloned().collect());
+        found.unwrap_or_default()
+    }
+
+    /// Notes a webhook delivery, or another attempt at one.
+    pub fn note_delivery(&self, delivery: HookDelivery) {
+        self.shared.state().deliveries.push(delivery);
+    }
+
+    /// The deliveries that were asked for again, by their id, in order.
+    pub fn attempts(&self) -> Vec<String> {
+        self.shared.state().attempts.clone()
+    }
+
+    /// Takes a permission away from everybody: `deployments`, `issues`, `administration`,
+    /// `repository_hooks`.
+    pub fn forbid(&self, permission: &str) {
+        self.shared.gate().forbidden.insert(permission.to_owned());
+    }
+
+    /// Revokes every installation token.
+    pub fn revoke_tokens(&self) {
+        self.shared.gate().revoke();
+    }
+
+    /// How long installation tokens are valid from now on.
+    pub fn set_token_life(&self, life: TimeDelta) {
+        self.shared.gate().token_life = life;
+    }
+
+    /// How many calls are left of this hour's, from now on.
+    pub fn set_remaining(&self, remaining: i64) {
+        self.shared.gate().remaining = remaining;
+    }
+
+    /// What was asked and answered, the oldest first.
+    pub fn exchanges(&self) -> Vec<Exchange> {
+        self.shared.gate().exchanges.iter().cloned().collect()
+    }
+
     /// How often each method and route was asked: `GET /repos/{owner}/{repo}/pulls`.
     pub fn requests(&self) -> BTreeMap<String, u64> {
         self.shared.gate().requests.clone()
@@ -183,6 +236,11 @@ impl GitHubStandIn {
     /// The next `n` requests are refused for their number.
     pub fn rate_limit_next(&self, n: usize) {
         self.shared.gate().plan(n, gate::Fault::RateLimit);
+    }
+
+    /// The next `n` requests are refused for so many seconds.
+    pub fn retry_after_next(&self, n: usize, seconds: u32) {
+        self.shared.gate().plan(n, gate::Fault::RetryAfter(seconds));
     }
 
     /// The next `n` requests are answered 200 with a page for people, as a broken proxy does.

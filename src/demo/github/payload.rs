@@ -5,76 +5,16 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
+use super::APP_SLUG;
+pub(super) use super::people::{oneself, user};
+use super::people::{repository, user_id};
 use super::state::{Comment, Deployment, Pull, Repository, Status};
-use super::{APP_SLUG, TOKEN_LOGIN};
 
 /// The repository that forks live in.
 const FORK_ID: i64 = 1_000_000_007;
 
 fn time(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
-}
-
-/// The same id for the same login, in GitHub's range.
-fn user_id(login: &str) -> u64 {
-    match login {
-        TOKEN_LOGIN => 9001,
-        bot if bot == format!("{APP_SLUG}[bot]") => 9002,
-        other => {
-            other.bytes().fold(10_000, |id, b| (id * 31 + u64::from(b)) % 900_000_000 + 10_000)
-        }
-    }
-}
-
-pub(super) fn user(login: &str) -> Value {
-    let id = user_id(login);
-    let url = format!("https://api.github.com/users/{login}");
-    json!({
-        "login": login,
-        "id": id,
-        "node_id": format!("U_{id}"),
-        "avatar_url": format!("https://avatars.githubusercontent.com/u/{id}?v=4"),
-        "gravatar_id": "",
-        "url": url,
-        "html_url": format!("https://github.com/{login}"),
-        "followers_url": format!("{url}/followers"),
-        "repos_url": format!("{url}/repos"),
-        "events_url": format!("{url}/events{{/privacy}}"),
-        "type": if login.ends_with("[bot]") { "Bot" } else { "User" },
-        "user_view_type": "public",
-        "site_admin": false,
-    })
-}
-
-fn repository(id: i64, full_name: &str, fork: bool) -> Value {
-    let (owner, name) = full_name.split_once('/').unwrap_or(("", full_name));
-    let url = format!("https://api.github.com/repos/{full_name}");
-    let mut owner = user(owner);
-    owner["type"] = json!(if fork { "User" } else { "Organization" });
-    json!({
-        "id": id,
-        "node_id": format!("R_{id}"),
-        "name": name,
-        "full_name": full_name,
-        "private": false,
-        "owner": owner,
-        "html_url": format!("https://github.com/{full_name}"),
-        "description": null,
-        "fork": fork,
-        "url": url,
-        "pulls_url": format!("{url}/pulls{{/number}}"),
-        "deployments_url": format!("{url}/deployments"),
-        "created_at": "2024-01-01T00:00:00Z",
-        "updated_at": "2024-01-01T00:00:00Z",
-        "pushed_at": "2024-01-01T00:00:00Z",
-        "clone_url": format!("https://github.com/{full_name}.git"),
-        "language": "Rust",
-        "archived": false,
-        "disabled": false,
-        "visibility": "public",
-        "open_issues_count": 1,
-        "default_branch": "main",
-    })
 }
 
 /// A pull request as a list has it: without `merged`.
@@ -102,6 +42,16 @@ pub(super) fn pull_in_list(repo: &Repository, pull: &Pull) -> Value {
             "description": null,
         })
     };
+    let links = json!({
+        "self": { "href": url },
+        "html": { "href": format!("https://github.com/{name}/pull/{number}") },
+        "issue": { "href": issue },
+        "comments": { "href": format!("{issue}/comments") },
+        "review_comments": { "href": format!("{url}/comments") },
+        "review_comment": { "href": format!("{url}/comments{{/number}}") },
+        "commits": { "href": format!("{url}/commits") },
+        "statuses": { "href": format!("{url}/statuses") },
+    });
     json!({
         "url": url,
         "id": repo.id * 100_000 + i64::from(*number),
@@ -109,6 +59,9 @@ pub(super) fn pull_in_list(repo: &Repository, pull: &Pull) -> Value {
         "html_url": format!("https://github.com/{name}/pull/{number}"),
         "diff_url": format!("https://github.com/{name}/pull/{number}.diff"),
         "issue_url": issue,
+        "patch_url": format!("https://github.com/{name}/pull/{number}.patch"),
+        "review_comment_url": format!("{url}/comments{{/number}}"),
+        "review_comments_url": format!("{url}/comments"),
         "number": number,
         "state": if *open { "open" } else { "closed" },
         "locked": false,
@@ -144,7 +97,7 @@ pub(super) fn pull_in_list(repo: &Repository, pull: &Pull) -> Value {
             "user": user(base_owner),
             "repo": repository(repo.id, name, false),
         },
-        "_links": { "self": { "href": url }, "issue": { "href": issue } },
+        "_links": links,
         "author_association": spec.association,
         "auto_merge": null,
         "active_lock_reason": null,
@@ -178,7 +131,7 @@ pub(super) fn delivery(repo: &Repository, of: &Pull, action: &str) -> Value {
         "number": of.number,
         "pull_request": pull(repo, of),
         "repository": repository(repo.id, &repo.full_name, false),
-        "organization": { "login": owner, "id": user_id(owner), "node_id": "O_1" },
+        "organization": organization(owner),
         "sender": user(&of.spec.author),
         "installation": { "id": 4711, "node_id": "MDIzOkludGVncmF0aW9uSW5zdGFsbGF0aW9uNDcxMQ==" },
     });
@@ -187,6 +140,24 @@ pub(super) fn delivery(repo: &Repository, of: &Pull, action: &str) -> Value {
         value["after"] = json!(of.spec.sha);
     }
     value
+}
+
+fn organization(login: &str) -> Value {
+    let url = format!("https://api.github.com/orgs/{login}");
+    json!({
+        "login": login,
+        "id": user_id(login),
+        "node_id": "O_1",
+        "url": url,
+        "repos_url": format!("{url}/repos"),
+        "events_url": format!("{url}/events"),
+        "hooks_url": format!("{url}/hooks"),
+        "issues_url": format!("{url}/issues"),
+        "members_url": format!("{url}/members{{/member}}"),
+        "public_members_url": format!("{url}/public_members{{/member}}"),
+        "avatar_url": "https://avatars.githubusercontent.com/u/1?v=4",
+        "description": null,
+    })
 }
 
 pub(super) fn comment(repo: &Repository, comment: &Comment) -> Value {
@@ -203,7 +174,11 @@ pub(super) fn comment(repo: &Repository, comment: &Comment) -> Value {
         "updated_at": time(*updated_at),
         "author_association": "MEMBER",
         "body": body,
-        "reactions": { "total_count": 0 },
+        "reactions": {
+            "url": format!("https://api.github.com/repos/{name}/issues/comments/{id}/reactions"),
+            "total_count": 0, "+1": 0, "-1": 0, "laugh": 0, "confused": 0, "heart": 0, "hooray": 0,
+            "eyes": 0, "rocket": 0,
+        },
         "performed_via_github_app": null,
     })
 }
@@ -233,8 +208,13 @@ pub(super) fn deployment(repo: &Repository, deployment: &Deployment) -> Value {
     })
 }
 
-pub(super) fn status(deployment: &Deployment, status: &Status) -> Value {
+pub(super) fn status(repo: &Repository, deployment: &Deployment, status: &Status) -> Value {
+    let repository = format!("https://api.github.com/repos/{}", repo.full_name);
+    let url = format!("{repository}/deployments/{}", deployment.id);
     json!({
+        "url": format!("{url}/statuses/{}", status.id),
+        "deployment_url": url,
+        "repository_url": repository,
         "id": status.id,
         "node_id": format!("DES_{}", status.id),
         "state": status.state,
@@ -247,5 +227,24 @@ pub(super) fn status(deployment: &Deployment, status: &Status) -> Value {
         "created_at": time(status.created_at),
         "updated_at": time(status.created_at),
         "performed_via_github_app": null,
+    })
+}
+
+/// The App, as it sees itself.
+pub(super) fn app() -> Value {
+    json!({
+        "id": 77,
+        "slug": APP_SLUG,
+        "node_id": "A_77",
+        "client_id": "Iv1.0123456789abcdef",
+        "owner": user("acme"),
+        "name": "Mayfly",
+        "description": null,
+        "external_url": "https://mayfly.example.com",
+        "html_url": format!("https://github.com/apps/{APP_SLUG}"),
+        "created_at": "2024-01-01T00:00:00Z",
+        "updated_at": "2024-01-01T00:00:00Z",
+        "permissions": { "deployments": "write", "metadata": "read", "pull_requests": "write" },
+        "events": ["pull_request"],
     })
 }

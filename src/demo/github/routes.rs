@@ -8,20 +8,17 @@ use std::sync::Arc;
 use axum::extract::{OriginalUri, Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, patch, post};
+use axum::routing::{delete, get, patch, post};
 use axum::{Extension, Json, Router, middleware};
-use chrono::TimeDelta;
+use chrono::SecondsFormat;
 use serde_json::{Value, json};
 
 use super::answers::{not_found, page, refusal};
-use super::gate::{self, Caller, INSTALLATION_TOKEN};
-use super::payload;
-use super::state::{Deployment, Status, now};
-use super::{APP_SLUG, Shared};
-use crate::clock::machine_time;
+use super::gate::{self, Caller};
+use super::state::now;
+use super::{APP_SLUG, Shared, apps, deployments, hooks, payload, record};
 
 const MAX_BODY_CHARS: usize = 65_536;
-const MAX_DESCRIPTION_CHARS: usize = 140;
 
 type Hub = State<Arc<Shared>>;
 type Params = Query<HashMap<String, String>>;
@@ -39,36 +36,60 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
             &format!("{repo}/issues/comments/{{id}}"),
             patch(edit_comment).delete(delete_comment),
         )
-        .route(&format!("{repo}/deployments"), get(deployments).post(add_deployment))
-        .route(&format!("{repo}/deployments/{{id}}/statuses"), get(statuses).post(add_status))
+        .route(&format!("{repo}/deployments"), get(deployments::list).post(deployments::add))
+        .route(&format!("{repo}/deployments/{{id}}"), delete(deployments::remove))
+        .route(
+            &format!("{repo}/deployments/{{id}}/statuses"),
+            get(deployments::statuses).post(deployments::add_status),
+        )
+        .route(&format!("{repo}/environments/{{name}}"), delete(deployments::remove_environment))
+        .route("/app-manifests/{code}/conversions", post(apps::conversion))
+        .route("/app/hook/deliveries", get(hooks::of_app))
+        .route("/app/hook/deliveries/{id}/attempts", post(hooks::attempt_of_app))
+        .route(&format!("{repo}/hooks"), get(hooks::hooks))
+        .route(&format!("{repo}/hooks/{{hook}}/deliveries"), get(hooks::of_hook))
+        .route(
+            &format!("{repo}/hooks/{{hook}}/deliveries/{{id}}/attempts"),
+            post(hooks::attempt_of_hook),
+        )
         .route(&format!("{repo}/collaborators/{{login}}/permission"), get(permission))
         .route_layer(middleware::from_fn_with_state(shared.clone(), gate::pass))
         .fallback(async || refusal(404, "Not Found"))
-        .with_state(shared)
+        .layer(middleware::from_fn_with_state(shared.clone(), record::record))
+        .with_state(shared.clone())
+        .merge(apps::pages(shared))
 }
 
 async fn user(Extension(Caller(caller)): Extension<Caller>) -> Response {
     if caller.ends_with("[bot]") {
         return refusal(403, "Resource not accessible by integration");
     }
-    Json(payload::user(&caller)).into_response()
+    Json(payload::oneself(&caller)).into_response()
 }
 
 async fn app(Extension(Caller(caller)): Extension<Caller>) -> Response {
     if caller != APP_SLUG {
         return refusal(401, "A JSON web token could not be decoded");
     }
-    Json(json!({ "id": 77, "slug": APP_SLUG, "name": "Mayfly", "node_id": "A_77" })).into_response()
+    Json(payload::app()).into_response()
 }
 
-async fn access_token(Extension(Caller(caller)): Extension<Caller>) -> Response {
+async fn access_token(State(hub): Hub, Extension(Caller(caller)): Extension<Caller>) -> Response {
     if caller != APP_SLUG {
         return refusal(401, "A JSON web token could not be decoded");
     }
+    let mut gate = hub.gate();
+    let (token, until) = gate.grant();
+    let mut permissions = json!({ "metadata": "read" });
+    for name in ["deployments", "issues", "pull_requests"] {
+        if !gate.forbidden.contains(name) {
+            permissions[name] = json!("write");
+        }
+    }
     let token = json!({
-        "token": INSTALLATION_TOKEN,
-        "expires_at": (machine_time() + TimeDelta::hours(1)).to_rfc3339(),
-        "permissions": { "deployments": "write", "issues": "write", "pull_requests": "write" },
+        "token": token,
+        "expires_at": until.to_rfc3339_opts(SecondsFormat::Secs, true),
+        "permissions": permissions,
         "repository_selection": "all",
     });
     (StatusCode::CREATED, Json(token)).into_response()
@@ -117,7 +138,10 @@ async fn permission(
     });
     let given = repository.permissions.get(&login).map(String::as_str);
     let permission = given.unwrap_or(if member { "write" } else { "read" });
-    Json(json!({ "permission": permission, "user": { "login": login } })).into_response()
+    let role = if permission == "none" { "" } else { permission };
+    let mut user = payload::user(&login);
+    user["role_name"] = json!(role);
+    Json(json!({ "permission": permission, "role_name": role, "user": user })).into_response()
 }
 
 async fn comments(
@@ -181,106 +205,4 @@ async fn delete_comment(
 fn comment_text(body: &Value) -> Option<&str> {
     let text = body["body"].as_str()?;
     (!text.trim().is_empty() && text.chars().count() <= MAX_BODY_CHARS).then_some(text)
-}
-
-async fn deployments(
-    State(hub): Hub,
-    uri: OriginalUri,
-    Path((owner, repo)): Path<(String, String)>,
-    params: Params,
-) -> Response {
-    let state = hub.state();
-    let Some(repo) = state.repository(&format!("{owner}/{repo}")) else { return not_found() };
-    let fits = |d: &&Deployment| {
-        [("environment", &d.environment), ("task", &d.task), ("sha", &d.sha)]
-            .into_iter()
-            .all(|(name, value)| params.get(name).is_none_or(|wanted| wanted == value))
-    };
-    let found = repo.deployments.values().rev().filter(fits);
-    page(&hub, &uri, &params, found.map(|d| payload::deployment(repo, d)).collect())
-}
-
-async fn add_deployment(
-    State(hub): Hub,
-    Extension(Caller(creator)): Extension<Caller>,
-    Path((owner, repo)): Path<(String, String)>,
-    Json(body): Json<Value>,
-) -> Response {
-    let text = |name: &str, or: &str| body[name].as_str().unwrap_or(or).to_owned();
-    let mut state = hub.state();
-    let id = state.next_id();
-    let Some(repo) = state.repository_mut(&format!("{owner}/{repo}")) else { return not_found() };
-    let sha = text("ref", "");
-    if !repo.commits.contains(&sha) {
-        return refusal(422, &format!("No ref found for: {sha}"));
-    }
-    // Without these two, GitHub merges the base branch first or waits for checks to pass.
-    if body["auto_merge"] != json!(false) || body["required_contexts"] != json!([]) {
-        return refusal(409, "Conflict: Commit status checks failed for the ref");
-    }
-    let deployment = Deployment {
-        id,
-        sha,
-        environment: text("environment", "production"),
-        task: text("task", "deploy"),
-        description: text("description", ""),
-        transient: body["transient_environment"].as_bool().unwrap_or(false),
-        statuses: Vec::new(),
-        payload: body["payload"].clone(),
-        creator,
-        created_at: now(),
-    };
-    repo.deployments.insert(id, deployment.clone());
-    (StatusCode::CREATED, Json(payload::deployment(repo, &deployment))).into_response()
-}
-
-async fn statuses(
-    State(hub): Hub,
-    uri: OriginalUri,
-    Path((owner, repo, id)): Path<(String, String, u64)>,
-    params: Params,
-) -> Response {
-    let state = hub.state();
-    let repo = state.repository(&format!("{owner}/{repo}"));
-    let Some(deployment) = repo.and_then(|repo| repo.deployments.get(&id)) else {
-        return not_found();
-    };
-    let items = deployment.statuses.iter().rev().map(|s| payload::status(deployment, s)).collect();
-    page(&hub, &uri, &params, items)
-}
-
-async fn add_status(
-    State(hub): Hub,
-    Path((owner, repo, deployment)): Path<(String, String, u64)>,
-    Json(body): Json<Value>,
-) -> Response {
-    let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
-    let (description, environment_url) = (text("description"), text("environment_url"));
-    let known = ["error", "failure", "inactive", "in_progress", "queued", "pending", "success"];
-    let known = known.contains(&text("state").as_str());
-    if !known || description.chars().count() > MAX_DESCRIPTION_CHARS {
-        return refusal(422, "Validation Failed");
-    }
-    let mut state = hub.state();
-    let (id, ended_id) = (state.next_id(), state.next_id());
-    let Some(repo) = state.repository_mut(&format!("{owner}/{repo}")) else { return not_found() };
-    let status =
-        Status { id, state: text("state"), description, environment_url, created_at: now() };
-    let Some(target) = repo.deployments.get_mut(&deployment) else { return not_found() };
-    target.statuses.push(status.clone());
-    let target = target.clone();
-    // As documented: only prior, successful deployments to environments that are not transient.
-    if status.state == "success" && body["auto_inactive"] != json!(false) {
-        let prior = repo.deployments.values_mut().filter(|other| {
-            other.id < target.id
-                && other.environment == target.environment
-                && !other.transient
-                && other.state() == "success"
-        });
-        for other in prior {
-            let state = "inactive".to_owned();
-            other.statuses.push(Status { id: ended_id, state, ..status.clone() });
-        }
-    }
-    (StatusCode::CREATED, Json(payload::status(&target, &status))).into_response()
 }

@@ -2,11 +2,12 @@
 //!
 //! Refuses to go back in time: every change of a pull request moves its `updated_at` forward.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use serde_json::Value;
 
+use super::hooks::HookDelivery;
 use crate::clock::machine_time;
 
 /// A pull request as a test opens it.
@@ -121,6 +122,8 @@ pub(super) struct Repository {
     pub pulls: BTreeMap<u32, Pull>,
     pub comments: BTreeMap<u64, Comment>,
     pub deployments: BTreeMap<u64, Deployment>,
+    /// They come with the first deployment, and stay.
+    pub environments: BTreeSet<String>,
     /// What people may do, where it is not what their association suggests.
     pub permissions: HashMap<String, String>,
 }
@@ -130,6 +133,11 @@ pub(super) struct State {
     repositories: Vec<Repository>,
     renamed: HashMap<String, String>,
     last_id: u64,
+    /// Webhook deliveries, and the ids of those that were asked for again.
+    pub deliveries: Vec<HookDelivery>,
+    pub attempts: Vec<String>,
+    /// An App that is about to be made.
+    pub manifest: Option<Value>,
 }
 
 /// GitHub's times have whole seconds.
@@ -152,6 +160,7 @@ impl State {
             pulls: BTreeMap::new(),
             comments: BTreeMap::new(),
             deployments: BTreeMap::new(),
+            environments: BTreeSet::new(),
             permissions: HashMap::new(),
         });
     }

@@ -1,25 +1,29 @@
-//! One call to GitHub: under a deadline, to our API only, and read with our own narrow types.
+//! One call to GitHub: under a deadline, and read with our own narrow types.
 //!
-//! Refuses to repeat a write and to follow a link or a redirect of its own to another host: of an
-//! address that an answer names, only path and query are used.
+//! Refuses to repeat a write, except one that was refused for its token and so did nothing.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hyper::http::Uri;
-use hyper::{HeaderMap, Method, StatusCode, header};
+use hyper::{Method, StatusCode};
 use octocrab::Octocrab;
-use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
-use super::faults::{fault, nonsense};
-use super::{Auth, GitHubConfig};
+use super::GitHubConfig;
+use super::budget::{Budget, Outcome};
+use super::etags::{Etags, Kept};
+use super::faults::{self, nonsense};
+use super::line::{Answer, Ask, Line, next_page};
+use super::login::{Login, Who};
 use crate::fault::Fault;
 
 /// More pages than any listing of ours has: a server whose next page is the same page ends here.
 const MAX_PAGES: usize = 1_000;
-const MAX_REDIRECTS: usize = 3;
+/// What our lists ask for, and the most that GitHub gives.
+pub(super) const PER_PAGE: usize = 100;
 
 /// Who writes our comments.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,17 +36,11 @@ pub(super) enum Identity {
 
 /// The client, with its identity once that is known.
 pub(super) struct Client {
-    /// Sees the repositories.
-    octocrab: Octocrab,
-    /// Sees the App itself; none with a token.
-    app: Option<Octocrab>,
+    line: Line,
+    pub(super) login: Login,
+    etags: Mutex<Etags>,
     timeout: Duration,
     identity: OnceCell<Identity>,
-}
-
-struct Page {
-    body: String,
-    next: Option<String>,
 }
 
 impl Client {
@@ -51,32 +49,24 @@ impl Client {
         // Fails when one is installed already, which is as good.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let refuse = |why: &str| Fault::permanent(DOING, why);
-        let failed = |error: octocrab::Error| Fault::permanent(DOING, fault("", &error).why);
+        let failed = |error: octocrab::Error| Fault::permanent(DOING, faults::chain(&error));
         let api: Uri = config.api_url.parse().map_err(|_| refuse("the API URL is not a URL"))?;
         let plain = api.authority().is_some_and(|authority| !authority.as_str().contains('@'));
         if !plain || !matches!(api.scheme_str(), Some("https" | "http")) {
             return Err(refuse("the API URL is http(s)://host, without a user in it"));
         }
-        let builder = Octocrab::builder().base_uri(api).map_err(failed)?;
-        let (octocrab, app) = match &config.auth {
-            Auth::Token(token) => {
-                if !sendable(token) {
-                    return Err(refuse("the token is empty, or holds a blank or a line break"));
-                }
-                let nobody = builder.build().map_err(failed)?;
-                // Unlike the builder's own token, this one is marked as sensitive.
-                (nobody.user_access_token(token.clone()).map_err(failed)?, None)
-            }
-            Auth::App { app_id, private_key_pem, installation_id } => {
-                let pem = private_key_pem.expose_secret();
-                let app = builder
-                    .app_from_rsa_pem((*app_id).into(), pem)
-                    .map_err(|_| refuse("the App's private key is not an RSA key in PEM"))?;
-                let app = app.build().map_err(failed)?;
-                (app.installation((*installation_id).into()).map_err(failed)?, Some(app))
-            }
-        };
-        Ok(Self { octocrab, app, timeout: config.timeout, identity: OnceCell::new() })
+        let login = Login::new(&config.auth, &config.api_url).map_err(refuse)?;
+        // It knows no secret: each call brings its own, marked as sensitive.
+        let octocrab = Octocrab::builder().base_uri(api).map_err(failed)?;
+        let octocrab = octocrab.build().map_err(failed)?;
+        let line = Line::new(octocrab, config.limits);
+        let (etags, identity) = (Mutex::default(), OnceCell::new());
+        Ok(Self { line, login, etags, timeout: config.timeout, identity })
+    }
+
+    /// What is left of the allowance.
+    pub(super) fn budget(&self) -> Arc<Budget> {
+        self.line.budget.clone()
     }
 
     /// Who we are; asked once.
@@ -91,15 +81,12 @@ impl Client {
         }
         let ask = async || {
             let doing = "asking GitHub who we are";
-            Ok(match &self.app {
-                None => {
-                    let page = self.call(&self.octocrab, doing, Method::GET, "/user", NONE).await?;
-                    Identity::User(read::<User>(doing, &page)?.id)
-                }
-                Some(app) => {
-                    let page = self.call(app, doing, Method::GET, "/app", NONE).await?;
-                    Identity::Bot(format!("{}[bot]", read::<App>(doing, &page)?.slug))
-                }
+            Ok(if self.login.is_app() {
+                let answer = self.call(doing, Who::App, &Ask::get("/app")).await?;
+                Identity::Bot(format!("{}[bot]", read::<App>(doing, &answer.body)?.slug))
+            } else {
+                let answer = self.call(doing, Who::Ourselves, &Ask::get("/user")).await?;
+                Identity::User(read::<User>(doing, &answer.body)?.id)
             })
         };
         self.identity.get_or_try_init(ask).await
@@ -111,7 +98,19 @@ impl Client {
         doing: &str,
         route: &str,
     ) -> Result<T, Fault> {
-        read(doing, &self.call(&self.octocrab, doing, Method::GET, route, NONE).await?)
+        read(doing, &self.call(doing, Who::Ourselves, &Ask::get(route)).await?.body)
+    }
+
+    /// Reads one thing that is asked for often.
+    pub(super) async fn get_again<T: DeserializeOwned>(
+        &self,
+        doing: &str,
+        route: &str,
+    ) -> Result<T, Fault> {
+        let page = self.conditional(doing, route).await?;
+        let thing = read(doing, &page.body)?;
+        self.etags().keep(route, page);
+        Ok(thing)
     }
 
     /// Reads a list to its last page, or none of it.
@@ -120,111 +119,148 @@ impl Client {
         doing: &str,
         route: &str,
     ) -> Result<Vec<T>, Fault> {
+        let (items, whole) = self.pages(doing, Who::Ourselves, route, MAX_PAGES, |_| true).await?;
+        if whole { Ok(items) } else { Err(endless(doing)) }
+    }
+
+    /// Reads at most so many pages of a list, for as long as `wanted` likes what a page held; and
+    /// whether that was all of it.
+    pub(super) async fn pages<T: DeserializeOwned>(
+        &self,
+        doing: &str,
+        who: Who,
+        route: &str,
+        most: usize,
+        wanted: impl Fn(&[T]) -> bool,
+    ) -> Result<(Vec<T>, bool), Fault> {
+        let mut items = Vec::new();
+        let mut next = Some(route.to_owned());
+        for _ in 0..most {
+            let Some(route) = next else { return Ok((items, true)) };
+            let answer = self.call(doing, who, &Ask::get(&route)).await?;
+            let page: Vec<T> = read(doing, &answer.body)?;
+            let more = wanted(&page);
+            items.extend(page);
+            next = next_page(&answer.headers).filter(|_| more);
+        }
+        Ok((items, next.is_none()))
+    }
+
+    /// Reads a list that is asked for often to its last page, or none of it.
+    pub(super) async fn list_again<T: DeserializeOwned>(
+        &self,
+        doing: &str,
+        route: &str,
+    ) -> Result<Vec<T>, Fault> {
         let mut items = Vec::new();
         let mut next = Some(route.to_owned());
         for _ in 0..MAX_PAGES {
             let Some(route) = next else { return Ok(items) };
-            let page = self.call(&self.octocrab, doing, Method::GET, &route, NONE).await?;
-            items.append(&mut read::<Vec<T>>(doing, &page)?);
-            next = page.next;
+            let page = self.conditional(doing, &route).await?;
+            let mut found: Vec<T> = read(doing, &page.body)?;
+            next = page.next.clone();
+            // A full last page may get a successor without changing itself, and a 304 would not
+            // tell of it.
+            if found.len() < PER_PAGE || next.is_some() {
+                self.etags().keep(&route, page);
+            } else {
+                self.etags().forget(&route);
+            }
+            items.append(&mut found);
         }
-        Err(Fault::transient(doing, format!("the list does not end after {MAX_PAGES} pages")))
+        Err(endless(doing))
     }
 
     /// Creates or edits, and reads what became of it.
-    pub(super) async fn write<B: Serialize + Sync, T: DeserializeOwned>(
+    pub(super) async fn write<B: Serialize, T: DeserializeOwned>(
         &self,
         doing: &str,
         method: Method,
         route: &str,
         body: &B,
     ) -> Result<T, Fault> {
-        read(doing, &self.call(&self.octocrab, doing, method, route, Some(body)).await?)
+        let body = serde_json::to_value(body).map_err(|error| Fault::permanent(doing, error))?;
+        let ask = Ask { method, body: Some(&body), ..Ask::get(route) };
+        read(doing, &self.call(doing, Who::Ourselves, &ask).await?.body)
+    }
+
+    /// Asks for something to be done, of which the answer says nothing more.
+    pub(super) async fn order(&self, doing: &str, who: Who, route: &str) -> Result<(), Fault> {
+        let ask = Ask { method: Method::POST, ..Ask::get(route) };
+        self.call(doing, who, &ask).await.map(drop)
     }
 
     /// Deletes; what is gone already is deleted.
     pub(super) async fn delete(&self, doing: &str, route: &str) -> Result<(), Fault> {
-        let exchange = exchange(&self.octocrab, Method::DELETE, route, NONE);
-        match self.in_time(doing, exchange).await? {
-            Err(octocrab::Error::GitHub { source, .. })
-                if matches!(source.status_code, StatusCode::NOT_FOUND | StatusCode::GONE) =>
-            {
-                Ok(())
+        let ask = Ask { method: Method::DELETE, ..Ask::get(route) };
+        let answer = self.answer(doing, Who::Ourselves, &ask).await?;
+        match answer.status {
+            StatusCode::NOT_FOUND | StatusCode::GONE => Ok(()),
+            status if status.is_success() => Ok(()),
+            _ => Err(self.refused(doing, &answer)),
+        }
+    }
+
+    /// Asks whether what we have is still true.
+    async fn conditional(&self, doing: &str, route: &str) -> Result<Kept, Fault> {
+        let kept = self.etags().find(route);
+        let etag = kept.as_ref().map(|kept| kept.etag.as_str());
+        let ask = Ask { etag, ..Ask::get(route) };
+        let answer = self.answer(doing, Who::Ourselves, &ask).await?;
+        match (answer.status, kept) {
+            (StatusCode::NOT_MODIFIED, Some(kept)) => Ok(kept),
+            (status, _) if status.is_success() => {
+                let etag = answer.header("etag").unwrap_or_default().to_owned();
+                Ok(Kept { etag, next: next_page(&answer.headers), body: answer.body })
             }
-            Err(error) => Err(fault(doing, &error)),
-            Ok(_) => Ok(()),
+            _ => Err(self.refused(doing, &answer)),
         }
     }
 
-    async fn call<B: Serialize + Sync>(
+    async fn call(&self, doing: &str, who: Who, ask: &Ask<'_>) -> Result<Answer, Fault> {
+        let answer = self.answer(doing, who, ask).await?;
+        if answer.status.is_success() { Ok(answer) } else { Err(self.refused(doing, &answer)) }
+    }
+
+    /// Asks, and gives any answer but a refusal for the number of requests.
+    pub(super) async fn answer(
         &self,
-        octocrab: &Octocrab,
         doing: &str,
-        method: Method,
-        route: &str,
-        body: Option<&B>,
-    ) -> Result<Page, Fault> {
-        let answer = self.in_time(doing, exchange(octocrab, method, route, body)).await?;
-        answer.map_err(|error| fault(doing, &error))
+        who: Who,
+        ask: &Ask<'_>,
+    ) -> Result<Answer, Fault> {
+        let asking = async {
+            let bearer = self.login.bearer(&self.line, who).await?;
+            let ours = who == Who::Ourselves;
+            let answer = self.line.ask(doing, Some(&bearer), ask, ours).await?;
+            let revoked = ours && answer.status == StatusCode::UNAUTHORIZED;
+            if !revoked || !self.login.forget(&bearer).await {
+                return Ok(answer);
+            }
+            let bearer = self.login.bearer(&self.line, who).await?;
+            self.line.ask(doing, Some(&bearer), ask, ours).await
+        };
+        tokio::time::timeout(self.timeout, asking).await.unwrap_or_else(|_| {
+            self.line.budget.count(Outcome::Fault);
+            Err(Fault::transient(doing, format!("no answer within {:?}", self.timeout)))
+        })
     }
 
-    async fn in_time<T>(&self, doing: &str, call: impl Future<Output = T>) -> Result<T, Fault> {
-        let late = |_| Fault::transient(doing, format!("no answer within {:?}", self.timeout));
-        tokio::time::timeout(self.timeout, call).await.map_err(late)
+    /// What a refusal means.
+    pub(super) fn refused(&self, doing: &str, answer: &Answer) -> Fault {
+        faults::refused(doing, answer, |permission| self.login.cure(permission))
     }
-}
 
-/// No body.
-const NONE: Option<&()> = None;
-
-async fn exchange<B: Serialize + Sync>(
-    octocrab: &Octocrab,
-    method: Method,
-    route: &str,
-    body: Option<&B>,
-) -> Result<Page, octocrab::Error> {
-    let mut route = route.to_owned();
-    let mut redirects = 0;
-    loop {
-        let request = hyper::Request::builder().method(method.clone()).uri(&route);
-        let request = octocrab.build_request(request, body)?;
-        let response = octocrab.execute(request).await?;
-        // The client underneath follows redirects of reads. A renamed repository answers a write
-        // with 307, which did nothing yet, so to send it again is not to repeat it.
-        let follow = response.status().is_redirection() && redirects < MAX_REDIRECTS;
-        if let Some(location) = location(response.headers()).filter(|_| follow) {
-            route = location;
-            redirects += 1;
-            continue;
-        }
-        let response = octocrab::map_github_error(response).await?;
-        let next = next_page(response.headers());
-        return Ok(Page { body: octocrab.body_to_string(response).await?, next });
+    fn etags(&self) -> MutexGuard<'_, Etags> {
+        self.etags.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn read<T: DeserializeOwned>(doing: &str, page: &Page) -> Result<T, Fault> {
-    serde_json::from_str(&page.body).map_err(|error| nonsense(doing, &error))
+fn endless(doing: &str) -> Fault {
+    Fault::transient(doing, format!("the list does not end after {MAX_PAGES} pages"))
 }
 
-fn location(headers: &HeaderMap) -> Option<String> {
-    path_and_query(headers.get(header::LOCATION)?.to_str().ok()?)
-}
-
-/// The `rel="next"` address of a Link header (RFC 8288).
-fn next_page(headers: &HeaderMap) -> Option<String> {
-    let link = headers.get(header::LINK)?.to_str().ok()?;
-    let next = link.split(',').find(|part| part.contains("rel=\"next\""))?;
-    let (_, rest) = next.split_once('<')?;
-    path_and_query(rest.split_once('>')?.0)
-}
-
-fn path_and_query(address: &str) -> Option<String> {
-    Some(address.parse::<Uri>().ok()?.path_and_query()?.as_str().to_owned())
-}
-
-/// Whether a token can stand in a header.
-fn sendable(token: &SecretString) -> bool {
-    let token = token.expose_secret();
-    !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic())
+/// Reads an answer.
+pub(super) fn read<T: DeserializeOwned>(doing: &str, body: &str) -> Result<T, Fault> {
+    serde_json::from_str(body).map_err(|error| nonsense(doing, &error))
 }

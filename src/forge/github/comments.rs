@@ -44,11 +44,15 @@ impl GitHub {
         repo: &RepositoryRef,
         number: PullNumber,
         announcement: &Announcement,
+        caveat: Option<&str>,
     ) -> Result<(), Fault> {
         let full_name = repo.full_name();
         let doing = format!("commenting on {full_name}#{number}");
         let marker = notice::marker(&self.instance, &announcement.name);
-        let words = notice::markdown(announcement, &self.instance);
+        let mut words = notice::markdown(announcement, &self.instance);
+        if let Some(caveat) = caveat {
+            words.push_str(&notice::caveat(caveat));
+        }
         let me = self.client.identity().await?;
         let on_pull = format!("/repos/{full_name}/issues/{number}/comments");
         let on_comment = |id: u64| format!("/repos/{full_name}/issues/comments/{id}");

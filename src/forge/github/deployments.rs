@@ -4,6 +4,7 @@
 //! active: its making was interrupted.
 
 use std::collections::BTreeSet;
+use std::sync::{MutexGuard, PoisonError};
 
 use hyper::Method;
 use serde::{Deserialize, Serialize};
@@ -16,12 +17,14 @@ use crate::preview::{CommitSha, Notice, PreviewName, Stamp};
 
 const TASK: &str = "mayfly";
 const INACTIVE: &str = "inactive";
+/// How many ended deployments are remembered.
+const MAX_ENDED: usize = 10_000;
 
 #[derive(Deserialize)]
 pub(super) struct Deployment {
-    id: u64,
+    pub(super) id: u64,
     sha: String,
-    environment: String,
+    pub(super) environment: String,
     task: String,
     description: Option<String>,
     #[serde(default)]
@@ -121,7 +124,8 @@ impl GitHub {
         let mut owned = BTreeSet::new();
         for deployment in self.deployments(repo, None).await? {
             let Some(name) = PreviewName::parse(&deployment.environment) else { continue };
-            if !owned.contains(&name) && self.is_active(repo, deployment.id).await? {
+            let known = owned.contains(&name) || self.ended().contains(&deployment.id);
+            if !known && self.is_active(repo, deployment.id).await? {
                 owned.insert(name);
             }
         }
@@ -129,7 +133,7 @@ impl GitHub {
     }
 
     /// Our deployments, of one preview or of all.
-    async fn deployments(
+    pub(super) async fn deployments(
         &self,
         repo: &RepositoryRef,
         name: Option<&PreviewName>,
@@ -179,7 +183,22 @@ impl GitHub {
 
     async fn is_active(&self, repo: &RepositoryRef, id: u64) -> Result<bool, Fault> {
         let latest = self.latest(repo, id).await?;
-        Ok(latest.is_none_or(|status| status.state != INACTIVE))
+        let active = latest.is_none_or(|status| status.state != INACTIVE);
+        let mut ended = self.ended();
+        if active {
+            ended.remove(&id);
+        } else {
+            // Forgetting costs a request for each, and nothing else.
+            if ended.len() >= MAX_ENDED {
+                ended.clear();
+            }
+            ended.insert(id);
+        }
+        Ok(active)
+    }
+
+    fn ended(&self) -> MutexGuard<'_, BTreeSet<u64>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn latest(&self, repo: &RepositoryRef, id: u64) -> Result<Option<Status>, Fault> {
@@ -228,6 +247,7 @@ impl GitHub {
         environment_url: &str,
     ) -> Result<(), Fault> {
         let doing = format!("setting deployment {id} of {} to {state}", repo.full_name());
+        self.ended().remove(&id);
         let body = NewStatus { state, description, environment_url, auto_inactive: true };
         let route = statuses(repo, id);
         let _: Status = self.client.write(&doing, Method::POST, &route, &body).await?;

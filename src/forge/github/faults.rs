@@ -3,21 +3,14 @@
 //! Refuses to pass on a body as it came: messages are one line and of bounded length, and no
 //! header that we sent is ever in them.
 
+use chrono::{DateTime, Utc};
 use hyper::StatusCode;
-use octocrab::{Error, GitHubError};
 
+use super::gate::Closed;
+use super::line::Answer;
 use crate::fault::Fault;
 
 const MAX_WHY_CHARS: usize = 300;
-
-/// The fault for an error of the client.
-pub(super) fn fault(doing: &str, error: &Error) -> Fault {
-    match error {
-        Error::GitHub { source, .. } => refused(doing, source),
-        Error::JWT { .. } => Fault::permanent(doing, "the App's private key does not sign"),
-        other => Fault::transient(doing, brief(&chain(other))),
-    }
-}
 
 /// An answer that arrived and that GitHub would not give.
 pub(super) fn nonsense(doing: &str, error: &serde_json::Error) -> Fault {
@@ -25,13 +18,16 @@ pub(super) fn nonsense(doing: &str, error: &serde_json::Error) -> Fault {
     Fault::transient(doing, format!("the answer is not what GitHub's API gives ({why})"))
 }
 
-fn refused(doing: &str, error: &GitHubError) -> Fault {
-    let status = error.status_code;
-    let why = format!("GitHub answered {status}: {}", brief(&error.message));
-    if let Some(until) = limited(error) {
-        return Fault::transient(doing, format!("{why}; rate limited {until}"));
-    }
-    match status {
+/// A refusal for the number of requests.
+pub(super) fn limited(doing: &str, answer: &Answer, closed: &Closed) -> Fault {
+    let why = said(answer);
+    Fault::transient(doing, format!("{why}; rate limited until {}", instant(closed.until)))
+}
+
+/// Any other refusal. `cure` says where a permission is granted, given its name.
+pub(super) fn refused(doing: &str, answer: &Answer, cure: impl Fn(&str) -> String) -> Fault {
+    let why = said(answer);
+    match answer.status {
         StatusCode::NOT_FOUND => Fault::transient(
             doing,
             format!(
@@ -41,12 +37,10 @@ fn refused(doing: &str, error: &GitHubError) -> Fault {
         StatusCode::UNAUTHORIZED => {
             Fault::permanent(doing, format!("{why}; the token was revoked or has expired"))
         }
-        StatusCode::FORBIDDEN => Fault::permanent(
-            doing,
-            format!(
-                "{why}; needed are: pull requests read and write, issues write, deployments write"
-            ),
-        ),
+        StatusCode::FORBIDDEN => {
+            let needed = needed(answer.header("x-accepted-github-permissions"));
+            Fault::permanent(doing, format!("{why}; {}", cure(&needed)))
+        }
         StatusCode::REQUEST_TIMEOUT => Fault::transient(doing, why),
         status if status.is_client_error() || status.is_redirection() => {
             Fault::permanent(doing, why)
@@ -55,28 +49,34 @@ fn refused(doing: &str, error: &GitHubError) -> Fault {
     }
 }
 
-/// Until when we are asked to wait, where a refusal is about how much we asked.
-fn limited(error: &GitHubError) -> Option<String> {
-    let header = |name: &str| error.headers.as_ref()?.get(name)?.to_str().ok();
-    let refusal =
-        matches!(error.status_code, StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS);
-    let spent = error.status_code == StatusCode::TOO_MANY_REQUESTS
-        || header("x-ratelimit-remaining") == Some("0")
-        || header("retry-after").is_some()
-        || error.message.to_ascii_lowercase().contains("rate limit");
-    if !refusal || !spent {
-        return None;
+/// An instant as people read it.
+pub(super) fn instant(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// The permissions of which one set is enough, in words: `deployments=write` is "deployments:
+/// write". A comma joins those needed together, a semicolon parts the sets
+/// (<https://docs.github.com/en/rest/using-the-rest-api/troubleshooting-the-rest-api>).
+fn needed(header: Option<&str>) -> String {
+    let plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '_' | '=' | ',' | ';' | ' ');
+    let header: String = header.unwrap_or_default().chars().filter(plain).collect();
+    let sets = header.split(';').map(|set| {
+        let each = set.split(',').map(str::trim).filter(|one| !one.is_empty());
+        each.map(|one| one.replacen('=', ": ", 1)).collect::<Vec<_>>().join(" and ")
+    });
+    let sets: Vec<_> = sets.filter(|set| !set.is_empty()).collect();
+    match sets.is_empty() {
+        true => "pull_requests: write, issues: write and deployments: write".to_owned(),
+        false => sets.join(", or "),
     }
-    let seconds = header("retry-after").and_then(|seconds| seconds.parse::<u32>().ok());
-    Some(match (seconds, error.rate_limit_reset_at()) {
-        (Some(seconds), _) => format!("for {seconds} s"),
-        (None, Some(at)) => format!("until {}", at.format("%Y-%m-%d %H:%M:%S UTC")),
-        (None, None) => "until an unknown time".to_owned(),
-    })
+}
+
+fn said(answer: &Answer) -> String {
+    format!("GitHub answered {}: {}", answer.status, brief(&answer.message()))
 }
 
 /// Every cause of an error, the outermost first.
-fn chain(error: &Error) -> String {
+pub(super) fn chain(error: &octocrab::Error) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
@@ -86,7 +86,7 @@ fn chain(error: &Error) -> String {
         }
         source = cause.source();
     }
-    text
+    brief(&text)
 }
 
 fn brief(text: &str) -> String {

@@ -4,22 +4,35 @@
 //! is a fault, and nothing that lacks our author or our stamp is edited. Writes are never repeated
 //! in here; the loop asks again and finds what the lost answer had done.
 
+mod budget;
 mod client;
 mod comments;
+mod deliveries;
 mod deployments;
+mod environments;
+mod etags;
 mod faults;
+pub mod gate;
+mod line;
+mod login;
+pub mod manifest;
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::event::PullRequest;
-use super::{Announcement, Forge, RepositoryRef};
+use super::{Announcement, FailedDelivery, Forge, RepositoryRef};
 use crate::fault::{Disposition, Fault};
 use crate::preview::{Notice, PreviewName, PullFacts, PullNumber, Seen};
+pub use budget::{Budget, Outcome};
 use client::Client;
+use gate::Limits;
 
 /// How long one call may take unless configured otherwise.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -51,19 +64,34 @@ pub struct GitHubConfig {
     pub instance: String,
     /// How long one call may take.
     pub timeout: Duration,
+    /// How much may be asked.
+    pub limits: Limits,
+    /// Whether to ask for failed webhook deliveries again.
+    pub redeliver: bool,
 }
 
 /// GitHub, as one identity sees it.
 pub struct GitHub {
     client: Client,
     instance: String,
+    redeliver: bool,
+    /// Deployments that were seen to have ended, so that a sweep need not ask again.
+    ended: Mutex<BTreeSet<u64>>,
+    /// What was said in the log, and need not be said again.
+    said: Mutex<BTreeSet<&'static str>>,
 }
 
 impl GitHub {
     /// Prepares the client; asks nothing yet. Must be called within a Tokio runtime.
     pub fn new(config: GitHubConfig) -> Result<Self, Fault> {
         let client = Client::new(&config)?;
-        Ok(Self { client, instance: config.instance })
+        let GitHubConfig { instance, redeliver, .. } = config;
+        Ok(Self { client, instance, redeliver, ended: Mutex::default(), said: Mutex::default() })
+    }
+
+    /// What is left of GitHub's allowance, for the metrics.
+    pub fn budget(&self) -> Arc<Budget> {
+        self.client.budget()
     }
 }
 
@@ -80,6 +108,14 @@ impl GitHub {
         let answer: Permission = self.client.get(&doing, &route).await?;
         Ok(matches!(answer.permission.as_str(), "admin" | "write"))
     }
+
+    /// Says in the log what we do without, and how to mend it; once.
+    fn say_once(&self, what: &'static str, why: &str) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.insert(what) {
+            tracing::warn!(%why, "{what}");
+        }
+    }
 }
 
 impl std::fmt::Debug for GitHub {
@@ -93,7 +129,7 @@ impl Forge for GitHub {
     async fn pull(&self, repo: &RepositoryRef, number: PullNumber) -> Result<PullFacts, Fault> {
         let doing = format!("reading pull request {}#{number}", repo.full_name());
         let route = format!("/repos/{}/pulls/{number}", repo.full_name());
-        let pull: PullRequest = self.client.get(&doing, &route).await?;
+        let pull: PullRequest = self.client.get_again(&doing, &route).await?;
         let member = pull.perhaps_member().map(str::to_owned);
         let mut facts = pull.facts().map_err(|error| Fault::transient(&doing, error))?;
         if let (true, Some(login)) = (facts.fork, member) {
@@ -108,7 +144,7 @@ impl Forge for GitHub {
     async fn open_pulls(&self, repo: &RepositoryRef) -> Result<Vec<PullFacts>, Fault> {
         let doing = format!("listing open pull requests of {}", repo.full_name());
         let route = format!("/repos/{}/pulls?state=open&per_page=100", repo.full_name());
-        let pulls: Vec<PullRequest> = self.client.list(&doing, &route).await?;
+        let pulls: Vec<PullRequest> = self.client.list_again(&doing, &route).await?;
         let facts = pulls.into_iter().map(PullRequest::facts);
         facts.collect::<Result<_, _>>().map_err(|error| Fault::transient(doing, error))
     }
@@ -137,18 +173,38 @@ impl Forge for GitHub {
             }
             Notice::Blocked { .. } => self.mark_failed(repo, name, notice).await,
             // An approval that ran out may leave the deployment of the commit that had it.
-            Notice::AwaitingApproval { .. } | Notice::Stopping { .. } | Notice::Gone { .. } => {
+            Notice::AwaitingApproval { .. } | Notice::Stopping { .. } => {
                 self.retire(repo, name, notice).await
             }
+            Notice::Gone { .. } => match self.retire(repo, name, notice).await {
+                Ok(()) => self.clear(repo, name).await,
+                fault => fault,
+            },
         };
         // People are told even where deployments are forbidden; a forge that is ill is left alone.
         match deployed {
             Err(fault) if fault.disposition == Disposition::Transient => Err(fault),
-            deployed => self.comment(repo, number, announcement).await.and(deployed),
+            deployed => {
+                let caveat = deployed.as_ref().err().map(ToString::to_string);
+                let said = self.comment(repo, number, announcement, caveat.as_deref()).await;
+                said.and(deployed)
+            }
         }
     }
 
     async fn owned(&self, repo: &RepositoryRef) -> Result<Vec<PreviewName>, Fault> {
         self.owned_deployments(repo).await
+    }
+
+    async fn failed_deliveries(
+        &self,
+        repos: &[RepositoryRef],
+        since: DateTime<Utc>,
+    ) -> Result<Vec<FailedDelivery>, Fault> {
+        self.failed(repos, since).await
+    }
+
+    async fn redeliver(&self, delivery: &FailedDelivery) -> Result<(), Fault> {
+        self.deliver_again(delivery).await
     }
 }
