@@ -18,6 +18,7 @@ mod lifecycle;
 mod lifecycle_kubernetes;
 mod migrations;
 mod names;
+mod observability;
 mod sigkill;
 mod told;
 mod webhooks;

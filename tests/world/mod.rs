@@ -174,6 +174,23 @@ impl World {
         }
     }
 
+    /// Counts with these metrics from now on.
+    pub fn count_with(&mut self, metrics: Metrics) {
+        let old = &self.reconciler;
+        self.reconciler = Arc::new(Reconciler {
+            ledger: old.ledger.clone(),
+            seams: old.seams.clone(),
+            repositories: Repositories::new(vec![repository()]),
+            site: site(),
+            clock: self.clock.clone(),
+            pacing: Pacing::default(),
+            limits: old.limits,
+            metrics: Arc::new(metrics),
+            wake: Arc::default(),
+            replica: old.replica,
+        });
+    }
+
     /// Another replica of the controller over the same ledger and the same outside world.
     pub fn another_replica(&self) -> Arc<Reconciler> {
         let limits = self.reconciler.limits;
