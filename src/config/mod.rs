@@ -5,6 +5,7 @@
 
 mod check;
 mod cluster;
+mod dns;
 pub mod duration;
 mod file;
 mod github;
@@ -12,7 +13,7 @@ mod repositories;
 mod values;
 mod workload;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ use crate::preview::Site;
 use crate::reconcile::{Limits, Pacing};
 use crate::repository::Repositories;
 use crate::telemetry::LogFormat;
+
+pub use self::dns::{DnsConfig, EmbeddedDnsConfig};
 
 /// A key that is wrong, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -81,17 +84,6 @@ pub struct LocalClusterConfig {
     pub grace: Duration,
 }
 
-/// The embedded DNS server.
-#[derive(Clone, Debug)]
-pub struct EmbeddedDnsConfig {
-    /// Where the zone is kept.
-    pub data_dir: PathBuf,
-    /// Where it listens.
-    pub listen: SocketAddr,
-    /// The address that every preview's host resolves to.
-    pub target: IpAddr,
-}
-
 /// A whole configuration, checked.
 #[derive(Debug)]
 pub struct Config {
@@ -116,7 +108,7 @@ pub struct Config {
     /// The cluster.
     pub cluster: ClusterConfig,
     /// DNS.
-    pub dns: EmbeddedDnsConfig,
+    pub dns: DnsConfig,
     /// The previews' database server.
     pub databases: PostgresConfig,
     /// The loop's bounds.
