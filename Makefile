@@ -9,7 +9,8 @@ demo: deps
 	cargo build --quiet --bin mayfly --example sample-shop
 	$(TARGET)/debug/mayfly demo $(ARGS)
 
-test: deps
+test:
+	@scripts/deps.sh tests
 	cargo test
 
 # What else a change has to pass.
