@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 
-use super::StartError;
+use super::{StartError, names};
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::cluster::kubernetes::KubernetesCluster;
@@ -44,13 +44,13 @@ pub(super) async fn places(
     }
     // The zone before the cluster: a second controller over the same data is turned away here,
     // before it touches anything.
-    let dns = Arc::new(EmbeddedDns::start(
-        config.dns.listen,
+    let (dns, embedded) = names::start(
+        config.dns.clone(),
         config.site.suffix.clone(),
         config.instance.clone(),
-        config.dns.target,
-        config.dns.data_dir.join("zone.json"),
-    )?);
+        clock.clone(),
+        None,
+    )?;
     let cluster: Arc<dyn Cluster> = match &config.cluster {
         ClusterConfig::Local(local) => {
             let local = LocalConfig {
@@ -65,5 +65,5 @@ pub(super) async fn places(
             Arc::new(KubernetesCluster::connect(kubernetes.clone(), clock, changes, stop).await?)
         }
     };
-    Ok(Places { cluster, dns: dns.clone(), embedded: Some(dns), local })
+    Ok(Places { cluster, dns, embedded, local })
 }
