@@ -324,6 +324,28 @@ async fn a_missing_certificate_is_refused_and_one_that_is_there_is_brought_along
 }
 
 #[tokio::test]
+async fn a_note_on_the_route_is_set_and_taken_away_and_outlives_a_repair() {
+    let Some(it) = RealCluster::new().await else { return };
+    let (name, a) = (it.name(7), revision('a'));
+    let note = "external-dns.example.test/controller";
+    it.cluster.annotate_route(&name, &[(note, Some("x"))]).await.expect("nothing to annotate");
+    serve(&*it.cluster, &name, &order(&a)).await;
+    let annotation = async || {
+        let route = it.read("Ingress", &name.namespace(), "web").await.unwrap();
+        route["metadata"]["annotations"].get(note).cloned()
+    };
+    for _ in 0..2 {
+        it.cluster.annotate_route(&name, &[(note, Some("x"))]).await.unwrap();
+        assert_eq!(annotation().await, Some(json!("x")));
+        it.cluster.ensure_route(&name, &a).await.unwrap();
+    }
+    assert_eq!(annotation().await, Some(json!("x")), "the repair left it alone");
+    assert_eq!(routed(&*it.cluster, &name).await, Some(a), "and it is no drift");
+    it.cluster.annotate_route(&name, &[(note, None)]).await.unwrap();
+    assert_eq!(annotation().await, None);
+}
+
+#[tokio::test]
 async fn a_change_by_hand_is_told_without_anybody_asking() {
     let Some(mut it) = RealCluster::new().await else { return };
     let name = it.name(7);
