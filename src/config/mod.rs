@@ -10,6 +10,7 @@ pub mod duration;
 mod file;
 mod github;
 mod repositories;
+mod telemetry;
 mod values;
 mod workload;
 
@@ -27,7 +28,7 @@ use crate::forge::signature::WebhookSecrets;
 use crate::preview::Site;
 use crate::reconcile::{Limits, Pacing};
 use crate::repository::Repositories;
-use crate::telemetry::LogFormat;
+use crate::telemetry::{LogFormat, OtlpConfig};
 
 pub use self::dns::{DnsConfig, EmbeddedDnsConfig};
 
@@ -95,6 +96,8 @@ pub struct Config {
     pub operations_listen: SocketAddr,
     /// How logs look.
     pub log_format: LogFormat,
+    /// Where spans go, if anywhere.
+    pub otlp: Option<OtlpConfig>,
     /// The ledger's URL.
     pub ledger_url: SecretString,
     /// The ledger's connections.

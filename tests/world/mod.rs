@@ -35,7 +35,7 @@ use mayfly::reconcile::{Limits, Pacing, Reconciler, Seams};
 use mayfly::repository::{Repositories, Repository};
 use mayfly::sweep::Sweeper;
 use mayfly::telemetry::Metrics;
-use mayfly::workload::{PodShape, Shape};
+use mayfly::workload::{Image, PodShape, Shape};
 
 use cluster::FakeCluster;
 use database::FakeDatabases;
@@ -112,6 +112,11 @@ pub fn policy() -> Policy {
     }
 }
 
+/// An image that a pretended node makes ready at once.
+pub fn image() -> Image {
+    Image::parse(&format!("registry.test/shop@sha256:{}", "0".repeat(64))).unwrap()
+}
+
 pub fn repository() -> Repository {
     Repository {
         reference: shop(),
@@ -123,7 +128,7 @@ pub fn repository() -> Repository {
             directory: None,
             env: Vec::new(),
             probe_path: "/".to_owned(),
-            pod: PodShape::default(),
+            pod: PodShape { image: Some(image()), ..PodShape::default() },
         },
         seed: Seed::new(Vec::new(), &[]).unwrap(),
     }
@@ -169,6 +174,23 @@ impl World {
             deliveries: AtomicU32::new(0),
             updates: AtomicU32::new(0),
         }
+    }
+
+    /// Counts with these metrics from now on.
+    pub fn count_with(&mut self, metrics: Metrics) {
+        let old = &self.reconciler;
+        self.reconciler = Arc::new(Reconciler {
+            ledger: old.ledger.clone(),
+            seams: old.seams.clone(),
+            repositories: Repositories::new(vec![repository()]),
+            site: site(),
+            clock: self.clock.clone(),
+            pacing: Pacing::default(),
+            limits: old.limits,
+            metrics: Arc::new(metrics),
+            wake: Arc::default(),
+            replica: old.replica,
+        });
     }
 
     /// Another replica of the controller over the same ledger and the same outside world.

@@ -25,7 +25,7 @@ use crate::world::postgres::unique;
 
 /// The adapter, under an instance and a prefix that no other test uses.
 pub struct RealCluster {
-    pub cluster: KubernetesCluster,
+    pub cluster: Arc<KubernetesCluster>,
     pub changes: Receiver<PreviewName>,
     pub client: Client,
     pub clock: Arc<HandClock>,
@@ -67,7 +67,7 @@ impl RealCluster {
         let clock = Arc::new(HandClock::at(chrono::DateTime::UNIX_EPOCH));
         let told: Arc<dyn Clock> = clock.clone();
         let cluster = KubernetesCluster::connect(config, told, sender, stop.clone());
-        let cluster = cluster.await.unwrap();
+        let cluster = Arc::new(cluster.await.unwrap());
         Some(Self { cluster, changes, client, clock, prefix, stop })
     }
 
@@ -123,7 +123,7 @@ impl Drop for RealCluster {
 
 impl Subject for RealCluster {
     fn cluster(&self) -> &dyn Cluster {
-        &self.cluster
+        &*self.cluster
     }
 
     fn name(&self, number: u32) -> PreviewName {

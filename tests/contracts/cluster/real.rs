@@ -30,7 +30,7 @@ async fn failing(it: &RealCluster, order: &WorkloadOrder) -> (String, String) {
     it.cluster.ensure_namespace(&name, &order.shape).await.unwrap();
     it.cluster.ensure_workload(&name, order).await.unwrap();
     let mut found = (String::new(), String::new());
-    until("it is known to fail", async || match health(&it.cluster, &name).await {
+    until("it is known to fail", async || match health(&*it.cluster, &name).await {
         Some((_, Health::Failing { why, log })) => {
             found = (why, log);
             true
@@ -116,7 +116,7 @@ async fn a_pod_is_restricted_pinned_and_holds_its_secret_by_reference() {
     let Some(it) = RealCluster::new().await else { return };
     let (name, mut order) = (it.name(7), order(&revision('a')));
     order.env.push(("DATABASE_URL".to_owned(), "postgres://pr:hush@db/pr".to_owned()));
-    serve(&it.cluster, &name, &order).await;
+    serve(&*it.cluster, &name, &order).await;
     let here = name.namespace();
     let pods = it.names("Pod", &here).await;
     let pod = it.read("Pod", &here, &pods[0]).await.unwrap();
@@ -176,7 +176,7 @@ async fn a_workload_or_route_that_somebody_changed_is_seen_and_mended() {
     let Some(it) = RealCluster::new().await else { return };
     let (name, a) = (it.name(7), revision('a'));
     let here = name.namespace();
-    serve(&it.cluster, &name, &order(&a)).await;
+    serve(&*it.cluster, &name, &order(&a)).await;
     let deployment = it.names("Deployment", &here).await.remove(0);
     for (kind, what, patch) in [
         ("Service", "web", json!({ "spec": { "selector": { "mayfly.dev/revision": "x" } } })),
@@ -186,20 +186,20 @@ async fn a_workload_or_route_that_somebody_changed_is_seen_and_mended() {
         let seen = it.cluster.observe(&name, &shape()).await.route;
         assert!(seen.present().is_some_and(|route| route.revision.is_none()), "{kind}: {seen:?}");
         it.cluster.ensure_route(&name, &a).await.unwrap();
-        assert_eq!(routed(&it.cluster, &name).await, Some(a.clone()), "{kind}");
+        assert_eq!(routed(&*it.cluster, &name).await, Some(a.clone()), "{kind}");
     }
     it.delete("Service", &here, "web").await;
-    assert_eq!(routed(&it.cluster, &name).await, None);
+    assert_eq!(routed(&*it.cluster, &name).await, None);
     it.cluster.ensure_route(&name, &a).await.unwrap();
 
     // What was just applied is left alone for a while, so that nobody is fought at full speed.
     it.clock.advance(chrono::TimeDelta::minutes(1));
     it.meddle("Deployment", &here, &deployment, json!({ "spec": { "replicas": 0 } })).await;
-    let seen = health(&it.cluster, &name).await;
+    let seen = health(&*it.cluster, &name).await;
     let Some((_, Health::Dead(why))) = seen else { panic!("{seen:?}") };
     assert!(why.contains("spec.replicas"), "{why}");
     it.cluster.ensure_workload(&name, &order(&a)).await.unwrap();
-    until_ready(&it.cluster, &name, &a).await;
+    until_ready(&*it.cluster, &name, &a).await;
 }
 
 #[tokio::test]
@@ -245,18 +245,18 @@ async fn pods_that_the_cluster_refuses_are_told_with_its_words() {
 async fn a_revision_that_nobody_wants_any_more_goes_and_the_served_one_stays() {
     let Some(it) = RealCluster::new().await else { return };
     let (name, a) = (it.name(7), revision('a'));
-    serve(&it.cluster, &name, &order(&a)).await;
+    serve(&*it.cluster, &name, &order(&a)).await;
     for digit in ['b', 'c'] {
         it.clock.advance(chrono::TimeDelta::seconds(1));
         it.cluster.ensure_workload(&name, &order(&revision(digit))).await.unwrap();
     }
     let names = it.names("Deployment", &name.namespace()).await;
     assert_eq!(names, ["web-aaaaaaaaaaaa-0", "web-cccccccccccc-0"]);
-    assert_eq!(routed(&it.cluster, &name).await, Some(a.clone()));
+    assert_eq!(routed(&*it.cluster, &name).await, Some(a.clone()));
     // The branch went back to what is served: nothing has to start.
     it.clock.advance(chrono::TimeDelta::seconds(1));
     it.cluster.ensure_workload(&name, &order(&a)).await.unwrap();
-    assert_eq!(health(&it.cluster, &name).await, Some((a, Health::Ready)));
+    until_ready(&*it.cluster, &name, &a).await;
     assert_eq!(it.names("Deployment", &name.namespace()).await, ["web-aaaaaaaaaaaa-0"]);
 }
 
@@ -265,7 +265,7 @@ async fn a_namespace_that_hangs_says_what_holds_it_and_a_reopened_one_waits_for_
     let Some(it) = RealCluster::new().await else { return };
     let (name, order) = (it.name(7), order(&revision('a')));
     let here = name.namespace();
-    serve(&it.cluster, &name, &order).await;
+    serve(&*it.cluster, &name, &order).await;
     let held = json!({ "metadata": { "name": "held", "finalizers": ["example.test/hold"] } });
     it.make("ConfigMap", &here, "held", held).await;
     it.cluster.remove_route(&name).await.unwrap();
@@ -280,9 +280,9 @@ async fn a_namespace_that_hangs_says_what_holds_it_and_a_reopened_one_waits_for_
     assert!(fault.why.contains("being removed"), "{fault}");
     assert_eq!(it.cluster.owned().await.unwrap(), [name.clone()], "it is still ours");
     it.meddle("ConfigMap", &here, "held", json!({ "metadata": { "finalizers": null } })).await;
-    let gone = until_gone(&it.cluster, &name);
+    let gone = until_gone(&*it.cluster, &name);
     tokio::time::timeout(TIMEOUT, gone).await.unwrap();
-    serve(&it.cluster, &name, &order).await;
+    serve(&*it.cluster, &name, &order).await;
 }
 
 #[tokio::test]
@@ -294,7 +294,7 @@ async fn an_unknown_ingress_class_is_refused_with_those_that_there_are() {
     let (name, order) = (it.name(7), order(&revision('a')));
     it.cluster.ensure_namespace(&name, &order.shape).await.unwrap();
     it.cluster.ensure_workload(&name, &order).await.unwrap();
-    until_ready(&it.cluster, &name, &order.revision).await;
+    until_ready(&*it.cluster, &name, &order.revision).await;
     let outcome = it.cluster.ensure_route(&name, &order.revision).await;
     refused(outcome.clone(), "test");
     refused(outcome, "cluster.kubernetes.ingress.class");
@@ -312,7 +312,7 @@ async fn a_missing_certificate_is_refused_and_one_that_is_there_is_brought_along
     let (name, order) = (it.name(7), order(&revision('a')));
     it.cluster.ensure_namespace(&name, &order.shape).await.unwrap();
     it.cluster.ensure_workload(&name, &order).await.unwrap();
-    until_ready(&it.cluster, &name, &order.revision).await;
+    until_ready(&*it.cluster, &name, &order.revision).await;
     refused(it.cluster.ensure_route(&name, &order.revision).await, "create it");
     let data = json!({ "type": "kubernetes.io/tls", "data": { "tls.crt": "Y2VydA==", "tls.key": "a2V5" } });
     keeper.make("Secret", &place, "wildcard", data).await;
@@ -327,7 +327,7 @@ async fn a_missing_certificate_is_refused_and_one_that_is_there_is_brought_along
 async fn a_change_by_hand_is_told_without_anybody_asking() {
     let Some(mut it) = RealCluster::new().await else { return };
     let name = it.name(7);
-    serve(&it.cluster, &name, &order(&revision('a'))).await;
+    serve(&*it.cluster, &name, &order(&revision('a'))).await;
     // What we did ourselves is told too; it is all of the same preview.
     let told = tokio::time::timeout(TIMEOUT, it.changes.recv()).await.unwrap();
     assert_eq!(told, Some(name.clone()));
