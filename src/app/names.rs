@@ -14,6 +14,9 @@ use crate::dns::wildcard::WildcardDns;
 use crate::fault::Fault;
 use crate::preview::Suffix;
 
+/// The seam, and the server in this process where there is one.
+type Started = (Arc<dyn Dns>, Option<Arc<EmbeddedDns>>);
+
 /// Starts it; the embedded server once more by its own type, since it has to be stopped in the end.
 /// `routes` is whoever holds the routes that ExternalDNS reads, where there is one.
 pub(super) fn start(
@@ -22,7 +25,7 @@ pub(super) fn start(
     instance: String,
     clock: Arc<dyn Clock>,
     routes: Option<Arc<dyn RouteNote>>,
-) -> Result<(Arc<dyn Dns>, Option<Arc<EmbeddedDns>>), Fault> {
+) -> Result<Started, Fault> {
     let seam: Arc<dyn Dns> = match config {
         DnsConfig::Embedded(config) => {
             std::fs::create_dir_all(&config.data_dir).map_err(|error| {

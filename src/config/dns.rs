@@ -163,7 +163,7 @@ fn rfc2136(part: Rfc2136Part, suffix: &Suffix) -> Result<Rfc2136Config, ConfigEr
     let key = Key::new(&part.key_name, algorithm, &secret)
         .map_err(|(key, why)| ConfigError::new(&format!("dns.rfc2136.{key}"), why))?;
     let port = part.server.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-    if !port.is_some_and(|port| port != 0) {
+    if port.is_none_or(|port| port == 0) {
         let why = format!("{:?} is not host:port, such as ns1.example.com:53", part.server);
         return Err(ConfigError::new("dns.rfc2136.server", why));
     }

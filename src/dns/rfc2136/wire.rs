@@ -76,7 +76,7 @@ async fn talk(
             return Err(silent(format!("{server} answers another question")));
         }
         let code = answer.metadata.response_code;
-        let signature = answer.signature().and_then(|tsig| tsig.data.error.clone());
+        let signature = answer.signature().and_then(|tsig| tsig.data.error);
         // What was found out about the zone counts only when it is signed.
         let found = matches!(
             code,
