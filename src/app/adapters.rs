@@ -43,7 +43,7 @@ pub(super) async fn places(
             Place::Local(local.clone())
         }
         ClusterConfig::Kubernetes(config) => {
-            let (config, changes) = (config.clone(), changes.clone());
+            let (config, changes) = ((**config).clone(), changes.clone());
             let cluster = KubernetesCluster::connect(config, clock.clone(), changes, stop).await?;
             Place::Kubernetes(Arc::new(cluster))
         }

@@ -71,7 +71,7 @@ pub enum ClusterConfig {
     /// Processes of this machine.
     Local(LocalClusterConfig),
     /// A Kubernetes cluster.
-    Kubernetes(KubernetesConfig),
+    Kubernetes(Box<KubernetesConfig>),
 }
 
 /// The embedded cluster.

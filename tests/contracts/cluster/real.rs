@@ -278,7 +278,7 @@ async fn a_namespace_that_hangs_says_what_holds_it_and_a_reopened_one_waits_for_
     let fault = it.cluster.ensure_namespace(&name, &shape()).await.unwrap_err();
     assert_eq!(fault.disposition, Disposition::Transient);
     assert!(fault.why.contains("being removed"), "{fault}");
-    assert_eq!(it.cluster.owned().await.unwrap(), [name.clone()], "it is still ours");
+    assert_eq!(it.cluster.owned().await.unwrap(), std::slice::from_ref(&name), "still ours");
     it.meddle("ConfigMap", &here, "held", json!({ "metadata": { "finalizers": null } })).await;
     let gone = until_gone(&*it.cluster, &name);
     tokio::time::timeout(TIMEOUT, gone).await.unwrap();

@@ -196,7 +196,8 @@ async fn two_controllers_at_once_make_one_record_and_the_other_one_yields() {
         let (one, two) = tokio::join!(here.ensure_record(&name), replica.ensure_record(&name));
         assert_eq!((one.unwrap(), two.unwrap()), (Progress::Done, Progress::Done));
         let (one, two) = tokio::join!(here.remove_record(&name), replica.remove_record(&name));
-        (one.unwrap(), two.unwrap());
+        one.unwrap();
+        two.unwrap();
         assert_eq!(bind.zone(), before);
         let (one, two) = tokio::join!(here.ensure_record(&name), elsewhere.ensure_record(&name));
         assert_ne!(one.is_ok(), two.is_ok(), "one of them: {one:?} {two:?}");
