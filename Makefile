@@ -9,7 +9,8 @@ demo: deps
 	cargo build --quiet --bin mayfly --example sample-shop
 	$(TARGET)/debug/mayfly demo $(ARGS)
 
-test: deps
+test:
+	@scripts/deps.sh tests
 	cargo test
 
 # A node that really runs pods, as root; it installs containerd and its like, and starts none of them.

@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
 # Makes sure that what the build and the tests run is here: a C compiler and PostgreSQL's server
 # programs. Installs what is missing where it may (Debian and its kin), and says how where not.
+#
+#   scripts/deps.sh          what the build and the demo need
+#   scripts/deps.sh tests    and promtool, which one test asks; without it that test says so
 set -eu
 
 have_postgres() {
@@ -11,6 +14,27 @@ have_postgres() {
     done
     return 1
 }
+
+# Only the one program is wanted, and no Prometheus server: it is taken out of Debian's package into
+# the user's cache folder, which takes no right and starts nothing.
+fetch_promtool() {
+    local cache="${XDG_CACHE_HOME:-$HOME/.cache}/mayfly/bin"
+    command -v promtool >/dev/null 2>&1 && return 0
+    [ -x "$cache/promtool" ] && return 0
+    command -v apt-get >/dev/null 2>&1 && command -v dpkg >/dev/null 2>&1 || return 1
+    local folder
+    folder=$(mktemp -d)
+    if (cd "$folder" && apt-get download -q prometheus >/dev/null 2>&1 && dpkg -x prometheus_*.deb .); then
+        mkdir -p "$cache"
+        mv "$folder/usr/bin/promtool" "$cache/promtool"
+    fi
+    rm -rf "$folder"
+    [ -x "$cache/promtool" ]
+}
+
+if [ "${1:-}" = tests ] && ! fetch_promtool; then
+    echo "promtool is missing, so alert rules are not tested; it is in Debian's package prometheus" >&2
+fi
 
 if ! command -v cargo >/dev/null 2>&1; then
     echo "cargo is missing: install Rust from https://rustup.rs" >&2

@@ -25,7 +25,10 @@ const EDGES: [(&str, &[&str]); 20] = [
     ("image", &["fault*", "preview*", "image*"]),
     // Memory: values of two seams, no trait and no adapter of any.
     ("ledger", &["clock*", "database::Password", "forge::RepositoryRef", "preview*"]),
-    ("telemetry", &["ledger::Preview", "preview*"]),
+    (
+        "telemetry",
+        &["fault::Disposition", "ledger::Preview", "ledger::Survey", "preview*", "telemetry*"],
+    ),
     // The loop: the traits of the seams, never an adapter.
     (
         "reconcile",
@@ -73,6 +76,7 @@ const EDGES: [(&str, &[&str]); 20] = [
             "cluster::kubernetes::config*",
             "database::Seed",
             "database::postgres::PostgresConfig",
+            "database::postgres::SslMode",
             "forge::RepositoryRef",
             "forge::github*",
             "forge::signature::WebhookSecrets",
@@ -81,6 +85,7 @@ const EDGES: [(&str, &[&str]); 20] = [
             "reconcile::Pacing",
             "repository*",
             "telemetry::LogFormat",
+            "telemetry::OtlpConfig",
             "workload*",
         ],
     ),

@@ -99,12 +99,22 @@ fn what_cannot_work_is_refused_by_its_key_and_with_the_cure() {
         (format!("instance: may-fly\n{GOOD}"), "instance", "underscores"),
         (format!("instance: {}\n{GOOD}", "x".repeat(31)), "instance", "30"),
         (format!("log_format: xml\n{GOOD}"), "log_format", "json nor text"),
+        (
+            format!("telemetry: {{otlp: {{endpoint: 'collector:4318'}}}}\n{GOOD}"),
+            "telemetry.otlp.endpoint",
+            "http://collector:4318",
+        ),
         (format!("listen: 127.0.0.1:0\n{GOOD}"), "listen", "port 0"),
         (format!("operations_listen: 127.0.0.1:0\n{GOOD}"), "operations_listen", "port 0"),
         (format!("listen: nowhere\n{GOOD}"), "listen", "socket address"),
         (with("127.0.0.1:5353", "127.0.0.1:0"), "dns.embedded.listen", "port 0"),
         (with("127.0.0.1:8080", "127.0.0.1:0"), "cluster.local.proxy_listen", "port 0"),
         (with("  suffix", "  port: 0\n  suffix"), "previews.port", "port 0"),
+        (
+            with("databases: {}", "databases: {public_sslmode: verify-ca}"),
+            "databases.public_sslmode",
+            "verify-full",
+        ),
         (
             with("databases: {}", "databases: {public_port: 5432}"),
             "databases.public_host",

@@ -15,6 +15,7 @@ use mayfly::ledger::Ledger;
 use mayfly::preview::name::Prefix;
 use mayfly::preview::{Phase, PreviewName, PullFacts, RepositoryId};
 use mayfly::repository::{Repositories, Repository};
+use mayfly::telemetry::Exposition;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{Config, TestRunner};
@@ -552,7 +553,7 @@ async fn a_ledger_that_is_away_is_a_503_and_the_redelivery_is_learned() {
     let name = options.get_database().unwrap().to_owned();
     site.world.ledger.close().await;
     site.deliver("1", &body).await.problem(503);
-    let counted = site.world.reconciler.metrics.render(None);
+    let counted = site.world.reconciler.metrics.render(None, Exposition::Plain);
     assert!(counted.contains("mayfly_deliveries_total{outcome=\"failed\"} 1"), "{counted}");
     let unsigned = unsigned(&site.listener, "pull_request", "1", &body);
     site.listener.send(unsigned).await.problem(401);

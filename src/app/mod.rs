@@ -94,6 +94,7 @@ impl App {
         let seeds: Vec<_> = config.repositories.iter().map(|r| &r.seed).collect();
         let databases =
             PostgresDatabases::connect(config.databases, &seeds, clock.clone(), changes).await?;
+        warn_of_one_server(&ledger, &databases).await;
         let github = GitHub::new(config.github)?;
         let mut metrics = Metrics::default();
         metrics.collect(Box::new(github.budget()));
@@ -161,6 +162,18 @@ async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, S
 
 async fn serve(door: Door, listener: TcpListener, router: Router) {
     door.serve(listener, |_, _| TowerToHyperService::new(router.clone())).await;
+}
+
+/// Two URLs can lead to one server, under two names: the servers themselves are asked.
+async fn warn_of_one_server(ledger: &Ledger, databases: &PostgresDatabases) {
+    let (one, other) = tokio::join!(ledger.server_identity(), databases.server_identity());
+    if one.is_some() && one == other {
+        tracing::warn!(
+            "ledger.url and databases.admin_url lead to the same PostgreSQL server: previews that \
+             fill its disk, or use up its connections, stop the controller too; give it one of its \
+             own in production"
+        );
+    }
 }
 
 /// Things may have changed while nobody looked; many previews are not all looked at at once.

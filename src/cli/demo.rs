@@ -25,7 +25,7 @@ pub(super) struct DemoArgs {
 
 pub(super) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     if std::env::var_os("MAYFLY_LOG").is_some() {
-        init_logs(LogFormat::Text);
+        init_logs(LogFormat::Text, None);
     }
     let app = match args.app {
         Some(app) => app,

@@ -20,7 +20,7 @@ use crate::app::App;
 use crate::config::{Config, ConfigError};
 use crate::http;
 use crate::ledger::Ledger;
-use crate::telemetry::init_logs;
+use crate::telemetry::{Spans, init_logs};
 
 /// Ephemeral preview environments for pull requests.
 #[derive(Parser)]
@@ -150,7 +150,18 @@ fn wrong(key: &str, why: &str) -> ConfigError {
 }
 
 async fn serve(config: Config, migrate: bool) -> anyhow::Result<()> {
-    init_logs(config.log_format);
+    let spans = config.otlp.as_ref().map(Spans::start).transpose();
+    let spans = spans.map_err(|why| anyhow::anyhow!("telemetry.otlp.endpoint: {why}"))?;
+    init_logs(config.log_format, spans.as_ref());
+    let served = serve_until_told(config, migrate).await;
+    if let Some(spans) = spans {
+        // It waits for the collector, and what carries the spans there needs the runtime.
+        tokio::task::spawn_blocking(move || spans.stop()).await?;
+    }
+    served
+}
+
+async fn serve_until_told(config: Config, migrate: bool) -> anyhow::Result<()> {
     if migrate {
         let ledger = ledger(&config).await?;
         ledger.migrate().await?;

@@ -8,9 +8,10 @@ use super::cluster::cluster;
 use super::file::{self, File};
 use super::github::{github, webhook_secrets};
 use super::repositories::repositories;
+use super::telemetry::otlp;
 use super::values::{absolute, delta, fixed, local_address, secret, time};
 use super::{ClusterConfig, Config, ConfigError, EmbeddedDnsConfig, SweepConfig};
-use crate::database::postgres::PostgresConfig;
+use crate::database::postgres::{PostgresConfig, SslMode};
 use crate::preview::{Site, Suffix};
 use crate::reconcile::{Limits, Pacing};
 use crate::telemetry::LogFormat;
@@ -73,6 +74,7 @@ pub(super) fn check(file: File) -> Result<Config, ConfigError> {
         listen: fixed("listen", listen)?,
         operations_listen: fixed("operations_listen", operations)?,
         log_format,
+        otlp: otlp(file.telemetry)?,
         ledger_url: postgres_url(
             "ledger.url",
             secret(&["ledger", "url"], file.ledger.url, file.ledger.url_file.as_deref())?,
@@ -94,6 +96,11 @@ pub(super) fn check(file: File) -> Result<Config, ConfigError> {
             target: file.dns.embedded.target,
         },
         databases: PostgresConfig {
+            // A value goes before its file, and then the file is none to read again.
+            admin_url_file: databases
+                .admin_url_file
+                .clone()
+                .filter(|_| databases.admin_url.is_none()),
             admin_url: postgres_url(
                 "databases.admin_url",
                 secret(
@@ -103,6 +110,7 @@ pub(super) fn check(file: File) -> Result<Config, ConfigError> {
                 )?,
             )?,
             public_address,
+            public_sslmode: sslmode(databases.public_sslmode.as_deref())?,
             instance: instance.clone(),
             clones_at_once: at_least("databases.clones_at_once", databases.clones_at_once, 1, 2)?,
             connection_limit: at_least(
@@ -180,6 +188,14 @@ fn reconcile(part: &file::ReconcilePart) -> Result<(Limits, Pacing), ConfigError
         ..Pacing::default()
     };
     Ok((limits, pacing))
+}
+
+fn sslmode(word: Option<&str>) -> Result<SslMode, ConfigError> {
+    let Some(word) = word else { return Ok(SslMode::default()) };
+    SslMode::parse(word).ok_or_else(|| {
+        let why = format!("{word:?} is none of disable, prefer, require and verify-full");
+        ConfigError::new("databases.public_sslmode", why)
+    })
 }
 
 /// A number of things of which there have to be some.

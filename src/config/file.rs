@@ -42,6 +42,8 @@ pub(super) struct File {
     pub(super) dns: DnsPart,
     pub(super) databases: DatabasesPart,
     #[serde(default)]
+    pub(super) telemetry: super::telemetry::TelemetryPart,
+    #[serde(default)]
     pub(super) reconcile: ReconcilePart,
     #[serde(default)]
     pub(super) sweep: SweepPart,
@@ -88,6 +90,7 @@ pub(super) struct DatabasesPart {
     pub(super) admin_url_file: Option<PathBuf>,
     pub(super) public_host: Option<String>,
     pub(super) public_port: Option<u16>,
+    pub(super) public_sslmode: Option<String>,
     pub(super) clones_at_once: Option<usize>,
     pub(super) connection_limit: Option<u32>,
     pub(super) seed_timeout: Option<String>,

@@ -9,6 +9,7 @@ pub mod duration;
 mod file;
 mod github;
 mod repositories;
+mod telemetry;
 mod values;
 mod workload;
 
@@ -26,7 +27,7 @@ use crate::forge::signature::WebhookSecrets;
 use crate::preview::Site;
 use crate::reconcile::{Limits, Pacing};
 use crate::repository::Repositories;
-use crate::telemetry::LogFormat;
+use crate::telemetry::{LogFormat, OtlpConfig};
 
 /// A key that is wrong, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -103,6 +104,8 @@ pub struct Config {
     pub operations_listen: SocketAddr,
     /// How logs look.
     pub log_format: LogFormat,
+    /// Where spans go, if anywhere.
+    pub otlp: Option<OtlpConfig>,
     /// The ledger's URL.
     pub ledger_url: SecretString,
     /// The ledger's connections.

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::time::timeout;
 
 use super::AppState;
+use crate::telemetry::Exposition;
 
 /// How long the ledger may take here: whoever asks has a deadline of a few seconds.
 const LEDGER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -36,10 +37,12 @@ async fn ready(State(site): State<AppState>) -> Response {
     answer.into_response()
 }
 
-async fn metrics(State(site): State<AppState>) -> Response {
-    let counting = timeout(LEDGER_TIMEOUT, site.reconciler.ledger.count_by_phase());
-    let counts = counting.await.ok().and_then(Result::ok);
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], site.reconciler.metrics.render(counts.as_deref()))
-        .into_response()
+async fn metrics(State(site): State<AppState>, headers: HeaderMap) -> Response {
+    let reconciler = &site.reconciler;
+    let asking = reconciler.ledger.survey(reconciler.clock.now());
+    let survey = timeout(LEDGER_TIMEOUT, asking).await.ok().and_then(Result::ok);
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let exposition = Exposition::accepted(accept.unwrap_or_default());
+    let text = reconciler.metrics.render(survey.as_ref(), exposition);
+    ([(header::CONTENT_TYPE, exposition.content_type())], text).into_response()
 }

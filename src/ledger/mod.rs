@@ -13,6 +13,7 @@ mod previews;
 mod resources;
 mod rows;
 mod shapes;
+mod survey;
 mod tokens;
 mod wakeups;
 
@@ -28,6 +29,7 @@ pub use journal::{Entry, JournalPage};
 pub use leases::{Findings, Lease, LeaseLost};
 pub use previews::{Filter, Going, Preview};
 pub use resources::Kind;
+pub use survey::Survey;
 pub use tokens::{Role, TokenInfo};
 pub use wakeups::Wakeups;
 
@@ -121,6 +123,17 @@ impl Ledger {
     /// The server's time.
     pub async fn server_time(&self) -> Result<DateTime<Utc>, LedgerError> {
         Ok(sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&self.pool).await?)
+    }
+
+    /// Which server this is, whatever it is called; `None` where it does not tell.
+    pub async fn server_identity(&self) -> Option<String> {
+        sqlx::query_scalar(
+            "SELECT concat(system_identifier, ' ', pg_postmaster_start_time())
+             FROM pg_control_system()",
+        )
+        .fetch_one(&self.pool)
+        .await
+        .ok()
     }
 
     /// Whether the schema is the one that this version expects, or a newer one.

@@ -28,6 +28,13 @@ pub struct Overrides {
     pub data_generation: u32,
 }
 
+impl Overrides {
+    /// How often people asked for what takes a fresh start: see [`Revision::restart`].
+    pub fn restarts(&self) -> u32 {
+        self.redeploys.wrapping_add(self.data_generation)
+    }
+}
+
 /// The two instants that age a preview.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Life {
@@ -210,10 +217,7 @@ pub fn desired(
         return down(reason);
     }
     Desired::Up(Spec {
-        revision: Revision {
-            commit: facts.head.clone(),
-            restart: overrides.redeploys.wrapping_add(overrides.data_generation),
-        },
+        revision: Revision { commit: facts.head.clone(), restart: overrides.restarts() },
         data_generation: overrides.data_generation,
         expires_at,
         expiring: expires_at - now <= policy.warn_before,

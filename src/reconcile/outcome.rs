@@ -94,3 +94,13 @@ pub(super) fn describe(plan: &Plan, deeds: &Deeds) -> String {
         Outlook::Blocked(why) => why.clone(),
     }
 }
+
+/// Which seam answers for a part, as a metric calls it.
+pub(super) fn seam(part: Part) -> &'static str {
+    match part {
+        Part::Namespace | Part::Workload | Part::Route => "cluster",
+        Part::Database => "databases",
+        Part::Dns => "dns",
+        Part::PullRequest | Part::Notice => "forge",
+    }
+}

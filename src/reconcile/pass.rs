@@ -3,13 +3,14 @@
 //! Refuses to wait for the world, and to record anything once its lease is lost.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 
 use super::Reconciler;
 use super::apply::{StepError, apply};
 use super::observe::look;
-use super::outcome::{Deeds, MOVING_FAILURES, alone, describe, ending, moving};
+use super::outcome::{Deeds, MOVING_FAILURES, alone, describe, ending, moving, seam};
 use super::pace::{Ending, wake_at};
 use crate::clock::jitter;
 use crate::fault::{Disposition, Progress};
@@ -25,20 +26,26 @@ impl Reconciler {
     /// Runs a pass under its deadline and records what came of it, whatever that is.
     pub(super) async fn guarded_pass(&self, lease: &Lease) {
         let name = lease.preview.name.namespace();
-        let span = tracing::info_span!("pass", preview = %name, epoch = lease.epoch);
-        let pass = tracing::Instrument::instrument(self.pass(lease), span);
-        match tokio::time::timeout(self.limits.pass_deadline, pass).await {
+        let replica = self.replica;
+        let span = tracing::info_span!("pass", preview = %name, epoch = lease.epoch, %replica);
+        tracing::Instrument::instrument(self.bounded_pass(lease), span).await;
+    }
+
+    async fn bounded_pass(&self, lease: &Lease) {
+        let begun = Instant::now();
+        match tokio::time::timeout(self.limits.pass_deadline, self.pass(lease)).await {
             Ok(Ok(Some(findings))) => self.record(lease, findings).await,
-            Ok(Ok(None)) => tracing::debug!(preview = %name, "lease lost; findings discarded"),
+            Ok(Ok(None)) => tracing::debug!("lease lost; findings discarded"),
             Ok(Err(error)) => {
-                tracing::warn!(preview = %name, %error, "the ledger failed during a pass");
+                tracing::warn!(%error, "the ledger failed during a pass");
                 self.record_failure(lease, "the ledger failed during the pass").await;
             }
             Err(_) => {
-                tracing::warn!(preview = %name, "a pass exceeded its deadline");
+                tracing::warn!("a pass exceeded its deadline");
                 self.record_failure(lease, "the pass exceeded its deadline").await;
             }
         }
+        self.metrics.pass_took(begun.elapsed());
     }
 
     /// Records that a pass came to nothing, and when to try again.
@@ -85,6 +92,9 @@ impl Reconciler {
         let policy = &repository.policy;
         let mut memory = preview.memory.clone();
         let (seen, unread) = look(self, preview, &mut memory, repository, now).await;
+        if let Some((disposition, _)) = &unread {
+            self.metrics.fault("forge", *disposition);
+        }
         memory.renew(policy);
         let desired = memory.desired(policy, now);
         let mut plan = plan(&desired, &seen, &memory.facts.head);
@@ -204,7 +214,7 @@ impl Reconciler {
                 _ if deeds.fault.is_some() => continue,
                 _ => None,
             };
-            let mut fine = true;
+            let (begun, mut fine) = (Instant::now(), true);
             let outcome = match apply(self, lease, repository, &step, ground.receipt).await {
                 Ok(Progress::Done) => {
                     if let Some(notice) = notice {
@@ -217,7 +227,7 @@ impl Reconciler {
                     what
                 }
                 Err(StepError::Fault(fault)) => {
-                    tracing::info!(step = step.as_str(), %fault, "step");
+                    self.metrics.fault(seam(step.part()), fault.disposition);
                     let why = fault.to_string();
                     fine = false;
                     if notice.is_some() {
@@ -240,7 +250,9 @@ impl Reconciler {
                 Err(StepError::LeaseLost(_)) => return Ok(None),
                 Err(StepError::Ledger(error)) => return Err(error),
             };
-            self.metrics.step(step.as_str(), fine);
+            let (name, took) = (step.as_str(), begun.elapsed());
+            self.metrics.step(name, fine, took);
+            tracing::info!(step = name, fine, seconds = took.as_secs_f64(), outcome, "step");
             deeds.done.push((step.as_str(), outcome));
         }
         Ok(Some(deeds))

@@ -214,7 +214,7 @@ fn is_accepted(swap: impl Fn(&str) -> String) {
 }
 
 #[test]
-#[ignore = "the configuration does not know cluster.kubernetes and dns.wildcard yet"]
+#[ignore = "the configuration does not know dns.wildcard yet"]
 fn a_rendered_configuration_is_one_that_the_controller_accepts() {
     if helm_is_here() {
         is_accepted(str::to_owned);
@@ -222,14 +222,14 @@ fn a_rendered_configuration_is_one_that_the_controller_accepts() {
 }
 
 #[test]
-fn a_rendered_configuration_beside_cluster_and_dns_is_one_that_the_controller_accepts() {
+fn a_rendered_configuration_but_for_its_dns_is_one_that_the_controller_accepts() {
     if !helm_is_here() {
         return;
     }
     is_accepted(|text| {
         let mut config: Value = serde_saphyr::from_str(text).unwrap();
-        config["cluster"] = json!({"local": {"data_dir": "/x", "proxy_listen": "127.0.0.1:8080"}});
-        config["dns"] = json!({"embedded": {"listen": "127.0.0.1:5354", "target": "127.0.0.1"}});
+        config["dns"] = json!({"embedded":
+            {"listen": "127.0.0.1:5354", "target": "127.0.0.1", "data_dir": "/x"}});
         config.to_string()
     });
 }

@@ -1,10 +1,11 @@
 //! What every cluster promises the loop, asked of the fake, of the local adapter and of Kubernetes.
 
 mod fake;
-mod kubernetes;
+pub mod kubernetes;
 mod local;
 mod machine;
 mod proxy;
+mod real;
 
 use std::time::Duration;
 

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mayfly::clock::{ServerClock, fresh_bytes};
-use mayfly::database::postgres::{PostgresConfig, PostgresDatabases};
+use mayfly::database::postgres::{PostgresConfig, PostgresDatabases, SslMode};
 use mayfly::database::seed::SeedFile;
-use mayfly::database::{DatabaseOrder, Databases, Password, Seed};
+use mayfly::database::{DatabaseOrder, Databases, DatabasesSeen, Password, Seed};
+use mayfly::demo::postgres::Postgres;
 use mayfly::fault::{Disposition, Fault, Progress};
 use mayfly::preview::{PreviewName, PullNumber, Seen};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -15,17 +16,17 @@ use tokio::sync::mpsc;
 use crate::world::database::FakeDatabases;
 use crate::world::faults::Faults;
 use crate::world::postgres::{server, unique};
-use crate::world::wait::until;
+use crate::world::wait::{until, within};
 
-fn pr(number: i64) -> PreviewName {
+pub fn pr(number: i64) -> PreviewName {
     PreviewName::new(None, PullNumber::new(number).unwrap())
 }
 
-fn password() -> Password {
+pub fn password() -> Password {
     Password::from_bytes(fresh_bytes())
 }
 
-fn seed() -> Seed {
+pub fn seed() -> Seed {
     let sql = "CREATE TABLE items (id int PRIMARY KEY, name text);
 CREATE SEQUENCE numbers;
 COPY items (id, name) FROM stdin;
@@ -37,37 +38,122 @@ COPY items (id, name) FROM stdin;
     Seed::new(vec![file], &[]).unwrap()
 }
 
+/// As whom the server is administered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Administrator {
+    Superuser,
+    /// LOGIN CREATEDB CREATEROLE and nothing else, as managed servers give it.
+    Creator,
+}
+
+/// Each promise is kept under both administrators.
+macro_rules! under_both {
+    ($($name:ident),* $(,)?) => {
+        mod under_a_superuser {
+            $(#[tokio::test] async fn $name() {
+                super::$name(super::Administrator::Superuser).await;
+            })*
+        }
+        mod under_a_role_that_may_only_create {
+            $(#[tokio::test] async fn $name() {
+                super::$name(super::Administrator::Creator).await;
+            })*
+        }
+    };
+}
+
+under_both!(
+    postgres_keeps_the_contract,
+    a_preview_finds_its_seeded_rows_and_may_change_all_of_them,
+    a_preview_can_log_in_nowhere_but_at_home,
+    a_preview_cannot_widen_its_rights,
+    a_preview_cannot_take_more_than_its_sessions,
+    a_preview_cannot_make_itself_or_its_database_undroppable,
+    what_a_role_left_in_a_database_that_was_open_does_not_keep_it,
+    a_database_with_open_sessions_is_dropped_all_the_same,
+    a_database_or_role_without_our_mark_is_never_touched,
+    an_interrupted_drop_is_seen_as_leaving_and_finished,
+    a_clone_that_was_not_finished_is_not_ready_and_gets_finished,
+    what_is_being_worked_on_is_unknown_and_not_absent,
+    twenty_previews_at_once_all_get_their_database_from_one_template,
+    a_seed_that_fails_says_where_and_leaves_no_role_behind,
+    a_seed_can_do_nothing_outside_its_own_database,
+    a_seed_that_grows_too_large_is_refused,
+    a_seed_that_takes_too_long_is_refused,
+    no_statement_that_the_server_could_log_holds_a_password,
+    a_clone_whose_client_was_killed_is_never_taken_for_absent_while_it_is_made,
+);
+
+/// Makes a role that may make databases and roles, with a database of its own to connect to; the
+/// URL. What such a role cannot do, an administrator did before.
+pub async fn creator(server: &Postgres, unique: u32) -> String {
+    let mut session = PgConnection::connect(&server.url("postgres")).await.unwrap();
+    let (name, password) = (format!("creator_{unique}"), password());
+    let (role, home) = (
+        format!("CREATE ROLE {name} LOGIN CREATEDB CREATEROLE PASSWORD '{}'", password.reveal()),
+        format!("CREATE DATABASE {name} OWNER {name} TEMPLATE template0 STRATEGY file_copy"),
+    );
+    for sql in [role, home] {
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut session).await.unwrap();
+    }
+    let close = "REVOKE CONNECT ON DATABASE postgres, template1 FROM PUBLIC";
+    // This fails only where another test does the same at this moment.
+    let _ = sqlx::raw_sql(close).execute(&mut session).await;
+    session.close().await.unwrap();
+    let url = server.url(&name);
+    let (_, address) = url.split_once('@').unwrap();
+    format!("postgres://{name}:{}@{address}", password.reveal())
+}
+
+pub fn config(admin_url: String, unique: u32) -> PostgresConfig {
+    PostgresConfig {
+        admin_url: admin_url.into(),
+        admin_url_file: None,
+        public_address: None,
+        public_sslmode: SslMode::Prefer,
+        instance: format!("t{unique}"),
+        clones_at_once: 2,
+        connection_limit: 5,
+        seed_timeout: Duration::from_secs(30),
+        seed_max_bytes: 1 << 30,
+    }
+}
+
+pub async fn connect(config: PostgresConfig) -> Result<PostgresDatabases, Fault> {
+    let (changes, _) = mpsc::channel(16);
+    PostgresDatabases::connect(config, &[&seed()], Arc::new(ServerClock::default()), changes).await
+}
+
 /// A previews' server of its own for each test: another instance on the shared server, whose
 /// numbers no other test uses.
 struct Place {
     databases: PostgresDatabases,
     base: i64,
     instance: String,
+    /// The role that administers.
+    admin: String,
+    /// The superuser's URL of the database that it connects to, where locks of names are seen.
+    home: String,
 }
 
 impl Place {
-    async fn new() -> Self {
-        Self::with(|_| {}).await
+    async fn new(admin: Administrator) -> Self {
+        Self::with(admin, |_| {}).await
     }
 
-    async fn with(change: impl FnOnce(&mut PostgresConfig)) -> Self {
-        let unique = unique();
-        let mut config = PostgresConfig {
-            admin_url: server().await.url("postgres").into(),
-            public_address: None,
-            instance: format!("t{unique}"),
-            clones_at_once: 2,
-            connection_limit: 5,
-            seed_timeout: Duration::from_secs(30),
-            seed_max_bytes: 1 << 30,
+    async fn with(admin: Administrator, change: impl FnOnce(&mut PostgresConfig)) -> Self {
+        let (unique, server) = (unique(), server().await);
+        let url = match admin {
+            Administrator::Superuser => server.url("postgres"),
+            Administrator::Creator => creator(server, unique).await,
         };
+        let home = server.url(url.rsplit_once('/').unwrap().1);
+        let admin = url["postgres://".len()..].split(':').next().unwrap().to_owned();
+        let mut config = config(url, unique);
         change(&mut config);
         let instance = config.instance.clone();
-        let (changes, _) = mpsc::channel(16);
-        let clock = Arc::new(ServerClock::default());
-        let databases =
-            PostgresDatabases::connect(config, &[&seed()], clock, changes).await.unwrap();
-        Self { databases, base: i64::from(unique) * 1000, instance }
+        let databases = connect(config).await.unwrap();
+        Self { databases, base: i64::from(unique) * 1000, instance, admin, home }
     }
 
     fn pr(&self, number: i64) -> PreviewName {
@@ -101,8 +187,8 @@ impl Place {
     }
 }
 
-/// Ensures until it is done or fails, with a deadline.
-async fn make(
+/// Ensures until it is done, or fails in a way that trying again does not mend; with a deadline.
+pub async fn make(
     databases: &dyn Databases,
     name: &PreviewName,
     seed: &Seed,
@@ -110,17 +196,30 @@ async fn make(
     password: &Password,
 ) -> Result<(), Fault> {
     let order = DatabaseOrder { seed, generation, password };
-    tokio::time::timeout(Duration::from_secs(60), async {
-        while databases.ensure_database(name, &order).await? != Progress::Done {
-            tokio::task::yield_now().await;
+    let mut outcome = Ok(Progress::Done);
+    within(Duration::from_secs(120), "a database", async || {
+        outcome = databases.ensure_database(name, &order).await;
+        match &outcome {
+            Ok(Progress::Done) => true,
+            Ok(Progress::Underway(_)) => {
+                // As the loop does: look, and act again once nobody works on it any more.
+                let unknown = |seen: DatabasesSeen| matches!(seen.database, Seen::Unknown(_));
+                let looked = async || !unknown(databases.observe(name, password).await);
+                within(Duration::from_secs(120), "an end of the work", looked).await;
+                false
+            }
+            Err(fault) => fault.disposition != Disposition::Transient,
         }
-        Ok(())
     })
-    .await
-    .expect("a database within a minute")
+    .await;
+    outcome.map(|_| ())
 }
 
-async fn ready(databases: &dyn Databases, name: &PreviewName, password: &Password) -> Option<u32> {
+pub async fn ready(
+    databases: &dyn Databases,
+    name: &PreviewName,
+    password: &Password,
+) -> Option<u32> {
     let seen = databases.observe(name, password).await;
     let database = seen.database.present()?;
     (database.ready && seen.role == Seen::Present(())).then_some(database.generation?)
@@ -162,15 +261,13 @@ async fn the_fake_keeps_the_contract() {
     databases_contract(&FakeDatabases::new(Faults::default()), 1).await;
 }
 
-#[tokio::test]
-async fn postgres_keeps_the_contract() {
-    let place = Place::new().await;
+async fn postgres_keeps_the_contract(admin: Administrator) {
+    let place = Place::new(admin).await;
     databases_contract(&place.databases, place.base).await;
 }
 
-#[tokio::test]
-async fn a_preview_finds_its_seeded_rows_and_may_change_all_of_them() {
-    let place = Place::new().await;
+async fn a_preview_finds_its_seeded_rows_and_may_change_all_of_them(admin: Administrator) {
+    let place = Place::new(admin).await;
     let (name, secret) = (place.pr(1), password());
     place.make(&name, &secret).await;
     let mut session = PgConnection::connect(&place.databases.url(&name, &secret)).await.unwrap();
@@ -191,9 +288,8 @@ async fn a_preview_finds_its_seeded_rows_and_may_change_all_of_them() {
     }
 }
 
-#[tokio::test]
-async fn a_preview_can_log_in_nowhere_but_at_home() {
-    let place = Place::new().await;
+async fn a_preview_can_log_in_nowhere_but_at_home(admin: Administrator) {
+    let place = Place::new(admin).await;
     let secret = password();
     let all = [place.pr(1), place.pr(2), place.pr(3)];
     for name in &all {
@@ -210,7 +306,8 @@ async fn a_preview_can_log_in_nowhere_but_at_home() {
             let logged_in = place.log_in(name, &secret, &other.database()).await.is_ok();
             assert_eq!(logged_in, name == other, "{name} at {other}");
         }
-        for elsewhere in ["postgres", "template1", "template0", &template] {
+        // The ledger's database, or the maintenance database of who is no superuser, is one of these.
+        for elsewhere in ["postgres", "template1", "template0", &template, &place.admin] {
             let refused = place.log_in(name, &secret, elsewhere).await;
             assert!(refused.is_err(), "{name} at {elsewhere}");
         }
@@ -219,9 +316,8 @@ async fn a_preview_can_log_in_nowhere_but_at_home() {
     assert!(wrong.is_err(), "a wrong password");
 }
 
-#[tokio::test]
-async fn a_preview_cannot_widen_its_rights() {
-    let place = Place::new().await;
+async fn a_preview_cannot_widen_its_rights(admin: Administrator) {
+    let place = Place::new(admin).await;
     let (name, secret) = (place.pr(1), password());
     place.make(&name, &secret).await;
     let (db, role) = (name.database(), name.role());
@@ -240,13 +336,19 @@ async fn a_preview_cannot_widen_its_rights() {
         "CREATE ROLE another".to_owned(),
         format!("SET ROLE {instance}_owner"),
         "SET ROLE postgres".to_owned(),
+        format!("SET ROLE {}", place.admin),
+        format!("GRANT {} TO {role}", place.admin),
+        format!("GRANT {} TO {role} WITH ADMIN OPTION", place.instance.clone() + "_app"),
         format!("GRANT {instance}_owner TO {role}"),
         "SET temp_file_limit = -1".to_owned(),
         "COPY items TO '/tmp/out'".to_owned(),
         "COPY items FROM PROGRAM 'id'".to_owned(),
         "CREATE EXTENSION dblink".to_owned(),
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'postgres'"
-            .to_owned(),
+        format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE usename IN ('postgres', '{}')",
+            place.admin
+        ),
     ] {
         let mut session = PgConnection::connect(&url).await.unwrap();
         let outcome = sqlx::raw_sql(AssertSqlSafe(sql.clone())).execute(&mut session).await;
@@ -266,9 +368,8 @@ async fn a_preview_cannot_widen_its_rights() {
     assert_eq!((open, limit), (false, -1));
 }
 
-#[tokio::test]
-async fn a_preview_cannot_take_more_than_its_sessions() {
-    let place = Place::new().await;
+async fn a_preview_cannot_take_more_than_its_sessions(admin: Administrator) {
+    let place = Place::new(admin).await;
     let (name, secret) = (place.pr(1), password());
     place.make(&name, &secret).await;
     let url = place.databases.url(&name, &secret);
@@ -279,9 +380,8 @@ async fn a_preview_cannot_take_more_than_its_sessions() {
     assert!(PgConnection::connect(&url).await.is_err(), "the sixth session of five");
 }
 
-#[tokio::test]
-async fn a_preview_cannot_make_itself_or_its_database_undroppable() {
-    let place = Place::new().await;
+async fn a_preview_cannot_make_itself_or_its_database_undroppable(admin: Administrator) {
+    let place = Place::new(admin).await;
     let (name, other, secret) = (place.pr(1), place.pr(2), password());
     place.make(&name, &secret).await;
     place.make(&other, &secret).await;
@@ -304,9 +404,23 @@ async fn a_preview_cannot_make_itself_or_its_database_undroppable() {
     assert_eq!(place.databases.owned().await.unwrap(), vec![other]);
 }
 
-#[tokio::test]
-async fn a_database_with_open_sessions_is_dropped_all_the_same() {
-    let place = Place::new().await;
+async fn what_a_role_left_in_a_database_that_was_open_does_not_keep_it(admin: Administrator) {
+    let place = Place::new(admin).await;
+    let (name, secret) = (place.pr(1), password());
+    place.make(&name, &secret).await;
+    let open = format!("open_{}", place.instance);
+    place.run(format!("CREATE DATABASE {open} TEMPLATE template0 STRATEGY file_copy")).await;
+    let mut session = place.log_in(&name, &secret, &open).await.expect("PUBLIC may connect");
+    sqlx::raw_sql("SELECT lo_create(0)").execute(&mut session).await.unwrap();
+    session.close().await.unwrap();
+    place.databases.remove_database(&name).await.unwrap();
+    place.databases.remove_role(&name).await.unwrap();
+    assert_eq!(place.databases.observe(&name, &secret).await.role, Seen::Absent);
+    place.run(format!("DROP DATABASE {open}")).await;
+}
+
+async fn a_database_with_open_sessions_is_dropped_all_the_same(admin: Administrator) {
+    let place = Place::new(admin).await;
     let (name, secret) = (place.pr(1), password());
     place.make(&name, &secret).await;
     let mut session = PgConnection::connect(&place.databases.url(&name, &secret)).await.unwrap();
@@ -315,9 +429,8 @@ async fn a_database_with_open_sessions_is_dropped_all_the_same() {
     assert_eq!(place.databases.observe(&name, &secret).await.database, Seen::Absent);
 }
 
-#[tokio::test]
-async fn a_database_or_role_without_our_mark_is_never_touched() {
-    let place = Place::new().await;
+async fn a_database_or_role_without_our_mark_is_never_touched(admin: Administrator) {
+    let place = Place::new(admin).await;
     let (name, secret) = (place.pr(1), password());
     place.run(format!("CREATE DATABASE {}", name.database())).await;
     place.run(format!("CREATE ROLE {} LOGIN", name.role())).await;
@@ -337,9 +450,8 @@ async fn a_database_or_role_without_our_mark_is_never_touched() {
     place.run(format!("DROP ROLE {}", name.role())).await;
 }
 
-#[tokio::test]
-async fn an_interrupted_drop_is_seen_as_leaving_and_finished() {
-    let place = Place::new().await;
+async fn an_interrupted_drop_is_seen_as_leaving_and_finished(admin: Administrator) {
+    let place = Place::new(admin).await;
     let (name, secret) = (place.pr(1), password());
     place.make(&name, &secret).await;
     let database = name.database();
@@ -351,9 +463,8 @@ async fn an_interrupted_drop_is_seen_as_leaving_and_finished() {
     assert_eq!(place.databases.observe(&name, &secret).await.database, Seen::Absent);
 }
 
-#[tokio::test]
-async fn a_clone_that_was_not_finished_is_not_ready_and_gets_finished() {
-    let place = Place::new().await;
+async fn a_clone_that_was_not_finished_is_not_ready_and_gets_finished(admin: Administrator) {
+    let place = Place::new(admin).await;
     let (name, secret) = (place.pr(1), password());
     place
         .run(format!(
@@ -369,11 +480,10 @@ async fn a_clone_that_was_not_finished_is_not_ready_and_gets_finished() {
     assert_eq!(ready(&place.databases, &name, &secret).await, Some(0));
 }
 
-#[tokio::test]
-async fn what_is_being_worked_on_is_unknown_and_not_absent() {
-    let place = Place::new().await;
+async fn what_is_being_worked_on_is_unknown_and_not_absent(admin: Administrator) {
+    let place = Place::new(admin).await;
     let (name, secret) = (place.pr(1), password());
-    let mut elsewhere = place.admin().await;
+    let mut elsewhere = PgConnection::connect(&place.home).await.unwrap();
     sqlx::query("SELECT pg_advisory_lock(hashtextextended($1, 0))")
         .bind(name.database())
         .execute(&mut elsewhere)
@@ -385,9 +495,8 @@ async fn what_is_being_worked_on_is_unknown_and_not_absent() {
     assert_eq!(refused.disposition, Disposition::Transient);
 }
 
-#[tokio::test]
-async fn twenty_previews_at_once_all_get_their_database_from_one_template() {
-    let place = Place::new().await;
+async fn twenty_previews_at_once_all_get_their_database_from_one_template(admin: Administrator) {
+    let place = Place::new(admin).await;
     let secret = password();
     let names: Vec<_> = (1..=20).map(|n| place.pr(n)).collect();
     let seed = seed();
@@ -405,9 +514,8 @@ async fn twenty_previews_at_once_all_get_their_database_from_one_template() {
     assert_eq!(templates, 1);
 }
 
-#[tokio::test]
-async fn a_seed_that_fails_says_where_and_leaves_no_role_behind() {
-    let place = Place::new().await;
+async fn a_seed_that_fails_says_where_and_leaves_no_role_behind(admin: Administrator) {
+    let place = Place::new(admin).await;
     let file = |path: &str, sql: &str| SeedFile { path: path.to_owned(), sql: sql.to_owned() };
     let files = vec![file("1.sql", "CREATE TABLE a (id int);"), file("2.sql", "INSERT INTO b;")];
     let broken = Seed::new(files, &[]).unwrap();
@@ -418,9 +526,8 @@ async fn a_seed_that_fails_says_where_and_leaves_no_role_behind() {
     place.make(&place.pr(2), &secret).await;
 }
 
-#[tokio::test]
-async fn a_seed_can_do_nothing_outside_its_own_database() {
-    let place = Place::new().await;
+async fn a_seed_can_do_nothing_outside_its_own_database(admin: Administrator) {
+    let place = Place::new(admin).await;
     let secret = password();
     for (n, sql) in [
         (1, "RESET ROLE; CREATE ROLE intruder;"),
@@ -436,25 +543,22 @@ async fn a_seed_can_do_nothing_outside_its_own_database() {
     }
 }
 
-#[tokio::test]
-async fn a_seed_that_grows_too_large_is_refused() {
-    let place = Place::with(|config| config.seed_max_bytes = 1024).await;
+async fn a_seed_that_grows_too_large_is_refused(admin: Administrator) {
+    let place = Place::with(admin, |config| config.seed_max_bytes = 1024).await;
     let fault = make(&place.databases, &place.pr(1), &seed(), 0, &password()).await.unwrap_err();
     assert!(fault.to_string().contains("are allowed"), "{fault}");
 }
 
-#[tokio::test]
-async fn a_seed_that_takes_too_long_is_refused() {
-    let place = Place::with(|config| config.seed_timeout = Duration::from_millis(300)).await;
+async fn a_seed_that_takes_too_long_is_refused(admin: Administrator) {
+    let place = Place::with(admin, |config| config.seed_timeout = Duration::from_millis(300)).await;
     let file = SeedFile { path: "slow.sql".to_owned(), sql: "SELECT pg_sleep(60)".to_owned() };
     let slow = Seed::new(vec![file], &[]).unwrap();
     let fault = make(&place.databases, &place.pr(1), &slow, 0, &password()).await.unwrap_err();
     assert!(fault.to_string().contains("longer than"), "{fault}");
 }
 
-#[tokio::test]
-async fn no_statement_that_the_server_could_log_holds_a_password() {
-    let place = Place::new().await;
+async fn no_statement_that_the_server_could_log_holds_a_password(admin: Administrator) {
+    let place = Place::new(admin).await;
     let (name, secret) = (place.pr(1), password());
     place.make(&name, &secret).await;
     let stored: String = sqlx::query_scalar("SELECT rolpassword FROM pg_authid WHERE rolname = $1")
@@ -466,11 +570,12 @@ async fn no_statement_that_the_server_could_log_holds_a_password() {
     assert_eq!(format!("{secret:?}"), "Password(…)");
 }
 
-#[tokio::test]
-async fn a_clone_whose_client_was_killed_is_never_taken_for_absent_while_it_is_made() {
-    let place = Place::new().await;
+async fn a_clone_whose_client_was_killed_is_never_taken_for_absent_while_it_is_made(
+    admin: Administrator,
+) {
+    let place = Place::new(admin).await;
     let (name, secret) = (place.pr(1), password());
-    let mut session = place.admin().await;
+    let mut session = PgConnection::connect(&place.home).await.unwrap();
     sqlx::query("SELECT pg_advisory_lock(hashtextextended($1, 0))")
         .bind(name.database())
         .execute(&mut session)

@@ -214,9 +214,14 @@ async fn what_is_left_of_the_allowance_is_a_metric() {
     let real = opened().await;
     let mut metrics = Metrics::default();
     metrics.collect(Box::new(real.github.budget()));
-    assert!(!metrics.render(None).contains("mayfly_github_budget_remaining "), "not known yet");
+    assert!(
+        !metrics
+            .render(None, mayfly::telemetry::Exposition::Plain)
+            .contains("mayfly_github_budget_remaining "),
+        "not known yet"
+    );
     real.github.pull(&repo(), number(7)).await.unwrap();
-    let text = metrics.render(None);
+    let text = metrics.render(None, mayfly::telemetry::Exposition::Plain);
     for line in [
         "mayfly_github_budget_limit 5000",
         "mayfly_github_budget_remaining 4999",

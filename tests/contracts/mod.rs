@@ -1,7 +1,8 @@
 //! One suite per seam. Each runs on the stateful fake and on the real adapter.
 
-mod cluster;
+pub mod cluster;
 mod database;
+mod database_server;
 pub mod description;
 mod dns;
 mod forge;

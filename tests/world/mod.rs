@@ -33,7 +33,7 @@ use mayfly::reconcile::{Limits, Pacing, Reconciler, Seams};
 use mayfly::repository::{Repositories, Repository};
 use mayfly::sweep::Sweeper;
 use mayfly::telemetry::Metrics;
-use mayfly::workload::{PodShape, Shape};
+use mayfly::workload::{Image, PodShape, Shape};
 
 use cluster::FakeCluster;
 use database::FakeDatabases;
@@ -48,6 +48,10 @@ pub const SHOP: RepositoryId = RepositoryId(4711);
 pub struct HandClock(Mutex<DateTime<Utc>>);
 
 impl HandClock {
+    pub fn at(instant: DateTime<Utc>) -> Self {
+        Self(Mutex::new(instant))
+    }
+
     pub fn advance(&self, by: TimeDelta) {
         *self.0.lock().unwrap() += by;
     }
@@ -106,6 +110,11 @@ pub fn policy() -> Policy {
     }
 }
 
+/// An image that a pretended node makes ready at once.
+pub fn image() -> Image {
+    Image::parse(&format!("registry.test/shop@sha256:{}", "0".repeat(64))).unwrap()
+}
+
 pub fn repository() -> Repository {
     Repository {
         reference: shop(),
@@ -117,7 +126,7 @@ pub fn repository() -> Repository {
             directory: None,
             env: Vec::new(),
             probe_path: "/".to_owned(),
-            pod: PodShape::default(),
+            pod: PodShape { image: Some(image()), ..PodShape::default() },
         },
         seed: Seed::new(Vec::new(), &[]).unwrap(),
     }
@@ -163,6 +172,23 @@ impl World {
             deliveries: AtomicU32::new(0),
             updates: AtomicU32::new(0),
         }
+    }
+
+    /// Counts with these metrics from now on.
+    pub fn count_with(&mut self, metrics: Metrics) {
+        let old = &self.reconciler;
+        self.reconciler = Arc::new(Reconciler {
+            ledger: old.ledger.clone(),
+            seams: old.seams.clone(),
+            repositories: Repositories::new(vec![repository()]),
+            site: site(),
+            clock: self.clock.clone(),
+            pacing: Pacing::default(),
+            limits: old.limits,
+            metrics: Arc::new(metrics),
+            wake: Arc::default(),
+            replica: old.replica,
+        });
     }
 
     /// Another replica of the controller over the same ledger and the same outside world.

@@ -22,7 +22,13 @@ pub(super) fn note(mut object: Value) -> Value {
 /// not as we applied it.
 pub(super) fn drift(live: &Value) -> Option<String> {
     let applied = annotation(live, APPLIED).and_then(|text| serde_json::from_str(text).ok());
-    let Some(applied) = applied else { return Some(format!("metadata.annotations.{APPLIED}")) };
+    let Some(mut applied): Option<Value> = applied else {
+        return Some(format!("metadata.annotations.{APPLIED}"));
+    };
+    // What comes in a list does not say what it is.
+    for kind in ["apiVersion", "kind"] {
+        applied.as_object_mut().and_then(|object| object.remove(kind));
+    }
     difference(live, &applied, "")
 }
 
@@ -65,9 +71,10 @@ mod tests {
 
     #[test]
     fn what_the_server_adds_is_no_drift_and_what_we_said_has_to_hold() {
-        let wanted = json!({ "metadata": { "name": "web" }, "spec": { "n": 1, "list": [{ "a": 1 }], "none": [] } });
+        let wanted = json!({ "kind": "Service", "metadata": { "name": "web" }, "spec": { "n": 1, "list": [{ "a": 1 }], "none": [] } });
         let mut live = note(wanted.clone());
         live["status"] = json!({ "ready": true });
+        live["kind"] = Value::Null;
         live["spec"]["list"][0]["protocol"] = json!("TCP");
         assert_eq!(drift(&live), None);
         for (pointer, value, path) in [

@@ -11,7 +11,9 @@ use super::calls::Created;
 use super::config::{Entry, Tls};
 use super::drift::{difference, note};
 use super::fences::{fences, namespace};
+use super::health::of_deployment;
 use super::kinds::Kind;
+use super::look::newest;
 use super::marks::{REVISION, label};
 use super::pods::{deployment, deployment_name, secret};
 use super::route::{self, WEB, revision_of};
@@ -53,14 +55,22 @@ impl KubernetesCluster {
             return Err(Fault::permanent(doing, why));
         }
         self.enter(name, &doing).await?;
-        let secret = secret(&self.config, name, order);
-        self.calls.apply(&doing, Kind::Secret, Some(&here), &secret).await?;
-        let object = deployment(&self.config, name, order, self.now_milliseconds());
-        self.calls.apply(&doing, Kind::Deployment, Some(&here), &note(object)).await?;
+        let all = self.calls.list(&doing, Kind::Deployment, Some(&here), REVISION).await?;
+        let now = self.now_milliseconds();
+        let runs = newest(&all).is_some_and(|(revision, live)| {
+            revision == order.revision && of_deployment(live, now) == Some(Health::Ready)
+        });
+        // Even a new annotation would have the Deployment's controller look at it anew.
+        if !runs {
+            let secret = secret(&self.config, name, order);
+            self.calls.apply(&doing, Kind::Secret, Some(&here), &secret).await?;
+            let object = note(deployment(&self.config, name, order, now));
+            self.calls.apply(&doing, Kind::Deployment, Some(&here), &object).await?;
+        }
         let service = self.calls.get(&doing, Kind::Service, Some(&here), WEB).await?;
         let served = service.as_ref().and_then(revision_of);
         let keep: Vec<_> = served.iter().chain([&order.revision]).collect();
-        self.retire(&doing, &here, &keep).await
+        self.retire(&doing, &here, &all, &keep).await
     }
 
     /// The way to this revision, which has to be ready; then what it replaces goes.
@@ -86,12 +96,18 @@ impl KubernetesCluster {
         let route = route::route(&self.config, name);
         self.calls.apply(&doing, Kind::Service, Some(&here), &service).await?;
         self.calls.apply(&doing, route::kind(&self.config), Some(&here), &route).await?;
-        self.retire(&doing, &here, &[revision]).await
+        let all = self.calls.list(&doing, Kind::Deployment, Some(&here), REVISION).await?;
+        self.retire(&doing, &here, &all, &[revision]).await
     }
 
-    /// Deletes the Deployments of every other revision.
-    async fn retire(&self, doing: &str, here: &str, keep: &[&Revision]) -> Result<(), Fault> {
-        let all = self.calls.list(doing, Kind::Deployment, Some(here), REVISION).await?;
+    /// Deletes those of the Deployments that are of another revision.
+    async fn retire(
+        &self,
+        doing: &str,
+        here: &str,
+        all: &[Value],
+        keep: &[&Revision],
+    ) -> Result<(), Fault> {
         let unwanted = all.iter().filter(|live| {
             let revision = label(live, REVISION).and_then(Revision::parse);
             !keep.iter().any(|keep| revision.as_ref() == Some(keep))

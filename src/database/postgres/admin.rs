@@ -3,21 +3,29 @@
 //! The only file that builds SQL text from parts; refuses a part that is not an identifier that
 //! we minted or a literal that it quoted itself.
 
+use std::path::PathBuf;
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgPool, PgPoolOptions};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres};
 
 use crate::fault::Fault;
 
 /// How long a connection attempt may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What is being done when no session comes to be; names the key that a person looks at.
+const CONNECTING: &str = "connecting to the previews' PostgreSQL server (databases.admin_url)";
+
 /// The administrator of the previews' server.
 pub(super) struct Admin {
-    options: PgConnectOptions,
+    options: RwLock<PgConnectOptions>,
+    /// Where the URL is read again when a login is refused: mounted secrets are rotated in place.
+    url_file: Option<PathBuf>,
     /// For looks; what changes something has a session of its own, see [`Admin::lock`].
-    pub(super) pool: PgPool,
+    pool: PgPool,
     /// Owns every database of ours, and cannot log in.
     pub(super) owner: String,
     /// Owns every object in them; each preview's role is a member.
@@ -43,7 +51,7 @@ impl Locked {
 }
 
 impl Admin {
-    pub(super) fn new(options: PgConnectOptions, instance: &str) -> Result<Self, Fault> {
+    pub(super) fn new(url: &str, url_file: Option<PathBuf>, instance: &str) -> Result<Self, Fault> {
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
         if instance.is_empty() || instance.len() > 30 || !instance.chars().all(plain) {
             return Err(Fault::permanent(
@@ -51,14 +59,14 @@ impl Admin {
                 format!("{instance:?} must be 1 to 30 lower-case letters, digits or underscores"),
             ));
         }
-        let options = options.application_name("mayfly");
-        let looks = options.clone().options([("statement_timeout", "5s")]);
+        let options = options(url)?;
         let pool = PgPoolOptions::new()
             .max_connections(4)
             .acquire_timeout(CONNECT_TIMEOUT)
-            .connect_lazy_with(looks);
+            .connect_lazy_with(for_looks(&options));
         Ok(Self {
-            options,
+            options: RwLock::new(options),
+            url_file,
             pool,
             owner: format!("{instance}_owner"),
             app: format!("{instance}_app"),
@@ -66,52 +74,22 @@ impl Admin {
         })
     }
 
-    /// Creates the marker roles and closes the maintenance databases to everybody else.
-    pub(super) async fn prepare(&self) -> Result<(), Fault> {
-        let mut session = self.connect().await?;
-        for role in [&self.owner, &self.app] {
-            let create = format!("CREATE ROLE {} NOLOGIN", ident(role));
-            match run(&mut session, &create).await {
-                // Another replica, or an earlier start.
-                Err(error) if code(&error) == "42710" => {}
-                other => other.map_err(|e| fault(format!("creating role {role}"), &e))?,
-            }
-            let grant = format!("GRANT {} TO CURRENT_USER", ident(role));
-            // A superuser needs no membership, and a member none twice.
-            run(&mut session, &grant).await.map_err(|e| fault(format!("joining {role}"), &e))?;
+    /// A pooled session for looks.
+    pub(super) async fn look(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+        match self.pool.acquire().await {
+            Err(error) if refused(&error) && self.read_again() => self.pool.acquire().await,
+            other => other,
         }
-        // A preview's role that can connect to a database that everybody may use can leave large
-        // objects there, which keep it from being dropped for ever.
-        for database in ["postgres", "template1"] {
-            let close = format!("REVOKE CONNECT ON DATABASE {database} FROM PUBLIC");
-            if let Err(error) = run(&mut session, &close).await {
-                tracing::warn!(database, %error, "PUBLIC can still connect to a maintenance database");
-            }
-        }
-        let open: Vec<String> = sqlx::query_scalar(
-            "SELECT datname FROM pg_database
-             WHERE datallowconn AND has_database_privilege('public', oid, 'CONNECT')
-             ORDER BY datname",
-        )
-        .fetch_all(&mut session)
-        .await
-        .map_err(|e| fault("listing open databases", &e))?;
-        if !open.is_empty() {
-            tracing::warn!(databases = ?open, "previews' roles can connect to these databases; \
-                 REVOKE CONNECT ON DATABASE … FROM PUBLIC closes them");
-        }
-        let _ = session.close().await;
-        Ok(())
     }
 
     /// Opens a session on the maintenance database.
     pub(super) async fn connect(&self) -> Result<PgConnection, Fault> {
-        self.connect_with(&self.options).await
+        self.connect_with(|options| options).await
     }
 
     /// Opens a session on another database, as the administrator.
     pub(super) async fn connect_to(&self, database: &str) -> Result<PgConnection, Fault> {
-        self.connect_with(&self.options.clone().database(database)).await
+        self.connect_with(|options| options.database(database)).await
     }
 
     /// Opens a session on another database, as another role.
@@ -121,16 +99,40 @@ impl Admin {
         role: &str,
         password: &str,
     ) -> Result<PgConnection, Fault> {
-        let options = self.options.clone().database(database).username(role).password(password);
-        self.connect_with(&options).await
+        let options = self.options().database(database).username(role).password(password);
+        open(&options).await?.map_err(|error| fault(CONNECTING, &error))
     }
 
-    async fn connect_with(&self, options: &PgConnectOptions) -> Result<PgConnection, Fault> {
-        let doing = "connecting to the previews' PostgreSQL server";
-        match tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(options)).await {
-            Ok(session) => session.map_err(|error| fault(doing, &error)),
-            Err(_) => Err(Fault::transient(doing, "no answer")),
+    async fn connect_with(
+        &self,
+        change: impl Fn(PgConnectOptions) -> PgConnectOptions + Send,
+    ) -> Result<PgConnection, Fault> {
+        let opened = match open(&change(self.options())).await? {
+            Err(error) if refused(&error) && self.read_again() => {
+                open(&change(self.options())).await?
+            }
+            other => other,
+        };
+        opened.map_err(|error| fault(CONNECTING, &error))
+    }
+
+    /// Reads the URL's file again, once per refused login; whether it says something new.
+    fn read_again(&self) -> bool {
+        let Some(path) = &self.url_file else { return false };
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let Ok(fresh) = options(text.trim_end_matches(['\r', '\n'])) else { return false };
+        // Its Debug is all of it, the password included; it is compared and never shown.
+        if format!("{fresh:?}") == format!("{:?}", self.options()) {
+            return false;
         }
+        tracing::info!("databases.admin_url_file holds another URL than before; using it");
+        self.pool.set_connect_options(for_looks(&fresh));
+        *self.options.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        true
+    }
+
+    fn options(&self) -> PgConnectOptions {
+        self.options.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Takes the lock of a database's name; `None` while somebody holds it, which may be a session
@@ -147,8 +149,32 @@ impl Admin {
 
     /// The server's address as we reach it.
     pub(super) fn address(&self) -> (String, u16) {
-        (self.options.get_host().to_owned(), self.options.get_port())
+        let options = self.options();
+        (options.get_host().to_owned(), options.get_port())
     }
+}
+
+fn options(url: &str) -> Result<PgConnectOptions, Fault> {
+    let options: Result<PgConnectOptions, _> = url.parse();
+    options
+        .map(|options| options.application_name("mayfly"))
+        .map_err(|error| Fault::permanent("reading databases.admin_url", error))
+}
+
+fn for_looks(options: &PgConnectOptions) -> PgConnectOptions {
+    options.clone().options([("statement_timeout", "5s")])
+}
+
+/// The outer error is that there was no answer.
+async fn open(options: &PgConnectOptions) -> Result<Result<PgConnection, sqlx::Error>, Fault> {
+    tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(options))
+        .await
+        .map_err(|_| Fault::transient(CONNECTING, "no answer"))
+}
+
+/// Whether the server did not let us in: SQLSTATE class 28.
+fn refused(error: &sqlx::Error) -> bool {
+    code(error).starts_with("28")
 }
 
 /// Runs one statement, or several as one implicit transaction.
@@ -171,13 +197,34 @@ pub(super) fn code(error: &sqlx::Error) -> String {
     error.as_database_error().and_then(|e| e.code()).map(|c| c.into_owned()).unwrap_or_default()
 }
 
+/// Whether the server's certificate is the trouble, or ours: sqlx says the first as a failure to
+/// read or write, since that is when it turns out.
+fn is_tls(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Tls(_) => true,
+        sqlx::Error::Io(io) => io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()),
+        _ => false,
+    }
+}
+
 /// Makes a fault of a server's error: what a person has to mend is permanent.
 pub(super) fn fault(doing: impl Into<String>, error: &sqlx::Error) -> Fault {
     let code = code(error);
     // Classes of SQLSTATE: 28 authorisation, 42 syntax or access rule, 3D no such database.
     let permanent = ["28", "42", "3D"].iter().any(|class| code.starts_with(class));
+    if is_tls(error) {
+        let cure = "sslmode and sslrootcert in databases.admin_url have to fit the server's \
+                    certificate and the name in the URL";
+        return Fault::permanent(doing, format!("TLS: {error}; {cure}"));
+    }
     let text = match error.as_database_error() {
-        Some(answer) => format!("{} (SQLSTATE {code})", answer.message()),
+        Some(answer) => {
+            // Since 16 it is the detail that says which right is missing.
+            let detail = answer.try_downcast_ref::<PgDatabaseError>().and_then(|e| e.detail());
+            let detail = detail.filter(|_| code == "42501").unwrap_or_default();
+            let space = if detail.is_empty() { "" } else { ". " };
+            format!("{}{space}{detail} (SQLSTATE {code})", answer.message())
+        }
         None => error.to_string(),
     };
     if permanent { Fault::permanent(doing, text) } else { Fault::transient(doing, text) }

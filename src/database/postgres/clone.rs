@@ -79,8 +79,11 @@ async fn role(inner: &Inner, session: &mut PgConnection, wanted: &Wanted<'_>) ->
         literal(&verifier)
     );
     let sql = match ours {
-        // Membership is the ownership mark, and is given in the statement that creates.
-        None => format!("CREATE ROLE {rights} IN ROLE {}", ident(&inner.admin.app)),
+        // Membership is the ownership mark, and is given in the statement that creates. Its own
+        // rights are ours too: who is no superuser may only end sessions of roles that it is in.
+        None => {
+            format!("CREATE ROLE {rights} IN ROLE {} ROLE CURRENT_USER", ident(&inner.admin.app))
+        }
         Some(true) => format!("ALTER ROLE {rights}"),
         Some(false) => {
             let why = format!("it is not a member of {}", inner.admin.app);
@@ -88,7 +91,7 @@ async fn role(inner: &Inner, session: &mut PgConnection, wanted: &Wanted<'_>) ->
         }
     };
     run(session, &sql).await.map_err(|e| fault(doing(), &e))?;
-    // Only a superuser may bound temporary files; a managed server bounds them itself.
+    // Not everybody may bound temporary files; that was said at the start.
     let bound = format!("ALTER ROLE {} SET temp_file_limit = '1GB'", ident(&role));
     match run(session, &bound).await {
         Err(error) if code(&error) != "42501" => Err(fault(doing(), &error)),

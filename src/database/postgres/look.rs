@@ -48,11 +48,12 @@ async fn look(
     name: &PreviewName,
     password: &Password,
 ) -> Result<DatabasesSeen, sqlx::Error> {
+    let mut session = admin.look().await?;
     let row = sqlx::query(LOOK)
         .bind(name.database())
         .bind(name.role())
         .bind(&admin.app)
-        .fetch_one(&admin.pool)
+        .fetch_one(&mut *session)
         .await?;
     if row.try_get("busy")? {
         let why = || "it is being worked on".to_owned();
@@ -99,6 +100,8 @@ fn finished(comment: &str) -> Option<(u32, &str)> {
 }
 
 pub(super) async fn owned(admin: &Admin) -> Result<Vec<PreviewName>, Fault> {
+    let fail = |error: sqlx::Error| fault("listing our databases and roles", &error);
+    let mut session = admin.look().await.map_err(fail)?;
     let names: Vec<String> = sqlx::query_scalar(
         "SELECT datname::text FROM pg_database WHERE pg_get_userbyid(datdba) = $1
          UNION
@@ -108,8 +111,8 @@ pub(super) async fn owned(admin: &Admin) -> Result<Vec<PreviewName>, Fault> {
     )
     .bind(&admin.owner)
     .bind(&admin.app)
-    .fetch_all(&admin.pool)
+    .fetch_all(&mut *session)
     .await
-    .map_err(|error| fault("listing our databases and roles", &error))?;
+    .map_err(fail)?;
     Ok(names.iter().filter_map(|name| PreviewName::parse_database(name)).collect())
 }

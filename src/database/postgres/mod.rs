@@ -9,17 +9,18 @@
 mod admin;
 mod clone;
 mod look;
+mod prepare;
 mod remove;
 mod script;
 mod template;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::postgres::PgConnectOptions;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 
 use super::{DatabaseOrder, Databases, DatabasesSeen, Password, Seed};
@@ -36,8 +37,12 @@ const GRACE: Duration = Duration::from_millis(1500);
 pub struct PostgresConfig {
     /// The administrator's URL; its database is the one for maintenance.
     pub admin_url: SecretString,
+    /// The file that the URL came from: read again when a login is refused.
+    pub admin_url_file: Option<PathBuf>,
     /// `host:port` under which previews reach the server, where it differs from ours.
     pub public_address: Option<(String, u16)>,
+    /// How previews use TLS.
+    pub public_sslmode: SslMode,
     /// The installation's name: the owner role is `<instance>_owner`, the app role
     /// `<instance>_app`, templates are `<instance>_seed_<digest>`.
     pub instance: String,
@@ -49,6 +54,38 @@ pub struct PostgresConfig {
     pub seed_timeout: Duration,
     /// How large a seeded database may be, in bytes.
     pub seed_max_bytes: i64,
+}
+
+/// How a preview's connection uses TLS: libpq's `sslmode`, as far as it makes sense here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SslMode {
+    /// Not at all.
+    Disable,
+    /// Where the server offers it: what clients do when a URL says nothing.
+    #[default]
+    Prefer,
+    /// Always, with whoever answers.
+    Require,
+    /// Always, and the server's certificate has to fit: the workload needs its CA.
+    VerifyFull,
+}
+
+impl SslMode {
+    /// Reads libpq's word.
+    pub fn parse(word: &str) -> Option<Self> {
+        let all = [Self::Disable, Self::Prefer, Self::Require, Self::VerifyFull];
+        all.into_iter().find(|mode| mode.as_str() == word)
+    }
+
+    /// libpq's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Disable => "disable",
+            Self::Prefer => "prefer",
+            Self::Require => "require",
+            Self::VerifyFull => "verify-full",
+        }
+    }
 }
 
 /// The adapter; clones share one set of connections.
@@ -80,13 +117,9 @@ impl PostgresDatabases {
         clock: Arc<dyn Clock>,
         changes: mpsc::Sender<PreviewName>,
     ) -> Result<Self, Fault> {
-        let options: PgConnectOptions = config
-            .admin_url
-            .expose_secret()
-            .parse()
-            .map_err(|error| Fault::permanent("reading databases.admin_url", error))?;
-        let admin = Admin::new(options, &config.instance)?;
-        admin.prepare().await?;
+        let url = config.admin_url.expose_secret();
+        let admin = Admin::new(url, config.admin_url_file.clone(), &config.instance)?;
+        prepare::prepare(&admin).await?;
         let inner = Arc::new(Inner {
             admin,
             clock,
@@ -98,6 +131,18 @@ impl PostgresDatabases {
         });
         template::retire(&inner, keep).await?;
         Ok(Self { inner })
+    }
+
+    /// Which server this is, whatever it is called; `None` where it does not tell.
+    pub async fn server_identity(&self) -> Option<String> {
+        let mut session = self.inner.admin.look().await.ok()?;
+        sqlx::query_scalar(
+            "SELECT concat(system_identifier, ' ', pg_postmaster_start_time())
+             FROM pg_control_system()",
+        )
+        .fetch_one(&mut *session)
+        .await
+        .ok()
     }
 }
 
@@ -156,6 +201,10 @@ impl Databases for PostgresDatabases {
             None => self.inner.admin.address(),
         };
         let (role, secret) = (name.role(), password.reveal());
-        format!("postgres://{role}:{secret}@{host}:{port}/{}", name.database())
+        let tls = match self.inner.config.public_sslmode {
+            SslMode::Prefer => String::new(),
+            mode => format!("?sslmode={}", mode.as_str()),
+        };
+        format!("postgres://{role}:{secret}@{host}:{port}/{}{tls}", name.database())
     }
 }

@@ -9,6 +9,7 @@ use sqlx::{Connection, PgConnection};
 
 use super::Inner;
 use super::admin::{fault, ident, literal, run};
+use super::remove::drop_by_force;
 use super::script::run_file;
 use crate::clock::fresh_bytes;
 use crate::database::{Password, Seed};
@@ -65,15 +66,17 @@ pub(super) async fn ready(inner: &Inner, seed: &Seed) -> Result<Option<String>, 
 }
 
 async fn is_ready(inner: &Inner, name: &str) -> Result<bool, Fault> {
+    let fail = |error: sqlx::Error| fault(format!("looking for template {name}"), &error);
+    let mut session = inner.admin.look().await.map_err(fail)?;
     sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM pg_database WHERE datname = $1 AND datistemplate
                         AND NOT datallowconn AND pg_get_userbyid(datdba) = $2)",
     )
     .bind(name)
     .bind(&inner.admin.owner)
-    .fetch_one(&inner.admin.pool)
+    .fetch_one(&mut *session)
     .await
-    .map_err(|e| fault(format!("looking for template {name}"), &e))
+    .map_err(fail)
 }
 
 async fn build(
@@ -92,7 +95,9 @@ async fn build(
     let verifier = postgres_protocol::password::scram_sha_256(password.reveal().as_bytes());
     for sql in [
         format!(
-            "CREATE ROLE {seeder} LOGIN CONNECTION LIMIT 2 PASSWORD {} IN ROLE {app}",
+            // Its rights are ours too, so that we may reassign what it made and end its sessions.
+            "CREATE ROLE {seeder} LOGIN CONNECTION LIMIT 2 PASSWORD {} IN ROLE {app} \
+                 ROLE CURRENT_USER",
             literal(&verifier)
         ),
         format!(
@@ -125,7 +130,9 @@ async fn build(
         let allowed = inner.config.seed_max_bytes;
         return Err(Fault::permanent(doing, format!("{bytes} bytes; {allowed} are allowed")));
     }
-    // Clones start with frozen rows and fresh statistics.
+    // Clones start with frozen rows and fresh statistics. The shared catalogs are not ours to
+    // vacuum, which the server says for each of them.
+    run(&mut inside, "SET client_min_messages = error").await.map_err(fail)?;
     run(&mut inside, "VACUUM (FREEZE, ANALYZE)").await.map_err(fail)?;
     inside.close().await.map_err(fail)?;
     run(session, &format!("DROP ROLE {seeder}")).await.map_err(fail)?;
@@ -176,8 +183,7 @@ async fn drop_template(inner: &Inner, session: &mut PgConnection, name: &str) ->
                 format!("ALTER DATABASE {} IS_TEMPLATE false ALLOW_CONNECTIONS false", ident(name));
             run(session, &open).await.map_err(fail)?;
         }
-        let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", ident(name));
-        run(session, &drop).await.map_err(fail)?;
+        drop_by_force(session, name).await?;
     }
     run(session, &format!("DROP ROLE IF EXISTS {}", ident(name))).await.map_err(fail)
 }
@@ -185,15 +191,18 @@ async fn drop_template(inner: &Inner, session: &mut PgConnection, name: &str) ->
 /// Drops templates of seeds that are not in use, once they were built long enough ago that a
 /// roll-out which still wants them is unlikely; one that does builds it again.
 pub(super) async fn retire(inner: &Inner, keep: &[&Seed]) -> Result<(), Fault> {
+    let fail = |error: sqlx::Error| fault("listing templates", &error);
+    let mut session = inner.admin.look().await.map_err(fail)?;
     let templates: Vec<(String, Option<String>)> = sqlx::query_as(
         "SELECT datname::text, shobj_description(oid, 'pg_database') FROM pg_database
          WHERE pg_get_userbyid(datdba) = $1 AND datistemplate AND starts_with(datname, $2)",
     )
     .bind(&inner.admin.owner)
     .bind(&inner.admin.template_prefix)
-    .fetch_all(&inner.admin.pool)
+    .fetch_all(&mut *session)
     .await
-    .map_err(|e| fault("listing templates", &e))?;
+    .map_err(fail)?;
+    drop(session);
     for (name, comment) in templates {
         let digest = &name[inner.admin.template_prefix.len()..];
         let built_at = comment

@@ -1,4 +1,4 @@
-//! The Kubernetes adapter over a real control plane: what it puts there, and what it says of it.
+//! The Kubernetes adapter over a real control plane, and an administrator who sees and meddles.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use k8s_openapi::api::networking::v1::IngressClass;
 use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
-use mayfly::clock::ServerClock;
+use mayfly::clock::Clock;
 use mayfly::cluster::kubernetes::KubernetesCluster;
 use mayfly::cluster::kubernetes::config::{Entry, KubernetesConfig, Network, Peer, Tls};
 use mayfly::preview::name::Prefix;
@@ -19,15 +19,16 @@ use tokio::sync::mpsc::{Receiver, channel};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::world::HandClock;
 use crate::world::control_plane::ControlPlane;
 use crate::world::postgres::unique;
 
 /// The adapter, under an instance and a prefix that no other test uses.
 pub struct RealCluster {
-    pub cluster: KubernetesCluster,
+    pub cluster: Arc<KubernetesCluster>,
     pub changes: Receiver<PreviewName>,
     pub client: Client,
-    config: KubernetesConfig,
+    pub clock: Arc<HandClock>,
     prefix: String,
     stop: CancellationToken,
 }
@@ -38,6 +39,7 @@ impl RealCluster {
         Self::with(|_| {}).await
     }
 
+    /// With this changed in its configuration.
     pub async fn with(change: impl FnOnce(&mut KubernetesConfig)) -> Option<Self> {
         let plane = ControlPlane::shared().await?;
         let client = plane.client().await;
@@ -62,10 +64,11 @@ impl RealCluster {
         change(&mut config);
         let (sender, changes) = channel(256);
         let stop = CancellationToken::new();
-        let clock = Arc::new(ServerClock::default());
-        let cluster = KubernetesCluster::connect(config.clone(), clock, sender, stop.clone());
-        let cluster = cluster.await.unwrap();
-        Some(Self { cluster, changes, client, config, prefix, stop })
+        let clock = Arc::new(HandClock::at(chrono::DateTime::UNIX_EPOCH));
+        let told: Arc<dyn Clock> = clock.clone();
+        let cluster = KubernetesCluster::connect(config, told, sender, stop.clone());
+        let cluster = Arc::new(cluster.await.unwrap());
+        Some(Self { cluster, changes, client, clock, prefix, stop })
     }
 
     /// What is there, as an administrator sees it.
@@ -78,6 +81,14 @@ impl RealCluster {
     pub async fn meddle(&self, kind: &str, namespace: &str, name: &str, patch: Value) {
         let params = PatchParams::default();
         self.api(kind, namespace).patch(name, &params, &Patch::Merge(patch)).await.unwrap();
+    }
+
+    /// Somebody makes something by hand.
+    pub async fn make(&self, kind: &str, namespace: &str, name: &str, more: Value) {
+        let mut object = json!({ "metadata": { "name": name } });
+        object.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let object: DynamicObject = serde_json::from_value(object).unwrap();
+        self.api(kind, namespace).create(&PostParams::default(), &object).await.unwrap();
     }
 
     /// Somebody deletes something by hand.
@@ -112,7 +123,7 @@ impl Drop for RealCluster {
 
 impl Subject for RealCluster {
     fn cluster(&self) -> &dyn Cluster {
-        &self.cluster
+        &*self.cluster
     }
 
     fn name(&self, number: u32) -> PreviewName {

@@ -1,0 +1,171 @@
+//! The life of a preview in a real Kubernetes: a real ledger and a real API server, controllers that
+//! take their time, and fakes of what is not in a cluster.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use mayfly::clock::{Clock, ServerClock};
+use mayfly::cluster::Cluster;
+use mayfly::preview::{Notice, Phase};
+use mayfly::reconcile::{Limits, Reconciler, Seams};
+use serde_json::json;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::contracts::cluster::kubernetes::RealCluster;
+use crate::world::wait::within;
+use crate::world::{World, number, pr, sha};
+
+/// Namespaces take seconds to go, and machines may be slow.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A world whose cluster is real, and a loop that runs in it.
+struct Place {
+    world: World,
+    cluster: Arc<RealCluster>,
+    stop: CancellationToken,
+    running: JoinHandle<()>,
+}
+
+impl Place {
+    async fn new() -> Option<Self> {
+        let cluster = Arc::new(RealCluster::new().await?);
+        let world = World::new().await;
+        world.clock.set(ServerClock::default().now());
+        let stop = CancellationToken::new();
+        let (_, running) = start(&world, &cluster, stop.clone());
+        Some(Self { world, cluster, stop, running })
+    }
+
+    async fn until_phase(&self, n: u32, phase: Phase) {
+        let what = format!("pr-{n} is {}", phase.as_str());
+        within(PATIENCE, &what, async || self.world.phase(n).await == phase).await;
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        ServerClock::default().now()
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        self.running.await.unwrap();
+    }
+}
+
+/// A controller of its own over this world's ledger.
+fn start(
+    world: &World,
+    cluster: &Arc<RealCluster>,
+    stop: CancellationToken,
+) -> (Arc<Reconciler>, JoinHandle<()>) {
+    let fakes = world.reconciler.seams.clone();
+    let seams = Seams { cluster: cluster.cluster.clone(), ..fakes };
+    let clock = Arc::new(ServerClock::default());
+    // A lease that its holder took to the grave is waited for.
+    let limits = Limits {
+        poll: Duration::from_millis(100),
+        lease: TimeDelta::seconds(10),
+        pass_deadline: Duration::from_secs(9),
+        ..Limits::default()
+    };
+    let replica = world.replica_with(world.ledger.clone(), seams, clock, limits);
+    (replica.clone(), tokio::spawn(replica.run(stop)))
+}
+
+#[tokio::test]
+async fn a_pull_request_is_served_pushed_to_and_gone_with_its_receipt() {
+    let Some(place) = Place::new().await else { return };
+    let (world, n, here) = (&place.world, 101, pr(101).namespace());
+    world.open(n, 'a').await;
+    place.until_phase(n, Phase::Ready).await;
+    let deployments = async || place.cluster.names("Deployment", &here).await;
+    assert_eq!(deployments().await, ["web-aaaaaaaaaaaa-0"]);
+    world.push(n, 'b').await;
+    within(PATIENCE, "the push is served", async || {
+        let told = world.forge.comment(number(n)).unwrap().notice;
+        matches!(told, Notice::Ready { revision, .. } if revision.commit == sha('b'))
+    })
+    .await;
+    assert_eq!(deployments().await, ["web-bbbbbbbbbbbb-0"], "what was replaced is gone");
+    world.close(n, 'b').await;
+    place.until_phase(n, Phase::Gone).await;
+    assert!(place.cluster.read("Namespace", "", &here).await.is_none());
+    let receipt = world.preview(n).await.receipt.expect("a receipt");
+    let namespace = receipt.lines.iter().find(|line| line.what == "namespace").unwrap();
+    assert_eq!(namespace.answer, "not there");
+    assert_eq!(place.cluster.cluster.owned().await.unwrap(), []);
+    place.end().await;
+}
+
+#[tokio::test]
+async fn a_pull_request_that_is_reopened_while_its_namespace_goes_waits_for_it() {
+    let Some(place) = Place::new().await else { return };
+    let (world, n, here) = (&place.world, 102, pr(102).namespace());
+    world.open(n, 'a').await;
+    place.until_phase(n, Phase::Ready).await;
+    let first = place.cluster.read("Namespace", "", &here).await.unwrap();
+    let held = json!({ "metadata": { "name": "held", "finalizers": ["example.test/hold"] } });
+    place.cluster.make("ConfigMap", &here, "held", held).await;
+    world.close(n, 'a').await;
+    within(PATIENCE, "the namespace goes", async || {
+        let found = place.cluster.read("Namespace", "", &here).await.unwrap();
+        found["metadata"]["deletionTimestamp"].is_string()
+    })
+    .await;
+    world.change("reopened", world.facts(n, 'a')).await;
+    within(PATIENCE, "it says what it waits for", async || {
+        world.preview(n).await.outlook.contains("example.test/hold")
+    })
+    .await;
+    let free = json!({ "metadata": { "finalizers": null } });
+    place.cluster.meddle("ConfigMap", &here, "held", free).await;
+    place.until_phase(n, Phase::Ready).await;
+    let second = place.cluster.read("Namespace", "", &here).await.unwrap();
+    assert_ne!(first["metadata"]["uid"], second["metadata"]["uid"], "it is a new one");
+    world.close(n, 'a').await;
+    place.until_phase(n, Phase::Gone).await;
+    place.end().await;
+}
+
+#[tokio::test]
+async fn what_is_destroyed_by_hand_is_there_again_after_the_next_look() {
+    let Some(place) = Place::new().await else { return };
+    let (world, n, here) = (&place.world, 103, pr(103).namespace());
+    world.open(n, 'a').await;
+    place.until_phase(n, Phase::Ready).await;
+    for (kind, name) in [("Ingress", "web"), ("Deployment", "web-aaaaaaaaaaaa-0")] {
+        let before = place.cluster.read(kind, &here, name).await.unwrap();
+        place.cluster.delete(kind, &here, name).await;
+        // As a watch does, whose word the app hands on.
+        world.ledger.poke_named(&pr(n), place.now()).await.unwrap();
+        within(PATIENCE, "it is there again", async || {
+            let found = place.cluster.read(kind, &here, name).await;
+            found.is_some_and(|it| it["metadata"]["uid"] != before["metadata"]["uid"])
+        })
+        .await;
+    }
+    world.close(n, 'a').await;
+    place.until_phase(n, Phase::Gone).await;
+    place.end().await;
+}
+
+#[tokio::test]
+async fn a_controller_that_is_replaced_half_way_leaves_nothing_behind() {
+    let Some(place) = Place::new().await else { return };
+    let (world, n) = (&place.world, 104);
+    world.open(n, 'a').await;
+    within(PATIENCE, "its namespace is there", async || {
+        place.cluster.read("Namespace", "", &pr(n).namespace()).await.is_some()
+    })
+    .await;
+    place.running.abort();
+    world.close(n, 'a').await;
+    let stop = CancellationToken::new();
+    let (_, second) = start(world, &place.cluster, stop.clone());
+    place.until_phase(n, Phase::Gone).await;
+    assert_eq!(place.cluster.cluster.owned().await.unwrap(), []);
+    assert_eq!(world.leftovers(), Vec::<String>::new());
+    stop.cancel();
+    second.await.unwrap();
+}
