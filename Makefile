@@ -1,6 +1,6 @@
 # The two commands: make demo, make test. Both install what they need, or say how.
 
-.PHONY: demo test check deps
+.PHONY: demo test test-node check deps
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
@@ -12,6 +12,11 @@ demo: deps
 test:
 	@scripts/deps.sh tests
 	cargo test
+
+# A node that really runs pods, as root; it installs containerd and its like, and starts none of them.
+test-node: deps
+	cargo build --quiet --example test-cluster
+	cargo test --test node
 
 # What else a change has to pass.
 check:

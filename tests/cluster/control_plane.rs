@@ -193,6 +193,8 @@ fn start_api_server(
         "--enable-admission-plugins=NodeRestriction".to_owned(),
         // A loopback address is no endpoint that a pod could reach.
         format!("--endpoint-reconciler-type={}", at.pods.as_ref().map_or("none", |_| "lease")),
+        // Nobody here resolves the names of nodes.
+        "--kubelet-preferred-address-types=InternalIP".to_owned(),
         option("kubelet-certificate-authority", &run.path("ca.crt")),
         option("kubelet-client-certificate", &kubelets.certificate),
         option("kubelet-client-key", &kubelets.key),

@@ -39,8 +39,15 @@ impl Image {
         let scratch = tempfile::tempdir()?;
         let layer = scratch.path().join("layer.tar");
         let mut tar = Command::new("tar");
-        // The same files make the same digest.
-        tar.args(["--create", "--owner=0", "--group=0", "--mtime=@0", "--sort=name"]);
+        // The same files make the same digest, and everybody may read them.
+        tar.args([
+            "--create",
+            "--owner=0",
+            "--group=0",
+            "--mtime=@0",
+            "--sort=name",
+            "--mode=a+rX",
+        ]);
         tar.arg("--file").arg(&layer);
         // The program under its new name, through a link that tar follows.
         let program = scratch.path().join("program");

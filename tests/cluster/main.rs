@@ -122,33 +122,31 @@ async fn node(place: Place) -> Result<()> {
 
 /// Starts, waits until nobody wants it any longer, and removes it, whatever happens in between.
 async fn hold(base: &std::path::Path, start: impl AsyncFn(&Run) -> Result<()>) -> Result<()> {
-    let unwanted = unwanted()?;
-    tokio::pin!(unwanted);
+    let unwanted = unwanted()?.boxed_local().shared();
     for attempt in 1.. {
         let run = Run::make(base)?;
         let started = std::panic::AssertUnwindSafe(async {
             tokio::select! {
-                () = &mut unwanted => Ok(false),
-                done = start(&run) => done.map(|()| true),
+                () = unwanted.clone() => Ok(()),
+                done = start(&run) => done,
             }
         });
         let started = started.catch_unwind().await;
-        let wanted = match &started {
-            Ok(Ok(true)) => {
-                unwanted.as_mut().await;
-                false
-            }
-            Ok(Ok(false)) => false,
+        if let Ok(Ok(())) = &started {
+            unwanted.clone().await;
+        }
+        let removed = run.remove().await.context("removing the cluster");
+        match started {
+            Ok(Ok(())) => return removed,
             Ok(Err(error)) if attempt < STARTS && format!("{error:#}").contains(TAKEN) => {
                 eprintln!("test-cluster: once more: {error:#}");
-                true
             }
-            Ok(Err(_)) | Err(_) => false,
-        };
-        run.remove().await.context("removing the cluster")?;
-        match started {
-            _ if wanted => {}
-            Ok(done) => return done.map(|_| ()),
+            Ok(Err(error)) => {
+                if let Err(left) = removed {
+                    eprintln!("test-cluster: {left:#}");
+                }
+                return Err(error);
+            }
             Err(panic) => std::panic::resume_unwind(panic),
         }
     }

@@ -135,6 +135,8 @@ async fn pods_run_and_are_reached_and_kept_apart_for_real() {
     let address = ["get", "pod/probe", "-o", "jsonpath={.status.podIP}", "-n", "one"];
     let inside = format!("http://{}:8080", node.kubectl(&address));
 
+    assert_eq!(node.kubectl(&["logs", "pod/probe", "-n", "one"]), "listening on 8080");
+
     // A service is found by name, and answers.
     let service = ["get", "service/probe", "-o", "jsonpath={.spec.clusterIP}", "-n", "two"];
     let service = node.kubectl(&service);
