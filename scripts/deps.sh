@@ -3,7 +3,7 @@
 # programs. Installs what is missing where it may (Debian and its kin), and says how where not.
 #
 #   scripts/deps.sh          what the build and the demo need
-#   scripts/deps.sh tests    and promtool, which one test asks; without it that test says so
+#   scripts/deps.sh tests    and BIND and promtool: without them the tests that ask them are skipped, aloud
 set -eu
 
 have_postgres() {
@@ -44,6 +44,12 @@ fi
 packages=()
 command -v cc >/dev/null 2>&1 || packages+=(build-essential)
 have_postgres || packages+=(postgresql)
+needed=${#packages[@]}
+if [ "${1:-}" = tests ]; then
+    PATH="$PATH:/usr/sbin" command -v named >/dev/null 2>&1 || packages+=(bind9)
+    command -v dig >/dev/null 2>&1 && command -v nsupdate >/dev/null 2>&1 ||
+        packages+=(bind9-dnsutils)
+fi
 [ ${#packages[@]} -eq 0 ] && exit 0
 
 as_root=()
@@ -53,11 +59,13 @@ if [ "$(id -u)" -ne 0 ]; then
     else
         echo "missing: ${packages[*]}. As root, run:" >&2
         echo "  apt-get update && apt-get install -y ${packages[*]}" >&2
+        [ "$needed" -eq 0 ] && exit 0
         exit 1
     fi
 fi
 if ! command -v apt-get >/dev/null 2>&1; then
     echo "missing: ${packages[*]} (their Debian names); install them with this system's packages" >&2
+    [ "$needed" -eq 0 ] && exit 0
     exit 1
 fi
 
@@ -68,6 +76,18 @@ if [[ " ${packages[*]} " == *" postgresql "* ]]; then
     if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
         echo "create_main_cluster = false" |
             "${as_root[@]}" tee /etc/postgresql-common/createcluster.conf >/dev/null
+    fi
+fi
+if [[ " ${packages[*]} " == *" bind9 "* ]]; then
+    # Only the program is wanted: its server is neither started now nor with the machine.
+    echo "masking named.service, so that no name server of the machine's own is started"
+    "${as_root[@]}" mkdir -p /etc/systemd/system
+    [ -e /etc/systemd/system/named.service ] ||
+        "${as_root[@]}" ln -s /dev/null /etc/systemd/system/named.service
+    if [ ! -e /usr/sbin/policy-rc.d ]; then
+        printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee /usr/sbin/policy-rc.d >/dev/null
+        "${as_root[@]}" chmod +x /usr/sbin/policy-rc.d
+        trap '"${as_root[@]}" rm -f /usr/sbin/policy-rc.d' EXIT
     fi
 fi
 export DEBIAN_FRONTEND=noninteractive

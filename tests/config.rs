@@ -606,3 +606,84 @@ fn the_examples_commented_cluster_works_when_it_is_chosen() {
     let config = read(&text, &[]).unwrap();
     assert!(matches!(config.cluster, ClusterConfig::Kubernetes(_)));
 }
+
+/// The secret of `dns.rfc2136`, in base64.
+const TSIG: (&str, &str) = ("MAYFLY_DNS__RFC2136__SECRET", "aHVzaC1odXNoLWh1c2g=");
+
+/// The good text with another way to make names resolve.
+fn named_by(section: &str) -> String {
+    with("embedded: {listen: '127.0.0.1:5353', target: 127.0.0.1}", section)
+}
+
+#[test]
+fn the_examples_commented_ways_to_names_work_when_they_are_chosen() {
+    let example = std::fs::read_to_string("mayfly.example.yaml").unwrap();
+    let example = example.replace("suffix: preview.localhost", "suffix: preview.example.com");
+    let (before, rest) = example.split_once("\ndns:\n").unwrap();
+    let (section, after) = rest.split_once("\n\n").unwrap();
+    for (way, meant) in [
+        ("wildcard", "Wildcard(GateConfig"),
+        ("external_dns", "ExternalDns(ExternalDnsConfig"),
+        ("rfc2136", "Rfc2136(Rfc2136Config"),
+    ] {
+        let (_, block) = section.split_once(&format!("  # {way}:\n")).unwrap();
+        let block = block.lines().map_while(|line| line.strip_prefix("  #   "));
+        let block: String = block.map(|line| format!("    {line}\n")).collect();
+        let text = format!("{before}\ndns:\n  {way}:\n{block}\n{after}");
+        let config = read(&text, &[TSIG][..usize::from(way == "rfc2136")]).unwrap();
+        let config = format!("{:?}", config.dns);
+        assert!(config.starts_with(meant), "{config}");
+        assert!(!config.contains(TSIG.1) && !config.contains("hush"), "{config}");
+    }
+}
+
+#[test]
+fn a_way_to_names_that_cannot_work_is_refused_by_its_key() {
+    let rfc2136 = |more: &str| {
+        named_by(&format!(
+            "rfc2136: {{server: 'ns:53', zone: example.com, key_name: k, target: 192.0.2.7{more}}}"
+        ))
+    };
+    let wildcard = |more: &str| named_by(&format!("wildcard: {{target: {more}}}"));
+    read(&rfc2136(""), &[TSIG]).expect("the text that the others change is good");
+    read(&wildcard("[192.0.2.7, '2001:db8::7'], zone: com"), &[]).expect("and so is this one");
+    for (text, key, cure) in [
+        (
+            with("dns:\n  embedded: {listen: '127.0.0.1:5353', target: 127.0.0.1}", "dns: {}"),
+            "dns",
+            "exactly one",
+        ),
+        (with("dns:\n", "dns:\n  wildcard: {target: 192.0.2.7}\n"), "dns", "exactly one"),
+        (named_by("route53: {}"), "dns", "unknown field"),
+        (wildcard("[]"), "dns.wildcard.target", "no address"),
+        (wildcard("0.0.0.0"), "dns.wildcard.target", "nowhere"),
+        (wildcard("[a.example.org, 192.0.2.7]"), "dns.wildcard.target", "addresses alone"),
+        (wildcard("ingress"), "dns.wildcard.target", "full host name"),
+        (wildcard("'*.example.org'"), "dns.wildcard.target", "full host name"),
+        (wildcard("a.preview.example.com"), "dns.wildcard.target", "outside"),
+        (wildcard("192.0.2.7, zone: example.org"), "dns.wildcard.zone", "not in the zone"),
+        (wildcard("192.0.2.7, servers: ['192.0.2.1:0']"), "dns.wildcard.servers", "port 53"),
+        (wildcard("192.0.2.7, resolvers: [dns]"), "dns.wildcard.resolvers", "socket address"),
+        (rfc2136(", key_algorithm: hmac-md5"), "dns.rfc2136.key_algorithm", "hmac-sha256"),
+        (rfc2136(", ttl_seconds: 86401"), "dns.rfc2136.ttl_seconds", "a day"),
+        (rfc2136(", secret: aHVzaC1odXNo"), "dns.rfc2136.secret", "MAYFLY_DNS__RFC2136__SECRET"),
+        (rfc2136("").replacen("ns:53", "ns", 1), "dns.rfc2136.server", "host:port"),
+        (
+            rfc2136("").replacen("example.com, key", "example.org, key", 1),
+            "dns.rfc2136.zone",
+            "zone",
+        ),
+        (
+            named_by("external_dns: {target: 192.0.2.7, owner_id: ''}"),
+            "dns.external_dns.owner_id",
+            "--txt-owner-id",
+        ),
+    ] {
+        let secret = text.contains("rfc2136:");
+        refused(read(&text, &[TSIG][..usize::from(secret)]), key, cure);
+    }
+    refused(read(&rfc2136(""), &[]), "dns.rfc2136.secret", TSIG.0);
+    for bad in ["hush!", ""] {
+        refused(read(&rfc2136(""), &[(TSIG.0, bad)]), "dns.rfc2136.secret", "");
+    }
+}

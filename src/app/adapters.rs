@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 
-use super::StartError;
+use super::{StartError, names};
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::cluster::kubernetes::KubernetesCluster;
@@ -13,6 +14,7 @@ use crate::cluster::local::{LocalCluster, LocalConfig};
 use crate::config::{ClusterConfig, Config, LocalClusterConfig};
 use crate::dns::Dns;
 use crate::dns::embedded::EmbeddedDns;
+use crate::dns::external_dns::{CONTROLLER_ANNOTATIONS, RELEASED, RouteNote};
 use crate::fault::Fault;
 use crate::preview::PreviewName;
 
@@ -32,38 +34,61 @@ pub(super) async fn places(
     changes: Sender<PreviewName>,
     stop: CancellationToken,
 ) -> Result<Places, StartError> {
-    let local = match &config.cluster {
-        ClusterConfig::Local(local) => Some(local.clone()),
-        ClusterConfig::Kubernetes(_) => None,
+    let place = match &config.cluster {
+        ClusterConfig::Local(local) => {
+            std::fs::create_dir_all(&local.data_dir).map_err(|error| {
+                let doing = format!("making cluster.local.data_dir {}", local.data_dir.display());
+                Fault::permanent(doing, error)
+            })?;
+            Place::Local(local.clone())
+        }
+        ClusterConfig::Kubernetes(config) => {
+            let (config, changes) = ((**config).clone(), changes.clone());
+            let cluster = KubernetesCluster::connect(config, clock.clone(), changes, stop).await?;
+            Place::Kubernetes(Arc::new(cluster))
+        }
     };
-    if let Some(local) = &local {
-        std::fs::create_dir_all(&local.data_dir).map_err(|error| {
-            let doing = format!("making cluster.local.data_dir {}", local.data_dir.display());
-            Fault::permanent(doing, error)
-        })?;
-    }
-    // The zone before the cluster: a second controller over the same data is turned away here,
+    let notes: Option<Arc<dyn RouteNote>> = match &place {
+        Place::Local(_) => None,
+        Place::Kubernetes(cluster) => Some(Arc::new(RouteNotes(cluster.clone()))),
+    };
+    // The zone before the local cluster: a second controller over the same data is turned away here,
     // before it touches anything.
-    let dns = Arc::new(EmbeddedDns::start(
-        config.dns.listen,
+    let (dns, embedded) = names::start(
+        config.dns.clone(),
         config.site.suffix.clone(),
         config.instance.clone(),
-        config.dns.target,
-        config.dns.data_dir.join("zone.json"),
-    )?);
-    let cluster: Arc<dyn Cluster> = match &config.cluster {
-        ClusterConfig::Local(local) => {
-            let local = LocalConfig {
+        clock,
+        notes,
+    )?;
+    let (cluster, local): (Arc<dyn Cluster>, _) = match place {
+        Place::Local(local) => {
+            let config = LocalConfig {
                 data_dir: local.data_dir.clone(),
                 suffix: config.site.suffix.clone(),
                 instance: config.instance.clone(),
                 grace: local.grace,
             };
-            Arc::new(LocalCluster::new(local, changes)?)
+            (Arc::new(LocalCluster::new(config, changes)?), Some(local))
         }
-        ClusterConfig::Kubernetes(kubernetes) => {
-            Arc::new(KubernetesCluster::connect(kubernetes.clone(), clock, changes, stop).await?)
-        }
+        Place::Kubernetes(cluster) => (cluster, None),
     };
-    Ok(Places { cluster, dns: dns.clone(), embedded: Some(dns), local })
+    Ok(Places { cluster, dns, embedded, local })
+}
+
+/// Where previews run.
+enum Place {
+    Local(LocalClusterConfig),
+    Kubernetes(Arc<KubernetesCluster>),
+}
+
+/// What ExternalDNS reads, kept on the routes of a Kubernetes cluster.
+struct RouteNotes(Arc<KubernetesCluster>);
+
+#[async_trait]
+impl RouteNote for RouteNotes {
+    async fn set_released(&self, name: &PreviewName, released: bool) -> Result<(), Fault> {
+        let value = released.then_some(RELEASED);
+        self.0.annotate_route(name, &CONTROLLER_ANNOTATIONS.map(|key| (key, value))).await
+    }
 }

@@ -4,6 +4,7 @@
 
 mod adapters;
 mod book;
+mod names;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -5,12 +5,13 @@
 use secrecy::{ExposeSecret, SecretString};
 
 use super::cluster::cluster;
+use super::dns::dns;
 use super::file::{self, File};
 use super::github::{github, webhook_secrets};
 use super::repositories::repositories;
 use super::telemetry::otlp;
-use super::values::{absolute, delta, fixed, local_address, secret, time};
-use super::{ClusterConfig, Config, ConfigError, EmbeddedDnsConfig, SweepConfig};
+use super::values::{delta, fixed, local_address, secret, time};
+use super::{ClusterConfig, Config, ConfigError, SweepConfig};
 use crate::database::postgres::{PostgresConfig, SslMode};
 use crate::preview::{Site, Suffix};
 use crate::reconcile::{Limits, Pacing};
@@ -57,6 +58,11 @@ pub(super) fn check(file: File) -> Result<Config, ConfigError> {
         }
     };
     let cluster = cluster(file.cluster, &instance, &suffix)?;
+    let data_dir = match &cluster {
+        ClusterConfig::Local(local) => Some(local.data_dir.as_path()),
+        ClusterConfig::Kubernetes(_) => None,
+    };
+    let dns = dns(file.dns, &suffix, data_dir)?;
     let github = github(&instance, &file.github)?;
     let webhook_secrets = webhook_secrets(&file.github)?;
     let (limits, pacing) = reconcile(&file.reconcile)?;
@@ -83,18 +89,7 @@ pub(super) fn check(file: File) -> Result<Config, ConfigError> {
         site,
         github,
         webhook_secrets,
-        dns: EmbeddedDnsConfig {
-            data_dir: match (file.dns.embedded.data_dir, &cluster) {
-                (Some(own), _) => absolute("dns.embedded.data_dir", own)?,
-                (None, ClusterConfig::Local(local)) => local.data_dir.clone(),
-                (None, ClusterConfig::Kubernetes(_)) => {
-                    let why = "is missing; where should the zone be kept?";
-                    return Err(ConfigError::new("dns.embedded.data_dir", why));
-                }
-            },
-            listen: fixed("dns.embedded.listen", file.dns.embedded.listen)?,
-            target: file.dns.embedded.target,
-        },
+        dns,
         databases: PostgresConfig {
             // A value goes before its file, and then the file is none to read again.
             admin_url_file: databases

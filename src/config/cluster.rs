@@ -115,7 +115,8 @@ pub(super) fn cluster(
             grace: time("cluster.local.grace", local.grace.as_deref(), "2s")?,
         })),
         (None, Some(kubernetes)) => {
-            Ok(ClusterConfig::Kubernetes(kubernetes_config(kubernetes, instance, suffix)?))
+            let config = kubernetes_config(kubernetes, instance, suffix)?;
+            Ok(ClusterConfig::Kubernetes(Box::new(config)))
         }
         _ => Err(ConfigError::new("cluster", "needs exactly one section: local or kubernetes")),
     }

@@ -3,7 +3,7 @@
 //! Each key can be set by `MAYFLY_` and its path in upper case, joined by two underscores:
 //! `previews.suffix` is `MAYFLY_PREVIEWS__SUFFIX`. Refuses unknown keys, and secrets in the file.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use secrecy::SecretString;
@@ -12,17 +12,19 @@ use serde_json::Value;
 
 use super::ConfigError;
 use super::cluster::ClusterPart;
+use super::dns::DnsPart;
 use super::github::GitHubPart;
 use super::workload::WorkloadPart;
 
 /// Keys that may come from the environment or from the file named by `<key>_file`, never from the
 /// configuration itself.
-pub(super) const SECRETS: [&[&str]; 5] = [
+pub(super) const SECRETS: [&[&str]; 6] = [
     &["ledger", "url"],
     &["databases", "admin_url"],
     &["github", "token"],
     &["github", "webhook_secret"],
     &["github", "webhook_secret_previous"],
+    &["dns", "rfc2136", "secret"],
 ];
 
 /// Variables that belong to the program and not to its configuration.
@@ -67,20 +69,6 @@ pub(super) struct PreviewsPart {
     #[serde(default)]
     pub(super) https: bool,
     pub(super) port: Option<u16>,
-}
-
-#[derive(Deserialize, Debug)]
-#[serde(deny_unknown_fields)]
-pub(super) struct DnsPart {
-    pub(super) embedded: EmbeddedPart,
-}
-
-#[derive(Deserialize, Debug)]
-#[serde(deny_unknown_fields)]
-pub(super) struct EmbeddedPart {
-    pub(super) listen: SocketAddr,
-    pub(super) data_dir: Option<PathBuf>,
-    pub(super) target: IpAddr,
 }
 
 #[derive(Deserialize, Debug)]

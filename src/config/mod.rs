@@ -5,6 +5,7 @@
 
 mod check;
 mod cluster;
+mod dns;
 pub mod duration;
 mod file;
 mod github;
@@ -13,7 +14,7 @@ mod telemetry;
 mod values;
 mod workload;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ use crate::preview::Site;
 use crate::reconcile::{Limits, Pacing};
 use crate::repository::Repositories;
 use crate::telemetry::{LogFormat, OtlpConfig};
+
+pub use self::dns::{DnsConfig, EmbeddedDnsConfig};
 
 /// A key that is wrong, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -68,7 +71,7 @@ pub enum ClusterConfig {
     /// Processes of this machine.
     Local(LocalClusterConfig),
     /// A Kubernetes cluster.
-    Kubernetes(KubernetesConfig),
+    Kubernetes(Box<KubernetesConfig>),
 }
 
 /// The embedded cluster.
@@ -80,17 +83,6 @@ pub struct LocalClusterConfig {
     pub proxy_listen: SocketAddr,
     /// How long a process has between SIGTERM and SIGKILL.
     pub grace: Duration,
-}
-
-/// The embedded DNS server.
-#[derive(Clone, Debug)]
-pub struct EmbeddedDnsConfig {
-    /// Where the zone is kept.
-    pub data_dir: PathBuf,
-    /// Where it listens.
-    pub listen: SocketAddr,
-    /// The address that every preview's host resolves to.
-    pub target: IpAddr,
 }
 
 /// A whole configuration, checked.
@@ -119,7 +111,7 @@ pub struct Config {
     /// The cluster.
     pub cluster: ClusterConfig,
     /// DNS.
-    pub dns: EmbeddedDnsConfig,
+    pub dns: DnsConfig,
     /// The previews' database server.
     pub databases: PostgresConfig,
     /// The loop's bounds.

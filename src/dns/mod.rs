@@ -3,13 +3,24 @@
 //! Domain words in and out; no resolver's type crosses this line. `resolve` asks as a
 //! reviewer would, and is the gate before a URL is told. A record without our ownership record beside it is never touched.
 
+mod ask;
 pub mod embedded;
+pub mod external_dns;
+mod gate;
+mod led;
+pub mod rfc2136;
+mod servers;
+mod target;
+pub mod wildcard;
 
 use async_trait::async_trait;
 
 use crate::fault::{Fault, Progress};
 use crate::preview::observed::Resolution;
 use crate::preview::{PreviewName, Seen};
+
+pub use self::gate::GateConfig;
+pub use self::target::Target;
 
 /// What makes a preview's host resolve.
 #[async_trait]

@@ -1,6 +1,11 @@
-//! What any DNS must keep, on the fake and on the embedded server.
+//! What any DNS must keep, on the fake, the embedded server and a real zone.
 
+mod bind;
+mod external;
+mod gate;
 mod kept;
+mod life;
+mod thief;
 mod wire;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

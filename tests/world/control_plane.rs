@@ -3,10 +3,9 @@
 //! It ends with this process. Refuses to be quiet where there is none and none can be built: a test
 //! that needs it says so, and the number of those is the last line of the run.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::Mutex;
+use std::process::{Child, Command, Stdio};
 
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
@@ -17,14 +16,15 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::OnceCell;
 
+use super::skip::Skipped;
+
 static SHARED: OnceCell<Option<ControlPlane>> = OnceCell::const_new();
-static SKIPPED: Mutex<Option<ChildStdin>> = Mutex::new(None);
+static SKIPPED: Skipped = Skipped::for_want_of(
+    "a Kubernetes control plane; install Go (https://go.dev/dl), or set KUBECONFIG",
+);
 
 /// What the starter says when programs are missing and cannot be built.
 const MISSING: i32 = 3;
-
-/// Counts lines until we are gone, and then says how many there were.
-const COUNTER: &str = r#"echo "skipped: $(wc -l) tests need a Kubernetes control plane; install Go (https://go.dev/dl), or set KUBECONFIG" >&2"#;
 
 /// Where it is, and what speaks to it.
 #[derive(Deserialize)]
@@ -50,7 +50,7 @@ impl ControlPlane {
         let start = || async { tokio::task::spawn_blocking(start).await.unwrap() };
         let shared = SHARED.get_or_init(start).await.as_ref();
         if shared.is_none() {
-            count_skipped();
+            SKIPPED.count();
         }
         shared
     }
@@ -131,16 +131,4 @@ fn start() -> Option<ControlPlane> {
 
 async fn config(kubeconfig: Kubeconfig) -> Config {
     Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap()
-}
-
-/// A process of its own counts: nothing of ours runs after the last test, and what a test prints
-/// is not shown when it passes.
-fn count_skipped() {
-    let mut skipped = SKIPPED.lock().unwrap();
-    let counter = skipped.get_or_insert_with(|| {
-        let mut counter = Command::new("sh");
-        let counter = counter.args(["-c", COUNTER]).stdin(Stdio::piped()).spawn();
-        counter.unwrap().stdin.take().unwrap()
-    });
-    writeln!(counter).unwrap();
 }

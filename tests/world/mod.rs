@@ -4,6 +4,7 @@
 // Each fake offers more ways to fail and to look than today's tests use.
 #![allow(dead_code)]
 
+pub mod bind;
 pub mod cluster;
 pub mod control_plane;
 pub mod database;
@@ -13,6 +14,7 @@ pub mod forge;
 pub mod listener;
 pub mod postgres;
 pub mod rude;
+pub mod skip;
 pub mod wait;
 
 use std::sync::Arc;

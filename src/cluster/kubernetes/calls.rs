@@ -126,6 +126,22 @@ impl Calls {
         }
     }
 
+    /// Changes some fields of an object that is there, and says nothing of the rest.
+    pub(super) async fn merge(
+        &self,
+        doing: &str,
+        kind: Kind,
+        namespace: Option<&str>,
+        object: &Value,
+    ) -> Result<(), Fault> {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        let params =
+            PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let api = self.api(kind, namespace);
+        self.in_time(doing, api.patch(name, &params, &Patch::Merge(object))).await?;
+        Ok(())
+    }
+
     /// Deletes this very object; what is gone is deleted, and its namesake is left alone.
     pub(super) async fn delete(
         &self,

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 
@@ -72,6 +72,37 @@ impl KubernetesCluster {
         let calls = Calls::new(client, config.timeout);
         watch::start(&calls, &config, &changes, &stop);
         Ok(Self { config, calls, clock })
+    }
+
+    /// Sets annotations of the preview's route, or takes those away that have no value. A route that is
+    /// not there has none.
+    pub async fn annotate_route(
+        &self,
+        name: &PreviewName,
+        annotations: &[(&str, Option<&str>)],
+    ) -> Result<(), Fault> {
+        let doing = format!("annotating the route of {name}");
+        let (kind, here) = (route::kind(&self.config), name.namespace());
+        let found = self.calls.get(&doing, Kind::Namespace, None, &here).await?;
+        match marks::stand(found.as_ref(), &self.stamp(name)) {
+            Seen::Absent => return Ok(()),
+            Seen::Foreign(whose) => return Err(Fault::not_ours(doing, whose)),
+            _ => {}
+        }
+        let Some(live) = self.calls.get(&doing, kind, Some(&here), route::WEB).await? else {
+            return Ok(());
+        };
+        if annotations.iter().all(|(key, value)| marks::annotation(&live, key) == *value) {
+            return Ok(());
+        }
+        let wanted: serde_json::Map<_, _> =
+            annotations.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
+        // Of this very route: another one of its name is not meant.
+        let uid = &live["metadata"]["uid"];
+        let object = json!({
+            "metadata": { "name": route::WEB, "uid": uid, "annotations": wanted },
+        });
+        self.calls.merge(&doing, kind, Some(&here), &object).await
     }
 
     fn stamp(&self, name: &PreviewName) -> Stamp {

@@ -109,6 +109,7 @@ impl<'a> Node<'a> {
             "probe": self.program("probe")?,
             "registry": self.registry(),
             "ingress": self.ingress(),
+            "gateway": "ingress/shared",
             "node_ip": self.network.node(),
             "machine_ip": self.network.machine(),
             "pods": self.network.pods(),

@@ -278,7 +278,7 @@ async fn a_namespace_that_hangs_says_what_holds_it_and_a_reopened_one_waits_for_
     let fault = it.cluster.ensure_namespace(&name, &shape()).await.unwrap_err();
     assert_eq!(fault.disposition, Disposition::Transient);
     assert!(fault.why.contains("being removed"), "{fault}");
-    assert_eq!(it.cluster.owned().await.unwrap(), [name.clone()], "it is still ours");
+    assert_eq!(it.cluster.owned().await.unwrap(), std::slice::from_ref(&name), "still ours");
     it.meddle("ConfigMap", &here, "held", json!({ "metadata": { "finalizers": null } })).await;
     let gone = until_gone(&*it.cluster, &name);
     tokio::time::timeout(TIMEOUT, gone).await.unwrap();
@@ -321,6 +321,28 @@ async fn a_missing_certificate_is_refused_and_one_that_is_there_is_brought_along
     assert_eq!(copy["data"]["tls.key"], "a2V5");
     let ingress = it.read("Ingress", &name.namespace(), "web").await.unwrap();
     assert_eq!(ingress["spec"]["tls"][0]["secretName"], "tls");
+}
+
+#[tokio::test]
+async fn a_note_on_the_route_is_set_and_taken_away_and_outlives_a_repair() {
+    let Some(it) = RealCluster::new().await else { return };
+    let (name, a) = (it.name(7), revision('a'));
+    let note = "external-dns.example.test/controller";
+    it.cluster.annotate_route(&name, &[(note, Some("x"))]).await.expect("nothing to annotate");
+    serve(&*it.cluster, &name, &order(&a)).await;
+    let annotation = async || {
+        let route = it.read("Ingress", &name.namespace(), "web").await.unwrap();
+        route["metadata"]["annotations"].get(note).cloned()
+    };
+    for _ in 0..2 {
+        it.cluster.annotate_route(&name, &[(note, Some("x"))]).await.unwrap();
+        assert_eq!(annotation().await, Some(json!("x")));
+        it.cluster.ensure_route(&name, &a).await.unwrap();
+    }
+    assert_eq!(annotation().await, Some(json!("x")), "the repair left it alone");
+    assert_eq!(routed(&*it.cluster, &name).await, Some(a), "and it is no drift");
+    it.cluster.annotate_route(&name, &[(note, None)]).await.unwrap();
+    assert_eq!(annotation().await, None);
 }
 
 #[tokio::test]
