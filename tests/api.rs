@@ -820,7 +820,11 @@ async fn readiness_follows_the_ledger_and_liveness_does_not() {
 async fn metrics_are_openmetrics_and_not_for_the_world() {
     let api = Api::with_ready().await;
     let side = Operations::of(&api.world).await;
-    let answer = side.get("/metrics").await;
+    let plain = side.get("/metrics").await;
+    assert!(plain.header("content-type").starts_with("text/plain"), "unless it is asked for");
+    let asked =
+        side.0.request(Method::GET, "/metrics").header("accept", "application/openmetrics-text");
+    let answer = side.0.look(asked).await;
     assert_eq!(answer.status, 200);
     assert!(answer.header("content-type").starts_with("application/openmetrics-text"));
     assert!(answer.text.ends_with("# EOF\n"), "{}", answer.text);
@@ -829,7 +833,7 @@ async fn metrics_are_openmetrics_and_not_for_the_world() {
         let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line}"));
         assert!(value.parse::<f64>().is_ok(), "{line}");
         let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
-        assert!(name.starts_with("mayfly_"), "{line}");
+        assert!(name.starts_with("mayfly_") || name.starts_with("process_"), "{line}");
         assert!(name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'), "{line}");
         assert!(labels.ends_with('}'), "{line}");
     }
