@@ -1,6 +1,6 @@
 # The two commands: make demo, make test. Both install what they need, or say how.
 
-.PHONY: demo test test-node check deps
+.PHONY: demo demo-cluster test test-node check deps
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
@@ -8,6 +8,12 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 demo: deps
 	cargo build --quiet --bin mayfly --example sample-shop
 	$(TARGET)/debug/mayfly demo $(ARGS)
+
+# The same story with previews as pods: on a node of its own (as root), or in the cluster of $KUBECONFIG
+# with ARGS="--image … --postgres-host … --ingress-address …" (mayfly demo --help).
+demo-cluster: deps
+	cargo build --quiet --bin mayfly --example sample-shop --example test-cluster
+	scripts/demo-cluster $(TARGET)/debug $(ARGS)
 
 test:
 	@scripts/deps.sh tests

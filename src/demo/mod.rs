@@ -6,6 +6,7 @@
 
 pub mod github;
 pub mod leftovers;
+pub mod place;
 pub mod postgres;
 pub mod screen;
 pub mod script;

@@ -2,13 +2,12 @@
 
 use std::path::PathBuf;
 
+use super::place::Place;
+
 /// The repository whose previews live long.
 pub const SHOP: &str = "acme/shop";
 /// The repository whose previews expire while you watch.
 pub const DOCS: &str = "acme/docs";
-
-/// How soon previews of [`DOCS`] expire.
-pub const SHORT_TTL: &str = "6s";
 
 /// What to play, and with what.
 pub struct Script {
@@ -16,8 +15,8 @@ pub struct Script {
     pub stay: bool,
     /// The wanted port of the previews' URLs.
     pub port: u16,
-    /// The sample app.
-    pub app: PathBuf,
+    /// Where previews run.
+    pub place: Place,
     /// Its schema and rows.
     pub seed: PathBuf,
 }

@@ -13,8 +13,9 @@ use serde_json::Value;
 
 use super::github::GitHubStandIn;
 use super::leftovers::RunDirectory;
+use super::place::quoted;
 use super::postgres::Postgres;
-use super::script::{DOCS, SHOP, SHORT_TTL, Script};
+use super::script::{DOCS, SHOP, Script};
 use crate::app::App;
 use crate::clock::{fresh_bytes, fresh_id};
 use crate::config::Config;
@@ -41,6 +42,8 @@ pub struct Stage {
     pub dns: SocketAddr,
     /// An administrator's token.
     pub token: String,
+    /// How long a preview may take to get anywhere.
+    pub patience: Duration,
     secret: SecretString,
     http: reqwest::Client,
 }
@@ -48,19 +51,21 @@ pub struct Stage {
 impl Stage {
     /// Starts PostgreSQL, the GitHub stand-in and the controller.
     pub async fn set(script: &Script, run: &RunDirectory) -> anyhow::Result<Self> {
-        for (what, path) in [("the sample app", &script.app), ("its seed", &script.seed)] {
-            ensure!(path.exists(), "{what} is not at {}; run make demo", path.display());
-        }
-        let postgres = Postgres::start(run.path()).await?;
+        let (place, seed) = (&script.place, &script.seed);
+        place.check()?;
+        ensure!(seed.exists(), "the sample's seed is not at {}; run make demo", seed.display());
+        let postgres = Postgres::start_for(run.path(), place.guests()).await?;
         let github = GitHubStandIn::start(loopback(0)).await.context("the GitHub stand-in")?;
         github.add_repository(4711, SHOP);
         github.add_repository(4712, DOCS);
         let ledger_url = postgres.url("mayfly");
         create_ledger(&postgres).await?;
         let [main, operations, dns] = [8081, 9090, 5354].map(port_near);
-        let proxy = loopback(port_near(script.port));
+        let proxy = place.entrance(loopback(port_near(script.port)));
         let secret = SecretString::from(Password::from_bytes(fresh_bytes()).reveal().to_owned());
-        let text = configuration(script, run.path(), [main, operations, dns, proxy.port()])?;
+        let place = place.cluster(&quote(&run.path().join("data"))?, proxy, postgres.address());
+        let ports = [main, operations, dns, proxy.port()];
+        let text = configuration(script, run.path(), ports, &place)?;
         let environment = [
             ("MAYFLY_LEDGER__URL", ledger_url.clone()),
             ("MAYFLY_DATABASES__ADMIN_URL", postgres.url("postgres")),
@@ -96,6 +101,7 @@ impl Stage {
             proxy,
             dns: loopback(dns),
             token,
+            patience: script.place.patience(),
             secret,
             http: reqwest::Client::new(),
         })
@@ -145,11 +151,14 @@ async fn create_ledger(postgres: &Postgres) -> anyhow::Result<()> {
 }
 
 /// The configuration, as a person would write it.
-fn configuration(script: &Script, run: &Path, ports: [u16; 4]) -> anyhow::Result<String> {
+fn configuration(
+    script: &Script,
+    run: &Path,
+    ports: [u16; 4],
+    cluster: &str,
+) -> anyhow::Result<String> {
     let [main, operations, dns, proxy] = ports;
-    // JSON strings are YAML strings, whatever a path has in it.
-    let quote = |path: &Path| serde_json::to_string(&path.display().to_string());
-    let app = quote(&std::path::absolute(&script.app)?)?;
+    let (workload, target) = (script.place.workload()?, script.place.target());
     let data = quote(&run.join("data"))?;
     let schema = quote(&script.seed.join("migrations"))?;
     let rows = quote(&script.seed.join("seed"))?;
@@ -157,8 +166,7 @@ fn configuration(script: &Script, run: &Path, ports: [u16; 4]) -> anyhow::Result
         format!(
             "  - name: {name}
 {prefix}    workload:
-      command: [{app}]
-      probe_path: /healthz
+{workload}      probe_path: /healthz
     seed:
       directories: [{schema}, {rows}]
     policy:
@@ -179,19 +187,21 @@ previews:
 github:
   limits: {{points_per_minute: 100000, writes_per_minute: 10000, writes_per_hour: 100000}}
 cluster:
-  local:
-    data_dir: {data}
-    proxy_listen: 127.0.0.1:{proxy}
-dns:
+{cluster}dns:
   embedded:
     listen: 127.0.0.1:{dns}
-    target: 127.0.0.1
+    target: {target}
+    data_dir: {data}
 databases: {{}}
 repositories:
 {}{}",
         repository(SHOP, "", "1d"),
-        repository(DOCS, "    prefix: docs\n", SHORT_TTL),
+        repository(DOCS, "    prefix: docs\n", script.place.short_ttl()),
     ))
+}
+
+fn quote(path: &Path) -> anyhow::Result<String> {
+    quoted(path).context("a path that is not text")
 }
 
 /// The port itself if it is free, else another.

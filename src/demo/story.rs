@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::github::PullSpec;
 use super::leftovers::RunDirectory;
+use super::place::Place;
 use super::screen::Screen;
-use super::script::{DOCS, PULLS, Pull, SHOP, SHORT_TTL, Script, commit};
+use super::script::{DOCS, PULLS, Pull, SHOP, Script, commit};
 use super::stage::Stage;
 use super::visitor::{add_product, products, url, visit};
 use super::watch::{fleet, steps, text, until, until_serves};
@@ -77,12 +78,16 @@ async fn perform(
             None => Ok(()),
         };
         // Whatever happened, what is up is taken down, and somebody else looks.
-        let ended = finale(run, &stage, screen).await;
+        let ended = finale(script, run, &stage, screen).await;
         told.and(ended)
     };
     let outcome = hurry.run_until_cancelled(told).await.unwrap_or(Ok(()));
     if hurry.is_cancelled() {
         screen.say("at once, then");
+        if let Place::Cluster(_) = script.place {
+            let names = PULLS.map(|pull| pull.name).join(" ");
+            screen.say(&format!("what is left: kubectl delete namespace {names}"));
+        }
     }
     let Stage { app, postgres, .. } = stage;
     // Bounded: what does not end in time is ended with the run's directory.
@@ -134,7 +139,8 @@ async fn play(script: &Script, stage: &Stage, screen: &mut Screen) -> anyhow::Re
     let extended = stage.post("previews/pr-1/extend", &json!({ "by": "24h" })).await?;
     screen.say(&format!("pr-1: {}", text(&extended["message"])));
 
-    screen.heading(&format!("One expires: its time to live is {SHORT_TTL}"));
+    let ttl = script.place.short_ttl();
+    screen.heading(&format!("One expires: its time to live is {ttl}"));
     until(stage, screen, &PULLS[2], "Gone").await?;
     receipt(stage, screen, &PULLS[2]).await?;
 
@@ -148,7 +154,12 @@ async fn play(script: &Script, stage: &Stage, screen: &mut Screen) -> anyhow::Re
 }
 
 /// Takes down what is still up, and lets the witness look.
-async fn finale(run: &RunDirectory, stage: &Stage, screen: &mut Screen) -> anyhow::Result<()> {
+async fn finale(
+    script: &Script,
+    run: &RunDirectory,
+    stage: &Stage,
+    screen: &mut Screen,
+) -> anyhow::Result<()> {
     screen.heading("Everything goes");
     for preview in fleet(stage).await? {
         if text(&preview["pull_request"]) != "open" || text(&preview["phase"]) == "Gone" {
@@ -161,14 +172,18 @@ async fn finale(run: &RunDirectory, stage: &Stage, screen: &mut Screen) -> anyho
     }
     let hosts: Vec<_> = PULLS.iter().map(|p| format!("{}.preview.localhost", p.name)).collect();
     let data = run.path().join("data");
-    let left = witness::leftovers(&data, &stage.postgres, stage.dns, &hosts).await?;
+    let mut left = witness::leftovers(&data, &stage.postgres, stage.dns, &hosts).await?;
+    left.extend(script.place.leftovers(&PULLS.map(|pull| pull.name)).await?);
     let active = [SHOP, DOCS].into_iter().flat_map(|repo| stage.github.deployments(repo));
     let active = active.filter(|deployment| deployment.state() != "inactive").count();
     if !left.is_empty() || active > 0 {
         bail!("left over: {} and {active} active deployments", left.join(", "));
     }
-    screen
-        .say("an independent look at processes, directories, pg_database, pg_roles, the DNS zone");
+    let place = match script.place {
+        Place::Machine(_) => "processes, directories",
+        Place::Cluster(_) => "namespaces, pods",
+    };
+    screen.say(&format!("an independent look at {place}, pg_database, pg_roles, the DNS zone"));
     screen.say("and the deployments on GitHub found nothing left");
     Ok(())
 }

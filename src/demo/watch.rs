@@ -13,9 +13,6 @@ use super::script::Pull;
 use super::stage::Stage;
 use super::visitor::visit;
 
-/// How long any state may take to come.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// How often the API is asked while waiting for a state.
 const GLANCE: Duration = Duration::from_millis(40);
 
@@ -64,7 +61,7 @@ pub(super) async fn watch(
             tokio::time::sleep(GLANCE).await;
         }
     };
-    match tokio::time::timeout(PATIENCE, waiting).await {
+    match tokio::time::timeout(stage.patience, waiting).await {
         Ok(outcome) => outcome,
         Err(_) => {
             let preview = stage.get(&format!("previews/{}", pull.name)).await?;
