@@ -13,10 +13,14 @@ test:
 	@scripts/deps.sh tests
 	cargo test
 
-# A node that really runs pods, as root; it installs containerd and its like, and starts none of them.
-test-node: deps
-	cargo build --quiet --example test-cluster
+# The whole product on a node that really runs pods, as root; it installs containerd and its like, and
+# starts none of them.
+test-node:
+	@why=$$(scripts/can-node) || { echo "make test-node cannot run here: $$why" >&2; exit 3; }
+	@scripts/deps.sh tests
+	cargo build --quiet --bin mayfly --example test-cluster --example sample-shop
 	cargo test --test node
+	cargo test --test product -- --nocapture
 
 # What else a change has to pass.
 check:

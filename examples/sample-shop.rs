@@ -1,10 +1,11 @@
 //! The shop that the demo previews: a page, a table, a form, an echo.
 //!
 //! Everything that it knows comes from its environment, as a twelve-factor app's does: `PORT`,
-//! `DATABASE_URL`, `PR_NUMBER`, `COMMIT_SHA` and, if set, `GREETING`. Refuses to show a text
-//! unescaped.
+//! `DATABASE_URL`, `PR_NUMBER`, `COMMIT_SHA` and, if set, `GREETING` and `BIND_ADDRESS` (a container
+//! says 0.0.0.0). Refuses to show a text unescaped.
 
 use std::env;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -82,7 +83,9 @@ async fn main() -> anyhow::Result<()> {
         .route("/ws", get(echo))
         .with_state(shop);
     let mut ended = signal(SignalKind::terminate())?;
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
+    let address: IpAddr =
+        or("BIND_ADDRESS", "127.0.0.1").parse().context("BIND_ADDRESS is no address")?;
+    let listener = tokio::net::TcpListener::bind((address, port)).await?;
     println!("sample-shop listens on port {port}");
     let served = axum::serve(listener, app).with_graceful_shutdown(async move {
         ended.recv().await;

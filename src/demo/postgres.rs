@@ -1,16 +1,18 @@
 //! A PostgreSQL server of our own, for a demo or a test: started in a directory, gone with us.
 //!
 //! Refuses to be a server for anything that matters (it does not flush to disk), to run as root,
-//! and to outlive the process that started it, however that ends.
+//! to let anybody in without a password, and to outlive the process that started it, however that
+//! ends.
 
 use std::io::ErrorKind;
-use std::net::TcpListener;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use sqlx::{Connection, PgConnection};
 use tokio::process::{Child, Command};
 
@@ -35,9 +37,18 @@ rm -rf "$2"
 #[derive(Debug)]
 pub struct Postgres {
     directory: PathBuf,
-    port: u16,
+    address: SocketAddr,
     password: Password,
     lifeline: Child,
+}
+
+/// Who comes in from elsewhere, such as the pods of a cluster.
+#[derive(Clone, Copy, Debug)]
+pub struct Guests {
+    /// The address of this machine that they know.
+    pub address: IpAddr,
+    /// Where they are.
+    pub network: IpNet,
 }
 
 /// Why there is no server.
@@ -69,6 +80,11 @@ impl Postgres {
     /// Makes and starts a server in a new directory below `parent`, on a free loopback port. Where we
     /// are root, every user must be able to pass through `parent`.
     pub async fn start(parent: &Path) -> Result<Self, PostgresError> {
+        Self::start_for(parent, None).await
+    }
+
+    /// The same, on an address that guests reach, where there are any.
+    pub async fn start_for(parent: &Path, guests: Option<Guests>) -> Result<Self, PostgresError> {
         let binaries = binaries().ok_or(PostgresError::NoBinaries)?;
         let user = unprivileged_user()?;
         let [a, b, c, d, ..] = fresh_bytes();
@@ -97,9 +113,16 @@ impl Postgres {
             return Err(PostgresError::Failed(format!("initdb: {why}")));
         }
         let _ = std::fs::remove_file(&password_file);
-        let port = free_port().map_err(fail)?;
+        let host = guests.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |guests| guests.address);
+        let address = free_address(host).map_err(fail)?;
+        if let Some(Guests { network, .. }) = guests {
+            let rules = directory.join("data").join("pg_hba.conf");
+            std::fs::write(rules, format!("host all all {network} scram-sha-256\n"))
+                .map_err(fail)?;
+        }
+        let port = address.port();
         let settings = format!(
-            "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\n\
+            "listen_addresses = '{host}'\nport = {port}\nunix_socket_directories = ''\n\
              max_connections = 300\nshared_buffers = '64MB'\nfsync = off\n\
              synchronous_commit = off\nfull_page_writes = off\nautovacuum_naptime = '10min'\n\
              log_min_messages = warning\n"
@@ -111,7 +134,7 @@ impl Postgres {
         // A group of its own: Ctrl-C is ours to handle, and it stops after we did.
         lifeline.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         let lifeline = lifeline.spawn().map_err(fail)?;
-        let server = Self { directory, port, password, lifeline };
+        let server = Self { directory, address, password, lifeline };
         server.wait().await?;
         Ok(server)
     }
@@ -119,7 +142,12 @@ impl Postgres {
     /// The superuser's URL of a database.
     pub fn url(&self, database: &str) -> String {
         let password = self.password.reveal();
-        format!("postgres://postgres:{password}@127.0.0.1:{}/{database}", self.port)
+        format!("postgres://postgres:{password}@{}/{database}", self.address)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Stops the server and waits until its directory is gone.
@@ -205,10 +233,7 @@ fn as_user(program: &Path, user: Option<(u32, u32)>) -> Command {
     Command::from(command)
 }
 
-fn free_port() -> Result<u16, std::io::Error> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    listener
-        .local_addr()
-        .map(|address| address.port())
-        .map_err(|e| std::io::Error::new(ErrorKind::AddrNotAvailable, e))
+fn free_address(host: IpAddr) -> Result<SocketAddr, std::io::Error> {
+    let listener = TcpListener::bind((host, 0))?;
+    listener.local_addr().map_err(|e| std::io::Error::new(ErrorKind::AddrNotAvailable, e))
 }

@@ -53,7 +53,7 @@ pub async fn leftovers(
 pub async fn resolve(server: SocketAddr, host: &str) -> anyhow::Result<Option<IpAddr>> {
     let mut question = Message::new(4711, MessageType::Query, OpCode::Query);
     question.add_query(Query::query(Name::from_ascii(format!("{host}."))?, RecordType::A));
-    let socket = UdpSocket::bind("127.0.0.1:0").await?;
+    let socket = UdpSocket::bind("0.0.0.0:0").await?;
     socket.connect(server).await?;
     socket.send(&question.to_vec()?).await?;
     let mut buffer = [0; 1500];

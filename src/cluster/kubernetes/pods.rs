@@ -18,7 +18,11 @@ const SECRET_VARIABLE: &str = "DATABASE_URL";
 /// The container's name.
 pub(super) const CONTAINER: &str = "web";
 
-/// How long a pod has between SIGTERM and SIGKILL, in seconds.
+/// How long a pod that is to go still serves, in seconds: ingress controllers hear of its successor a
+/// moment later (Traefik gathers changes for 2 s), and visitors would meet a closed door until then.
+const LINGER_SECONDS: u32 = 3;
+
+/// How long a pod then has between SIGTERM and SIGKILL, in seconds.
 const GRACE_SECONDS: u32 = 10;
 
 /// The Deployment's name: one for each revision, so that a new one starts beside what is served.
@@ -68,6 +72,7 @@ pub(super) fn deployment(
             "timeoutSeconds": 2,
             "failureThreshold": 3,
         },
+        "lifecycle": { "preStop": { "sleep": { "seconds": LINGER_SECONDS } } },
         "resources": { "requests": resources(pod), "limits": resources(pod) },
         "securityContext": {
             "allowPrivilegeEscalation": false,
@@ -96,7 +101,7 @@ pub(super) fn deployment(
                     "serviceAccountName": ONE,
                     "automountServiceAccountToken": false,
                     "enableServiceLinks": false,
-                    "terminationGracePeriodSeconds": GRACE_SECONDS,
+                    "terminationGracePeriodSeconds": LINGER_SECONDS + GRACE_SECONDS,
                     "securityContext": {
                         "runAsNonRoot": true,
                         "seccompProfile": { "type": "RuntimeDefault" },

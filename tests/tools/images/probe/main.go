@@ -8,6 +8,11 @@
 //	GET /fetch?url=     the status and body that a URL answers
 //
 // It listens on $PORT, or 8080. What fails is answered with 502 and the reason.
+//
+// With arguments it is no server, but answers for each of them in a line, where it was started:
+//
+//	probe connect host:port ...
+//	probe resolve name ...
 package main
 
 import (
@@ -27,6 +32,11 @@ const patience = 2 * time.Second
 var client = http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 
 func main() {
+	if len(os.Args) > 2 {
+		looks := map[string]func(context.Context, string) (string, error){"connect": connect, "resolve": resolve}
+		ask(looks[os.Args[1]], os.Args[2:])
+		return
+	}
 	port := os.Getenv("PORT")
 	if port == "" {
 		port = "8080"
@@ -40,6 +50,26 @@ func main() {
 	if err := http.ListenAndServe(":"+port, nil); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
+	}
+}
+
+// ask looks at all of them at once, and answers in their order: "yes: " or "no: ", and what was found.
+func ask(look func(context.Context, string) (string, error), targets []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	answers := make([]chan string, len(targets))
+	for i, target := range targets {
+		answers[i] = make(chan string, 1)
+		go func() {
+			if found, err := look(ctx, target); err != nil {
+				answers[i] <- "no: " + err.Error()
+			} else {
+				answers[i] <- "yes: " + found
+			}
+		}()
+	}
+	for _, answer := range answers {
+		fmt.Println(<-answer)
 	}
 }
 

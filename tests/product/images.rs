@@ -1,0 +1,43 @@
+//! The images of this test, pushed to the node's registry: Mayfly's as its README makes it, and the
+//! shop's with a probe beside it, which says what its pod can reach.
+
+use std::path::{Path, PathBuf};
+
+use tokio::process::Command;
+
+use super::cluster::{Cluster, example, output};
+
+/// Mayfly's image, by the README's recipe for who has no engine: its repository and digest.
+pub async fn push_mayfly(cluster: &Cluster) -> (String, String) {
+    let scratch = tempfile::tempdir().unwrap();
+    let binary = strip(scratch.path(), Path::new(env!("CARGO_BIN_EXE_mayfly"))).await;
+    let layout = scratch.path().join("image");
+    let mut command = Command::new("scripts/image");
+    let digest = output(command.arg("--oci").arg(&layout).arg("--binary").arg(binary)).await;
+    let repository = format!("{}/mayfly", cluster.registry);
+    let mut crane = Command::new(&cluster.crane);
+    crane.arg("--insecure").arg("push").arg(layout).arg(format!("{repository}:test"));
+    output(&mut crane).await;
+    (repository, digest)
+}
+
+/// The shop's image, by its name with the digest; `/program` in it is the probe.
+pub async fn push_shop(cluster: &Cluster) -> String {
+    let scratch = tempfile::tempdir().unwrap();
+    let binary = strip(scratch.path(), &example("sample-shop")).await;
+    let tree = scratch.path().join("tree");
+    let mut command = Command::new("scripts/image");
+    output(command.arg("--rootfs").arg(&tree).arg("--binary").arg(binary)).await;
+    let mut push = Command::new(example("test-cluster"));
+    push.args(["push-image", "--name", "acme/shop", "--registry", &cluster.registry]);
+    push.arg("--binary").arg(&cluster.probe).arg("--tree").arg(tree);
+    push.args(["--entrypoint", "/usr/local/bin/sample-shop"]).arg("--crane").arg(&cluster.crane);
+    output(&mut push).await
+}
+
+/// A copy without what a debugger wants: a hundred megabytes less to push and to pull.
+async fn strip(scratch: &Path, binary: &Path) -> PathBuf {
+    let stripped = scratch.join(binary.file_name().unwrap());
+    output(Command::new("strip").arg("-o").arg(&stripped).arg(binary)).await;
+    stripped
+}

@@ -1,0 +1,138 @@
+//! Mayfly as its chart installs it: two replicas from its image, secrets made beforehand, behind the
+//! ingress, with its own network policy and admission policy.
+
+use serde_json::{Value, json};
+
+use super::cluster::Cluster;
+use super::stage::{HOST, SUFFIX, Servers};
+use super::zone;
+
+/// The controller's namespace, and the name of its release.
+pub const RELEASE: &str = "mayfly";
+
+/// How soon previews of `acme/docs` expire.
+const SHORT_TTL: &str = "40s";
+
+/// What the webhooks are signed with.
+pub const WEBHOOK_SECRET: &str = "a secret of the node's test";
+
+/// Installs it, waits until every replica is ready, and asks its own test.
+pub async fn install(cluster: &Cluster, servers: &Servers, mayfly: (String, String), shop: &str) {
+    let namespace = json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": { "name": RELEASE,
+                      "labels": { "pod-security.kubernetes.io/enforce": "restricted" } },
+    });
+    cluster.apply(&[namespace]).await;
+    let seed = |file| std::fs::read_to_string(format!("seed-data/shop/{file}")).unwrap();
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": { "name": "mayfly", "namespace": RELEASE },
+        "stringData": {
+            "ledger-url": servers.ledger.url("mayfly"),
+            "databases-admin-url": servers.admin_url,
+            "github-token": servers.github.token(),
+            "github-webhook-secret": WEBHOOK_SECRET,
+            "dns-tsig-key": zone::SECRET,
+        },
+    });
+    let seeds = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": { "name": "shop-seed", "namespace": RELEASE },
+        "data": { "1_schema.sql": seed("migrations/001_products.sql"),
+                  "2_rows.sql": seed("seed/001_products.sql") },
+    });
+    cluster.apply(&[secret, seeds]).await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let values = values(cluster, servers, mayfly, shop).to_string();
+    std::fs::write(file.path(), values).unwrap();
+    let values = file.path().to_str().unwrap();
+    let install = ["install", RELEASE, "charts/mayfly", "--values", values];
+    let wait = ["--wait", "--timeout", "180s"];
+    cluster.helm(RELEASE, &[&install[..], &wait[..]].concat()).await;
+    cluster.helm(RELEASE, &["test", RELEASE]).await;
+}
+
+/// Takes it away again, with its namespace.
+pub async fn uninstall(cluster: &Cluster) {
+    cluster.helm(RELEASE, &["uninstall", RELEASE, "--wait"]).await;
+    cluster.kubectl(&["delete", "namespace", RELEASE, "--timeout=120s"]).await;
+}
+
+fn values(
+    cluster: &Cluster,
+    servers: &Servers,
+    (repository, digest): (String, String),
+    shop: &str,
+) -> Value {
+    let machine = format!("{}/32", cluster.machine_ip);
+    let repository_of = |name: &str, prefix: Option<&str>, ttl: &str| {
+        let mut repository = json!({
+            "name": name,
+            "workload": {
+                "image": shop,
+                "env": { "BIND_ADDRESS": "0.0.0.0" },
+                "probe_path": "/healthz",
+                "cpu_millicores": 200,
+                "memory_mebibytes": 64,
+            },
+            "seed": { "directories": ["/etc/mayfly/seeds/shop"] },
+            "policy": { "inactivity_ttl": ttl, "max_life": "7d", "warn_before": "2s" },
+        });
+        if let Some(prefix) = prefix {
+            repository["prefix"] = json!(prefix);
+        }
+        repository
+    };
+    let to_machine = |ports: &[u16]| {
+        let ports: Vec<_> = ports.iter().map(|port| json!({ "port": port })).collect();
+        json!({ "to": [{ "ipBlock": { "cidr": machine } }], "ports": ports })
+    };
+    let dns = servers.zone.address.port();
+    let databases = servers.previews.address().port();
+    json!({
+        "image": { "repository": repository, "digest": digest },
+        "replicas": 2,
+        "logLevel": "info,sqlx=warn",
+        "preStopSleepSeconds": 1,
+        "terminationGracePeriodSeconds": 30,
+        "config": {
+            "previews": { "suffix": SUFFIX, "port": 80 },
+            "github": {
+                "api_url": servers.github.api_url(),
+                "limits": { "points_per_minute": 100_000, "writes_per_minute": 10_000,
+                            "writes_per_hour": 100_000 },
+            },
+            "cluster": { "kubernetes": {
+                "ingress": { "class": "traefik" },
+                "network": {
+                    "database": [{ "cidr": machine, "port": databases }],
+                    "forbidden": ["10.0.0.0/8"],
+                },
+            } },
+            "dns": { "rfc2136": {
+                "server": servers.zone.address, "zone": SUFFIX,
+                "key_name": zone::KEY, "secret_file": "/etc/mayfly/secrets/dns-tsig-key",
+                "target": cluster.node_ip, "ttl_seconds": 5,
+                "servers": [servers.zone.address], "resolvers": [servers.zone.address],
+            } },
+            // A replica that is killed is soon replaced.
+            "reconcile": { "lease": "20s", "pass_deadline": "15s" },
+            "repositories": [
+                repository_of("acme/shop", None, "1d"),
+                repository_of("acme/docs", Some("docs"), SHORT_TTL),
+            ],
+        },
+        "secrets": { "dnsTsigKey": { "existingSecret": "mayfly" } },
+        "seeds": [{ "name": "shop", "configMap": "shop-seed" }],
+        "ingress": { "enabled": true, "className": "traefik", "host": HOST },
+        "networkPolicy": { "egress": {
+            // The service's port, and the API server's own.
+            "apiServer": { "ports": [{ "port": 443 }, { "port": servers.api_port }] },
+            "postgres": to_machine(&[servers.ledger.address().port(), databases]),
+            "zone": { "to": [{ "ipBlock": { "cidr": machine } }],
+                      "ports": [{ "port": dns }, { "port": dns, "protocol": "UDP" }] },
+            "forge": to_machine(&[servers.github_port]),
+        } },
+    })
+}
