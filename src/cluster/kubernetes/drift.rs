@@ -44,6 +44,16 @@ pub(super) fn difference(live: &Value, wanted: &Value, path: &str) -> Option<Str
                 None => Some(below(key)),
             }
         }),
+        // Lists by name are merged: others may add to them, and we could not take that away.
+        (Value::Array(live), Value::Array(wanted)) if is_by_name(wanted) => {
+            wanted.iter().find_map(|wanted| {
+                let path = below(wanted["name"].as_str().unwrap_or_default());
+                match live.iter().find(|live| live["name"] == wanted["name"]) {
+                    Some(live) => difference(live, wanted, &path),
+                    None => Some(path),
+                }
+            })
+        }
         (Value::Array(live), Value::Array(wanted)) if live.len() == wanted.len() => live
             .iter()
             .zip(wanted)
@@ -52,6 +62,10 @@ pub(super) fn difference(live: &Value, wanted: &Value, path: &str) -> Option<Str
         (live, wanted) if live == wanted => None,
         _ => Some(path.to_owned()),
     }
+}
+
+fn is_by_name(list: &[Value]) -> bool {
+    !list.is_empty() && list.iter().all(|item| item["name"].is_string())
 }
 
 fn is_empty(value: &Value) -> bool {
@@ -87,6 +101,11 @@ mod tests {
             *changed.pointer_mut(pointer).unwrap() = value;
             assert_eq!(drift(&changed).as_deref(), Some(path), "{pointer}");
         }
+        let mut shared = note(json!({ "metadata": {}, "env": [{ "name": "A", "value": "1" }] }));
+        shared["env"] = json!([{ "name": "B", "value": "2" }, { "name": "A", "value": "1" }]);
+        assert_eq!(drift(&shared), None, "a list by name is shared with others");
+        shared["env"] = json!([{ "name": "B", "value": "2" }]);
+        assert_eq!(drift(&shared).as_deref(), Some("env.A"));
         assert!(drift(&wanted).is_some(), "nobody noted what was applied");
     }
 }

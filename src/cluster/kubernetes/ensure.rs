@@ -43,6 +43,7 @@ impl KubernetesCluster {
             .iter()
             .map(|(kind, object)| self.calls.apply(&doing, *kind, Some(&here), object));
         try_join_all(calls).await?;
+        self.patience.note(name, Kind::Namespace, self.now_milliseconds());
         Ok(())
     }
 
@@ -96,6 +97,7 @@ impl KubernetesCluster {
         let route = route::route(&self.config, name);
         self.calls.apply(&doing, Kind::Service, Some(&here), &service).await?;
         self.calls.apply(&doing, route::kind(&self.config), Some(&here), &route).await?;
+        self.patience.note(name, Kind::Service, self.now_milliseconds());
         let all = self.calls.list(&doing, Kind::Deployment, Some(&here), REVISION).await?;
         self.retire(&doing, &here, &all, &[revision]).await
     }

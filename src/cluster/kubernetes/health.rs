@@ -8,11 +8,8 @@ use serde_json::Value;
 use super::calls::brief;
 use super::drift::drift;
 use super::marks::{ORDERED, annotation};
+use super::patience::is_recent;
 use crate::preview::observed::Health;
-
-/// How long what was just applied is left alone before it is applied once more, in milliseconds: what
-/// fights with us is not fought at full speed.
-const PATIENCE_MILLISECONDS: i64 = 30_000;
 
 /// What is wrong with a pod.
 pub(super) struct Complaint {
@@ -80,7 +77,7 @@ fn failing(why: String, detail: &str) -> Health {
 
 fn is_patient(live: &Value, now_milliseconds: i64) -> bool {
     let ordered = annotation(live, ORDERED).and_then(|at| at.parse::<i64>().ok());
-    ordered.is_some_and(|at| (0..PATIENCE_MILLISECONDS).contains(&(now_milliseconds - at)))
+    ordered.is_some_and(|at| is_recent(at, now_milliseconds))
 }
 
 /// What is wrong with a pod and will stay so.
@@ -105,8 +102,13 @@ fn complaint(pod: &Value) -> Option<Complaint> {
             false,
         ),
         "InvalidImageName" => say(format!("its image {image} has no valid name"), detail, false),
+        "CreateContainerConfigError" if detail.contains("secret") => {
+            say("its Secret is missing".to_owned(), detail, true)
+        }
         "CreateContainerConfigError" => {
-            say("its Secret or configuration is missing".to_owned(), detail, true)
+            // The rest of the message names the pod, and there is one after the other.
+            let what = detail.split(" (pod:").next().unwrap_or_default().to_owned();
+            say(format!("its container cannot be set up: {what}"), detail, false)
         }
         "CreateContainerError" | "RunContainerError" => say(
             "its container cannot be started; see its command and image".to_owned(),

@@ -6,7 +6,7 @@
 use kube::core::{ApiResource, GroupVersionKind};
 
 /// A kind of object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
     Namespace,
     ResourceQuota,

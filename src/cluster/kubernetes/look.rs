@@ -49,8 +49,10 @@ impl KubernetesCluster {
             self.look_at_route(&here),
         )?;
         let route = ingress.map_or(Seen::Absent, |ingress| {
-            let service = service.filter(|service| drift(service).is_none());
-            let service = service.filter(|_| self.is_as_wanted(name, &ingress));
+            let patient = self.patience.holds(name, Kind::Service, self.now_milliseconds());
+            let service = service.filter(|service| {
+                patient || drift(service).is_none() && self.is_as_wanted(name, &ingress)
+            });
             Seen::Present(RouteSeen { revision: service.as_ref().and_then(revision_of) })
         });
         let workload = match newest(&deployments) {
@@ -80,7 +82,8 @@ impl KubernetesCluster {
         shape: &Shape,
         live: &Value,
     ) -> Result<bool, Fault> {
-        if difference(live, &namespace(&self.config, name), "").is_some() {
+        let patient = self.patience.holds(name, Kind::Namespace, self.now_milliseconds());
+        if !patient && difference(live, &namespace(&self.config, name), "").is_some() {
             return Ok(false);
         }
         let here = name.namespace();
@@ -91,7 +94,7 @@ impl KubernetesCluster {
         });
         let found = futures_util::future::try_join_all(looks).await?;
         Ok(found.iter().zip(&wanted).all(|(live, (_, wanted))| {
-            live.as_ref().is_some_and(|live| difference(live, wanted, "").is_none())
+            live.as_ref().is_some_and(|live| patient || difference(live, wanted, "").is_none())
         }))
     }
 

@@ -14,6 +14,7 @@ mod health;
 mod kinds;
 mod look;
 mod marks;
+mod patience;
 mod pods;
 mod route;
 mod watch;
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use self::calls::Calls;
 use self::config::KubernetesConfig;
 use self::kinds::Kind;
+use self::patience::Patience;
 use super::{Cluster, ClusterSeen};
 use crate::clock::Clock;
 use crate::fault::Fault;
@@ -41,6 +43,7 @@ pub struct KubernetesCluster {
     config: KubernetesConfig,
     calls: Calls,
     clock: Arc<dyn Clock>,
+    patience: Patience,
 }
 
 impl KubernetesCluster {
@@ -71,7 +74,7 @@ impl KubernetesCluster {
         let client = Client::try_from(client).map_err(|error| fail(error.to_string()))?;
         let calls = Calls::new(client, config.timeout);
         watch::start(&calls, &config, &changes, &stop);
-        Ok(Self { config, calls, clock })
+        Ok(Self { config, calls, clock, patience: Patience::default() })
     }
 
     /// Sets annotations of the preview's route, or takes those away that have no value. A route that is

@@ -156,6 +156,8 @@ async fn a_fence_that_somebody_changed_or_removed_is_seen_and_mended() {
         ("ServiceAccount", "preview", Some(json!({ "automountServiceAccountToken": true }))),
         ("Namespace", here.as_str(), Some(label)),
     ] {
+        // What was just applied is left alone for a while, so that nobody is fought at full speed.
+        it.clock.advance(chrono::TimeDelta::minutes(1));
         match change {
             Some(patch) => it.meddle(kind, &here, what, patch).await,
             None => it.delete(kind, &here, what).await,
@@ -165,6 +167,7 @@ async fn a_fence_that_somebody_changed_or_removed_is_seen_and_mended() {
         assert_eq!(fenced().await, whole, "{kind} {what}");
     }
     // What the configuration of another day allows is drift too.
+    it.clock.advance(chrono::TimeDelta::minutes(1));
     let mut wider = shape.clone();
     wider.pod.egress = vec![Egress { cidr: "10.0.0.0/8".parse().unwrap(), ports: vec![] }];
     let seen = it.cluster.observe(&name, &wider).await.namespace;
@@ -182,6 +185,7 @@ async fn a_workload_or_route_that_somebody_changed_is_seen_and_mended() {
         ("Service", "web", json!({ "spec": { "selector": { "mayfly.dev/revision": "x" } } })),
         ("Ingress", "web", json!({ "spec": { "rules": [{ "host": "evil.example.test" }] } })),
     ] {
+        it.clock.advance(chrono::TimeDelta::minutes(1));
         it.meddle(kind, &here, what, patch).await;
         let seen = it.cluster.observe(&name, &shape()).await.route;
         assert!(seen.present().is_some_and(|route| route.revision.is_none()), "{kind}: {seen:?}");
@@ -192,7 +196,6 @@ async fn a_workload_or_route_that_somebody_changed_is_seen_and_mended() {
     assert_eq!(routed(&*it.cluster, &name).await, None);
     it.cluster.ensure_route(&name, &a).await.unwrap();
 
-    // What was just applied is left alone for a while, so that nobody is fought at full speed.
     it.clock.advance(chrono::TimeDelta::minutes(1));
     it.meddle("Deployment", &here, &deployment, json!({ "spec": { "replicas": 0 } })).await;
     let seen = health(&*it.cluster, &name).await;
