@@ -81,6 +81,10 @@ fn what_a_schema_cannot_say_is_refused_with_its_cure() {
         ),
         ("terminationGracePeriodSeconds: 50".to_owned(), "must be more than 50"),
         ("config: {reconcile: {pass_deadline: 90s}}".to_owned(), "must be more than 95"),
+        ("config: {reconcile: {pass_deadline: 2m}}".to_owned(), "must be more than 125"),
+        ("config: {reconcile: {pass_deadline: 1h}}".to_owned(), "must be more than 3605"),
+        ("config: {operations_listen: '127.0.0.1:9090'}".to_owned(), "is on loopback"),
+        ("config: {operations_listen: '[::1]:9090'}".to_owned(), "is on loopback"),
         ("ingress: {enabled: true}".to_owned(), "ingress.host is missing"),
     ];
     for (more, words) in cases {
