@@ -60,6 +60,21 @@ async fn a_token_in_its_last_minute_is_renewed_once_for_all() {
 }
 
 #[tokio::test]
+async fn an_app_whose_token_expired_reads_on_in_an_hour_whose_writes_are_spent() {
+    let real = opened().await;
+    let auth = Auth::App { app_id: 77, private_key_pem: pem(&key()).into(), installation_id: 4711 };
+    let limits = Limits { writes_per_hour: 1, ..config(&real.hub).limits };
+    let app = GitHub::new(GitHubConfig { auth, limits, ..config(&real.hub) }).unwrap();
+    // Each call finds the token of the one before expired.
+    real.hub.set_token_life(TimeDelta::seconds(50));
+    let fault = app.publish(&repo(), number(7), &ready(7)).await.unwrap_err();
+    assert!(fault.why.contains("written in this hour"), "{fault}");
+    let before = asked(&real.hub, GRANT);
+    app.pull(&repo(), number(7)).await.unwrap();
+    assert_eq!(asked(&real.hub, GRANT), before + 1);
+}
+
+#[tokio::test]
 async fn a_token_that_was_revoked_early_is_asked_for_anew_once() {
     let real = opened().await;
     let app = app(&real.hub, &key());

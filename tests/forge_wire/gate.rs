@@ -103,6 +103,20 @@ fn a_few_writes_pass_at_once_and_the_others_get_turns() {
     assert!(gate.admit(Kind::Write, refused.until).is_ok());
 }
 
+#[test]
+fn a_token_is_asked_for_though_all_writes_are_spent_and_costs_points_only() {
+    let mut gate = Gate::new(limits(15, 10, 1));
+    assert!(gate.admit(Kind::Write, start()).is_ok());
+    assert!(gate.admit(Kind::Write, start()).unwrap_err().until > start() + TimeDelta::minutes(59));
+    for _ in 0..2 {
+        assert_eq!(gate.admit(Kind::Token, start()), Ok(TimeDelta::zero()));
+    }
+    assert_eq!(
+        gate.admit(Kind::Token, start()).unwrap_err().until,
+        start() + TimeDelta::minutes(1)
+    );
+}
+
 proptest! {
     /// Whatever is asked for when: no window ever sees more than its limit, no wait is long, and
     /// whoever is refused is told a time within the hour at which it is better.

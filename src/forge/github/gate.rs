@@ -14,7 +14,7 @@ pub const MAX_WAIT: TimeDelta = TimeDelta::seconds(2);
 pub const MAX_CLOSED: TimeDelta = TimeDelta::hours(1);
 /// Where GitHub refuses and does not say for how long; doubled each time that it goes on.
 pub const FIRST_CLOSED: TimeDelta = TimeDelta::minutes(1);
-/// A write costs as much as five reads.
+/// A write costs as much as five reads, and so does any other request that is no read.
 const WRITE_POINTS: u32 = 5;
 
 /// How much may be asked of GitHub.
@@ -48,6 +48,8 @@ pub enum Kind {
     Read,
     /// It creates, changes or removes.
     Write,
+    /// It is no read and creates no content, as asking for an access token: points, and no more.
+    Token,
 }
 
 /// Why a call may not be made now.
@@ -102,7 +104,7 @@ impl Gate {
         if let Some(closed) = self.closed_at(now) {
             return Err(closed);
         }
-        let points = if kind == Kind::Write { WRITE_POINTS } else { 1 };
+        let points = if kind == Kind::Read { 1 } else { WRITE_POINTS };
         let full = |until, why| Closed { until, why };
         if let Some(until) = self.points.full_until(points, now) {
             return Err(full(until, "as much was asked in this minute as GitHub allows"));

@@ -32,12 +32,14 @@ pub(super) struct Ask<'a> {
     pub(super) body: Option<&'a Value>,
     /// The `ETag` of what we have.
     pub(super) etag: Option<&'a str>,
+    /// Whether it makes content, unless it is a read: GitHub allows less of that.
+    pub(super) content: bool,
 }
 
 impl<'a> Ask<'a> {
     /// Asks for a thing.
     pub(super) fn get(route: &'a str) -> Self {
-        Self { method: Method::GET, route, body: None, etag: None }
+        Self { method: Method::GET, route, body: None, etag: None, content: true }
     }
 }
 
@@ -105,7 +107,11 @@ impl Line {
         ask: &Ask<'_>,
         counts: bool,
     ) -> Result<Answer, Fault> {
-        let kind = if ask.method == Method::GET { Kind::Read } else { Kind::Write };
+        let kind = match ask.method {
+            Method::GET => Kind::Read,
+            _ if ask.content => Kind::Write,
+            _ => Kind::Token,
+        };
         let wait = self.gate().admit(kind, machine_time()).map_err(|closed| {
             self.budget.count(Outcome::Refused);
             held(doing, &closed)

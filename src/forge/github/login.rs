@@ -91,7 +91,8 @@ impl Login {
         }
         const DOING: &str = "asking GitHub for an installation token";
         let route = format!("/app/installations/{installation}/access_tokens");
-        let ask = Ask { method: Method::POST, ..Ask::get(&route) };
+        // No content: an hour whose writes are spent can still be read.
+        let ask = Ask { method: Method::POST, content: false, ..Ask::get(&route) };
         let answer = line.ask(DOING, Some(&signed(key)?), &ask, false).await?;
         if !answer.status.is_success() {
             return Err(faults::refused(DOING, &answer, |_| self.whose()));
