@@ -3,10 +3,11 @@
 //! A page on this machine sends the browser to GitHub with what the App is to be; GitHub sends it
 //! back with a code. Refuses a code without our state, to overwrite a key, and to print a secret.
 
-use std::io::Write;
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use clap::Subcommand;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -90,12 +92,11 @@ pub(super) async fn run(command: GitHubAppCommand) -> anyhow::Result<()> {
         return Err(wrong("--url", "must begin with https://").into());
     }
     // Before anything is made: GitHub shows the key only once.
-    for file in [KEY_FILE, SECRET_FILE] {
-        let path = args.out.join(file);
-        if path.exists() {
-            bail!("{} is there already; move it away, or choose another --out", path.display());
-        }
-    }
+    let key = Place::reserve(args.out.join(KEY_FILE))?;
+    let secret = Place::reserve(args.out.join(SECRET_FILE))?;
+    // A signal must not end us before the files are gone that are still empty.
+    let mut terminated = signal(SignalKind::terminate()).context("hearing SIGTERM")?;
+    let mut interrupted = signal(SignalKind::interrupt()).context("hearing SIGINT")?;
     let listener = TcpListener::bind(args.listen).await;
     let listener = listener.with_context(|| format!("listening on {}", args.listen))?;
     let here = format!("http://{}", listener.local_addr()?);
@@ -115,10 +116,14 @@ pub(super) async fn run(command: GitHubAppCommand) -> anyhow::Result<()> {
         .with_state(page);
     let server = tokio::spawn(async move { axum::serve(listener, router).await });
     println!("Open {here}/ in a browser of this machine, and follow it. Ctrl-C gives up.");
-    let code = timeout(WAIT, came.recv()).await.context("nobody came back within an hour")?;
+    let code = tokio::select! {
+        came = timeout(WAIT, came.recv()) => came.context("nobody came back within an hour")?,
+        _ = terminated.recv() => bail!("given up; no file is left here"),
+        _ = interrupted.recv() => bail!("given up; no file is left here"),
+    };
     let made = convert(&args.api_url, &code.context("the page is gone")?, DEFAULT_TIMEOUT).await;
     server.abort();
-    finish(&args, &made?)
+    finish(&args, &made?, key, secret)
 }
 
 async fn created(State(page): State<Arc<Page>>, Query(back): Query<Back>) -> Response {
@@ -161,15 +166,19 @@ fn escaped(text: &str) -> String {
 }
 
 /// Writes what is secret, and says what to do next.
-fn finish(args: &CreateArgs, app: &Created) -> anyhow::Result<()> {
-    let key = keep(&args.out.join(KEY_FILE), &app.pem)?;
+fn finish(args: &CreateArgs, app: &Created, key: Place, secret: Place) -> anyhow::Result<()> {
+    let key = key.keep(&app.pem).with_context(|| {
+        format!("the App {} is made, but its key is lost: make another in its settings", app.id)
+    })?;
+    let secret = app.webhook_secret.as_ref().map(|text| secret.keep(text)).transpose();
     println!("\nThe App {} is made. In mayfly.yaml:\n", app.id);
     println!("github:\n  app:\n    id: {}", app.id);
     println!("    installation_id: <the number at the end of the installation's address>");
     println!("    private_key_file: {}", key.display());
-    if let Some(secret) = &app.webhook_secret {
-        let secret = keep(&args.out.join(SECRET_FILE), secret)?;
-        println!("  webhook_secret_file: {}", secret.display());
+    if let Some(path) =
+        secret.context("the webhook's secret is lost: set another in its settings")?
+    {
+        println!("  webhook_secret_file: {}", path.display());
     }
     println!("\nNext: install it on the repositories at {}/installations/new", app.html_url);
     if args.url.is_none() {
@@ -180,12 +189,43 @@ fn finish(args: &CreateArgs, app: &Created) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes a new file that only we may read; its whole path.
-fn keep(path: &Path, secret: &SecretString) -> anyhow::Result<PathBuf> {
-    let mut options = std::fs::OpenOptions::new();
-    let file = options.write(true).create_new(true).mode(0o600).open(path);
-    let mut file = file.with_context(|| format!("making {}", path.display()))?;
-    file.write_all(secret.expose_secret().as_bytes())
-        .with_context(|| format!("writing {}", path.display()))?;
-    Ok(path.canonicalize()?)
+/// A new file that only we may read; it goes again unless a secret is kept in it.
+struct Place {
+    path: PathBuf,
+    file: File,
+    kept: bool,
+}
+
+impl Place {
+    /// Makes the file, still empty.
+    fn reserve(path: PathBuf) -> anyhow::Result<Self> {
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+            Ok(file) => Ok(Self { path, file, kept: false }),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                bail!("{} is there already; move it away, or choose another --out", path.display())
+            }
+            Err(error) => {
+                Err(error).with_context(|| format!("making {}: see --out", path.display()))
+            }
+        }
+    }
+
+    /// Writes the secret; the file's whole path.
+    fn keep(mut self, secret: &SecretString) -> anyhow::Result<PathBuf> {
+        let written = self.file.write_all(secret.expose_secret().as_bytes());
+        written
+            .and_then(|()| self.file.sync_all())
+            .with_context(|| format!("writing {}", self.path.display()))?;
+        self.kept = true;
+        Ok(self.path.canonicalize().unwrap_or_else(|_| self.path.clone()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !self.kept {
+            // An empty file that stays is named the next time.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
 }

@@ -117,6 +117,31 @@ async fn the_right_to_delete_environments_is_asked_for_only_when_it_is_wished() 
 }
 
 #[tokio::test]
+async fn a_place_that_cannot_be_written_is_named_before_anything_is_served() {
+    let hub = GitHubStandIn::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("nowhere");
+    let ended = command(&hub, &out, &[]).output();
+    let ended = tokio::time::timeout(PATIENCE, ended).await.unwrap().unwrap();
+    assert!(!ended.status.success() && ended.stdout.is_empty(), "{ended:?}");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(said.contains(out.join("github-app.pem").to_str().unwrap()), "{said}");
+    assert!(hub.exchanges().is_empty());
+}
+
+#[tokio::test]
+async fn whoever_gives_up_leaves_no_empty_files_behind() {
+    let mut run = Run::start(&[]).await;
+    let left = |run: &Run| std::fs::read_dir(run.directory.path()).unwrap().count();
+    assert_eq!(left(&run), 2, "the files are there before the browser is sent anywhere");
+    let id = run.child.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().await.unwrap().success());
+    let ended = tokio::time::timeout(PATIENCE, run.child.wait()).await.unwrap().unwrap();
+    assert!(!ended.success());
+    assert_eq!(left(&run), 0);
+}
+
+#[tokio::test]
 async fn a_key_that_is_there_already_is_never_overwritten() {
     let hub = GitHubStandIn::start(([127, 0, 0, 1], 0).into()).await.unwrap();
     let directory = tempfile::tempdir().unwrap();
