@@ -132,6 +132,23 @@ async fn every_line_of_a_pass_is_in_its_one_span_with_preview_epoch_and_replica(
 }
 
 #[tokio::test]
+async fn at_level_warn_a_warning_inside_a_pass_still_names_its_preview() {
+    let lines = Lines::default();
+    let fewer = subscriber(LogFormat::Json, Some("warn"), lines.clone(), None);
+    tracing::subscriber::with_default(fewer, || {
+        // As the library makes it: this is another crate.
+        let pass = tracing::info_span!(target: "mayfly::reconcile::pass", "pass", preview = "pr-1");
+        let _within = pass.entered();
+        tracing::info!("step");
+        tracing::warn!("a pass exceeded its deadline");
+    });
+    let lines = lines.all();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!(lines[0]["level"], "WARN");
+    assert_eq!(spans_of(&lines[0])[0]["preview"], "pr-1", "{lines:?}");
+}
+
+#[tokio::test]
 async fn no_secret_is_in_any_line_metric_answer_or_journal_of_a_whole_life() {
     let world = World::new().await;
     let token = format!("mayfly_{}", "5ec2e7".repeat(8));
@@ -338,7 +355,8 @@ async fn a_collector_receives_the_spans_of_passes_with_their_steps() {
     };
     let spans = Arc::new(Spans::start(&config).unwrap());
     let world = World::new().await;
-    let subscriber = subscriber(LogFormat::Json, None, std::io::sink, Some(&spans));
+    // Spans come at every level of lines.
+    let subscriber = subscriber(LogFormat::Json, Some("warn"), std::io::sink, Some(&spans));
     let dispatch = tracing::Dispatch::new(subscriber);
     // Passes are tasks of their own, on any thread: each is told where its spans go.
     let world = Arc::new(world);

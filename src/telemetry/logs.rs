@@ -2,7 +2,9 @@
 //!
 //! Refuses to choose what is logged: that is `MAYFLY_LOG`.
 
-use tracing::Subscriber;
+use tracing::level_filters::LevelFilter;
+use tracing::{Level, Subscriber};
+use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -10,7 +12,7 @@ use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use super::traces::Spans;
 
-/// What is logged where `MAYFLY_LOG` says nothing.
+/// What is logged where `MAYFLY_LOG` says nothing, and what is sent to a collector always.
 const LEVELS: &str = "info,sqlx=warn";
 
 /// How log lines look.
@@ -46,8 +48,14 @@ where
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().boxed(),
     };
+    // Levels choose lines. Our spans are in a line's scope whatever its level, so that a warning
+    // names its preview; and fewer lines are not fewer spans for the collector.
+    let ours = filter_fn(|about| {
+        about.is_span() && about.target().starts_with("mayfly") && *about.level() <= Level::INFO
+    });
+    let levels = levels.unwrap_or_else(|| EnvFilter::new(LEVELS));
+    let levels = ours.with_max_level_hint(LevelFilter::INFO).or(levels);
     Registry::default()
-        .with(lines)
-        .with(spans.map(Spans::layer))
-        .with(levels.unwrap_or_else(|| EnvFilter::new(LEVELS)))
+        .with(lines.with_filter(levels))
+        .with(spans.map(|spans| spans.layer().with_filter(EnvFilter::new(LEVELS))))
 }
