@@ -132,6 +132,14 @@ async fn an_environment_with_somebody_elses_deployment_stays() {
 }
 
 #[tokio::test]
+async fn an_environment_that_a_person_made_by_hand_stays() {
+    let real = opened().await;
+    real.hub.add_environment(REPO, "pr-7");
+    real.github.publish(&repo(), number(7), &gone(7)).await.unwrap();
+    assert_eq!(real.hub.environments(REPO), ["pr-7"]);
+}
+
+#[tokio::test]
 async fn without_the_right_to_delete_environments_gone_is_said_all_the_same() {
     let real = opened().await;
     real.hub.forbid("administration");

@@ -182,6 +182,13 @@ impl GitHubStandIn {
         found.unwrap_or_default()
     }
 
+    /// Makes an environment by hand, as a person does in the settings.
+    pub fn add_environment(&self, repo: &str, name: &str) {
+        if let Some(repo) = self.shared.state().repository_mut(repo) {
+            repo.environments.insert(name.to_owned());
+        }
+    }
+
     /// Notes a webhook delivery, or another attempt at one.
     pub fn note_delivery(&self, delivery: HookDelivery) {
         self.shared.state().deliveries.push(delivery);

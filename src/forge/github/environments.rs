@@ -1,7 +1,8 @@
 //! What a preview leaves on the repository when it is gone: nothing.
 //!
-//! Refuses to remove a deployment that is not ours, and an environment that holds one. Where GitHub
-//! does not let us, that is said once in the log, and nothing waits for it.
+//! Refuses to remove a deployment that is not ours, and an environment that holds one or that we
+//! took none of ours from just now: a person may have made it. Where GitHub does not let us, that is
+//! said once in the log, and nothing waits for it.
 
 use super::GitHub;
 use super::deployments::Deployment;
@@ -17,12 +18,16 @@ impl GitHub {
         name: &PreviewName,
     ) -> Result<(), Fault> {
         let full_name = repo.full_name();
-        for deployment in self.deployments(repo, Some(name)).await? {
+        let ours = self.deployments(repo, Some(name)).await?;
+        for deployment in &ours {
             let doing = format!("deleting deployment {} of {full_name}", deployment.id);
             let route = format!("/repos/{full_name}/deployments/{}", deployment.id);
             if !self.tidy(&doing, &route, "ended deployments stay").await? {
                 return Ok(());
             }
+        }
+        if ours.is_empty() {
+            return Ok(());
         }
         let doing = format!("listing what is left in environment {name} of {full_name}");
         let route = format!("/repos/{full_name}/deployments?environment={name}&per_page=100");
