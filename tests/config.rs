@@ -547,7 +547,7 @@ fn kubernetes(change: (&str, &str)) -> Result<Config, mayfly::config::ConfigErro
     let digest = "0a".repeat(32);
     let good = with(
         "  local: {data_dir: /var/lib/mayfly, proxy_listen: '127.0.0.1:8080'}\n",
-        "  kubernetes:\n    ingress: {class: nginx}\n    tls: {}\n    network: {forbidden: [10.0.0.0/8]}\n",
+        "  kubernetes:\n    ingress: {class: nginx}\n    tls: {}\n    network: {database: [{cidr: 10.0.0.5/32}], forbidden: [10.0.0.0/8]}\n",
     )
     .replace("command: [serve]", &format!("image: 'acme/shop@sha256:{digest}', egress: []"))
     .replace("embedded: {", "embedded: {data_dir: /tmp/mayfly, ");
@@ -578,10 +578,14 @@ fn what_cannot_work_in_kubernetes_is_refused_with_its_key() {
             "Gateway",
         ),
         ("[10.0.0.0/8]", "[10.0.0.0/33]", "forbidden", "invalid"),
-        ("{forbidden", "{database: [{port: 1}], forbidden", "database[0]", "cidr and pods"),
+        ("{cidr: 10.0.0.5/32}", "{port: 1}", "database[0]", "cidr and pods"),
         ("egress: []", "egress: [{cidr: 10.1.0.0/16}]", "egress[0].cidr", "no preview may reach"),
         ("egress: []", "egress: [{cidr: 169.254.169.254/32}]", "egress[0].cidr", "no preview"),
         ("acme/shop@sha256:", "acme/shop:latest@", "workload.image", "digest"),
+        ("database: [{cidr: 10.0.0.5/32}], ", "", "network.database", "reaches its own"),
+        ("{cidr: 10.0.0.5/32}", "{cidr: 10.0.0.5/32, port: 0}", "database[0].port", "nowhere"),
+        ("class: nginx", "class: ''", "ingress.class", "name an IngressClass"),
+        ("egress: []", "memory_mebibytes: 2097152", "memory_mebibytes", "the most"),
         ("egress: []", "replicas: 0", "workload.replicas", "at least 1"),
         ("ledger: {}", "ledger: {}\ninstance: a_", "instance", "label"),
     ] {

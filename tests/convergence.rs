@@ -5,7 +5,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use mayfly::preview::observed::{
-    Confirmation, DatabaseSeen, Health, NamespaceSeen, Resolution, RouteSeen, WorkloadSeen,
+    Confirmation, DatabaseSeen, Health, NamespaceSeen, Resolution, RouteSeen, Standing,
+    WorkloadSeen,
 };
 use mayfly::preview::{
     CommitSha, Desired, Notice, Observed, Outlook, Reason, Revision, Seen, Spec, Step, Told, plan,
@@ -71,7 +72,10 @@ impl World {
                 None => Seen::Absent,
             },
             route: match &self.route {
-                Some(revision) => Seen::Present(RouteSeen { revision: Some(revision.clone()) }),
+                Some(revision) => Seen::Present(RouteSeen {
+                    revision: Some(revision.clone()),
+                    standing: Standing::Served,
+                }),
                 None => Seen::Absent,
             },
             record: there(self.record),

@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::contracts::cluster::kubernetes::RealCluster;
+use crate::contracts::cluster::kubernetes::{RealCluster, web};
 use crate::world::wait::within;
 use crate::world::{World, number, pr, sha};
 
@@ -80,14 +80,14 @@ async fn a_pull_request_is_served_pushed_to_and_gone_with_its_receipt() {
     world.open(n, 'a').await;
     place.until_phase(n, Phase::Ready).await;
     let deployments = async || place.cluster.names("Deployment", &here).await;
-    assert_eq!(deployments().await, ["web-aaaaaaaaaaaa-0"]);
+    assert_eq!(deployments().await, [web('a')]);
     world.push(n, 'b').await;
     within(PATIENCE, "the push is served", async || {
         let told = world.forge.comment(number(n)).unwrap().notice;
         matches!(told, Notice::Ready { revision, .. } if revision.commit == sha('b'))
     })
     .await;
-    assert_eq!(deployments().await, ["web-bbbbbbbbbbbb-0"], "what was replaced is gone");
+    assert_eq!(deployments().await, [web('b')], "what was replaced is gone");
     world.close(n, 'b').await;
     place.until_phase(n, Phase::Gone).await;
     assert!(place.cluster.read("Namespace", "", &here).await.is_none());
@@ -134,13 +134,13 @@ async fn what_is_destroyed_by_hand_is_there_again_after_the_next_look() {
     let (world, n, here) = (&place.world, 103, pr(103).namespace());
     world.open(n, 'a').await;
     place.until_phase(n, Phase::Ready).await;
-    for (kind, name) in [("Ingress", "web"), ("Deployment", "web-aaaaaaaaaaaa-0")] {
-        let before = place.cluster.read(kind, &here, name).await.unwrap();
-        place.cluster.delete(kind, &here, name).await;
+    for (kind, name) in [("Ingress", "web".to_owned()), ("Deployment", web('a'))] {
+        let before = place.cluster.read(kind, &here, &name).await.unwrap();
+        place.cluster.delete(kind, &here, &name).await;
         // As a watch does, whose word the app hands on.
         world.ledger.poke_named(&pr(n), place.now()).await.unwrap();
         within(PATIENCE, "it is there again", async || {
-            let found = place.cluster.read(kind, &here, name).await;
+            let found = place.cluster.read(kind, &here, &name).await;
             found.is_some_and(|it| it["metadata"]["uid"] != before["metadata"]["uid"])
         })
         .await;

@@ -114,3 +114,19 @@ async fn no_resolver_is_asked_before_the_route_is_there() {
     world.settle().await;
     assert!(!world.faults.calls().iter().any(|call| call == "dns.resolve"));
 }
+
+#[tokio::test]
+async fn a_step_that_is_taken_in_vain_is_not_taken_again_at_full_speed() {
+    let world = World::new().await;
+    world.open(7, 'a').await;
+    world.settle().await;
+    world.dns.hold(&pr(7));
+    world.close(7, 'a').await;
+    let removals = || world.faults.calls().iter().filter(|it| *it == "dns.remove_record").count();
+    world.settle_for(TimeDelta::minutes(1)).await;
+    assert!((2..80).contains(&removals()), "{} in a minute", removals());
+    assert_eq!(world.phase(7).await, Phase::Stopping);
+    world.dns.release(&pr(7));
+    world.settle_for(TimeDelta::seconds(30)).await;
+    assert_eq!(world.phase(7).await, Phase::Gone);
+}

@@ -46,7 +46,7 @@ pub(super) struct CreateArgs {
     /// The organization that is to own it; yourself without.
     #[arg(long)]
     organization: Option<String>,
-    /// Where Mayfly is reached from outside, for the webhook: https://mayfly.example.com
+    /// Where Mayfly is reached from outside, for the webhook: `https://mayfly.example.com`
     #[arg(long)]
     url: Option<String>,
     /// The App's name; nobody else's App may have it.
@@ -61,7 +61,7 @@ pub(super) struct CreateArgs {
     /// Where the private key and the webhook's secret are written.
     #[arg(long, default_value = ".")]
     out: PathBuf,
-    /// The API of GitHub, or of an Enterprise Server: https://<host>/api/v3
+    /// The API of GitHub, or of an Enterprise Server: `https://<host>/api/v3`
     #[arg(long, default_value = "https://api.github.com")]
     api_url: String,
 }

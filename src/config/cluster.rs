@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::values::{absolute, fixed, time};
 use super::{ClusterConfig, ConfigError, LocalClusterConfig};
 use crate::cluster::kubernetes::config::{
-    DatabasePeer, Entry, KubernetesConfig, METADATA, Network, Peer, Tls,
+    DatabasePeer, Entry, KubernetesConfig, METADATA, Network, PRIVATE, Peer, Tls,
 };
 use crate::preview::Suffix;
 
@@ -79,7 +79,7 @@ struct NetworkPart {
     ingress: Option<PeerPart>,
     dns: Option<PeerPart>,
     database: Vec<DatabasePart>,
-    forbidden: Vec<IpNet>,
+    forbidden: Option<Vec<IpNet>>,
 }
 
 #[derive(Deserialize, Debug)]
@@ -133,6 +133,10 @@ fn kubernetes_config(
         return Err(ConfigError::new("instance", why));
     }
     let entry = match (part.ingress, part.gateway) {
+        (Some(ingress), None) if ingress.class.is_empty() => {
+            let why = "is empty; name an IngressClass of the cluster";
+            return Err(ConfigError::new("cluster.kubernetes.ingress.class", why));
+        }
         (Some(ingress), None) => {
             Entry::Ingress { class: ingress.class, annotations: ingress.annotations }
         }
@@ -177,19 +181,27 @@ fn kubernetes_config(
 }
 
 fn network(part: NetworkPart) -> Result<Network, ConfigError> {
+    if part.database.is_empty() {
+        let why = "is empty; say where the previews' databases are, or no preview reaches its own";
+        return Err(ConfigError::new("cluster.kubernetes.network.database", why));
+    }
     let database = part.database.into_iter().enumerate().map(|(index, it)| {
         let port = it.port;
+        let key = format!("cluster.kubernetes.network.database[{index}]");
+        if port == 0 {
+            return Err(ConfigError::new(&format!("{key}.port"), "port 0 leads nowhere"));
+        }
         match (it.cidr, it.pods) {
             (Some(cidr), None) => Ok(DatabasePeer::Address { cidr: cidr.trunc(), port }),
             (None, Some(pods)) => Ok(DatabasePeer::Pods { peer: peer(pods), port }),
-            _ => {
-                let key = format!("cluster.kubernetes.network.database[{index}]");
-                Err(ConfigError::new(&key, "needs exactly one of cidr and pods"))
-            }
+            _ => Err(ConfigError::new(&key, "needs exactly one of cidr and pods")),
         }
     });
-    let always = METADATA.iter().filter_map(|text| text.parse().ok());
-    let mut forbidden: Vec<IpNet> = part.forbidden.iter().map(IpNet::trunc).chain(always).collect();
+    let known =
+        |list: &[&str]| list.iter().filter_map(|it| it.parse().ok()).collect::<Vec<IpNet>>();
+    let mut forbidden = part.forbidden.unwrap_or_else(|| known(&PRIVATE));
+    forbidden.extend(known(&METADATA));
+    forbidden.iter_mut().for_each(|it| *it = it.trunc());
     forbidden.sort();
     forbidden.dedup();
     Ok(Network {

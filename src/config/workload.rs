@@ -37,6 +37,13 @@ struct EgressPart {
     ports: Vec<u16>,
 }
 
+/// The most pods of one preview.
+const MAX_REPLICAS: u16 = 100;
+/// The most of a pod, in thousandths of a core.
+const MAX_CPU_MILLICORES: u32 = 256_000;
+/// The most of a pod, in MiB.
+const MAX_MEMORY_MEBIBYTES: u32 = 1024 * 1024;
+
 pub(super) fn shape(
     part: WorkloadPart,
     cluster: &ClusterConfig,
@@ -77,6 +84,15 @@ pub(super) fn shape(
             return wrong(field, "must be at least 1");
         }
     }
+    for (field, is_too_much, most) in [
+        ("replicas", pod.replicas > MAX_REPLICAS, MAX_REPLICAS.into()),
+        ("cpu_millicores", pod.cpu_millicores > MAX_CPU_MILLICORES, MAX_CPU_MILLICORES),
+        ("memory_mebibytes", pod.memory_mebibytes > MAX_MEMORY_MEBIBYTES, MAX_MEMORY_MEBIBYTES),
+    ] {
+        if is_too_much {
+            return wrong(field, &format!("is more than {most}, the most that a preview may have"));
+        }
+    }
     Ok(Shape {
         command: part.command,
         directory: part.directory,
@@ -99,7 +115,10 @@ fn egress(
         let cidr = part.cidr.trunc();
         match forbidden.iter().find(|it| it.contains(&cidr)) {
             Some(within) => {
-                let why = format!("{cidr} is within {within}, which no preview may reach");
+                let why = format!(
+                    "{cidr} is within {within}, which no preview may reach \
+                     (cluster.kubernetes.network.forbidden)"
+                );
                 Err(ConfigError::new(&key(&format!("egress[{index}].cidr")), why))
             }
             None => Ok(Egress { cidr, ports: part.ports }),

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::desired::Desired;
 use super::notice::{Notice, Told};
-use super::observed::{Confirmation, Health, Observed, Resolution, Seen};
+use super::observed::{Confirmation, Health, Observed, Resolution, Seen, Standing};
 
 /// A part of a preview.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -147,7 +147,10 @@ pub fn conditions(
                 Some(to) if want.is_some_and(|want| want != to) => {
                     Some(format!("leads to {}", to.commit.short()))
                 }
-                Some(_) => None,
+                Some(_) => match &route.standing {
+                    Standing::Served => None,
+                    Standing::Awaited(why) | Standing::Refused(why) => Some(why.clone()),
+                },
             }),
         ),
         (

@@ -107,6 +107,19 @@ pub struct WorkloadSeen {
 pub struct RouteSeen {
     /// The revision that it leads to; `None` when it is not as we made it.
     pub revision: Option<Revision>,
+    /// What whoever serves routes says of it.
+    pub standing: Standing,
+}
+
+/// What whoever serves routes says of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is served.
+    Served,
+    /// Nothing yet; the text says who is waited for.
+    Awaited(String),
+    /// It will not be served until a person changes something; the text says why.
+    Refused(String),
 }
 
 /// Whether the public host leads reviewers to us.
@@ -138,6 +151,21 @@ impl Observed {
             && self.database.is_gone()
             && self.role.is_gone()
             && self.deployment.is_gone()
+    }
+
+    /// The first part whose name somebody else holds.
+    pub fn conflict(&self) -> Option<String> {
+        let parts = [
+            ("namespace", self.namespace.without_detail()),
+            ("database", self.database.without_detail()),
+            ("role", self.role.clone()),
+            ("route", self.route.without_detail()),
+            ("DNS record", self.record.clone()),
+        ];
+        parts.into_iter().find_map(|(part, seen)| match seen {
+            Seen::Foreign(whose) => Some(format!("{part}: {whose}")),
+            _ => None,
+        })
     }
 }
 

@@ -7,7 +7,7 @@
 use super::desired::{Desired, Reason, Spec};
 use super::facts::CommitSha;
 use super::notice::{Notice, Told};
-use super::observed::{Confirmation, Health, Observed, Resolution, Seen};
+use super::observed::{Confirmation, Health, Observed, Resolution, Seen, Standing};
 use super::step::Step;
 
 /// What one pass will do, and how things stand.
@@ -92,7 +92,7 @@ impl Draft {
 
 fn up(spec: &Spec, seen: &Observed) -> Plan {
     let mut draft = Draft::default();
-    if let Some(conflict) = conflict(seen) {
+    if let Some(conflict) = seen.conflict() {
         draft.say(seen, Notice::Blocked { conflict: conflict.clone() });
         return Plan { steps: draft.steps, outlook: Outlook::Blocked(conflict) };
     }
@@ -128,7 +128,18 @@ fn up(spec: &Spec, seen: &Observed) -> Plan {
         other => draft.wait("workload", other),
     };
     let routed = match &seen.route {
-        Seen::Present(route) if route.revision.as_ref() == Some(want) => ready,
+        Seen::Present(route) if route.revision.as_ref() == Some(want) => match &route.standing {
+            Standing::Served => ready,
+            Standing::Awaited(why) => {
+                draft.waits.push(format!("route: {why}"));
+                false
+            }
+            Standing::Refused(why) => {
+                draft.waits.push(format!("route: {why}"));
+                failing = failing.or(Some(why));
+                false
+            }
+        },
         Seen::Absent | Seen::Present(_) => {
             ensure(&mut draft, ready, Step::EnsureRoute(want.clone()))
         }
@@ -273,19 +284,4 @@ fn down(reason: Reason, seen: &Observed, head: &CommitSha) -> Plan {
             draft.finish(true)
         }
     }
-}
-
-/// The first part whose name somebody else holds.
-fn conflict(seen: &Observed) -> Option<String> {
-    let parts = [
-        ("namespace", seen.namespace.without_detail()),
-        ("database", seen.database.without_detail()),
-        ("role", seen.role.clone()),
-        ("route", seen.route.without_detail()),
-        ("DNS record", seen.record.clone()),
-    ];
-    parts.into_iter().find_map(|(part, seen)| match seen {
-        Seen::Foreign(whose) => Some(format!("{part}: {whose}")),
-        _ => None,
-    })
 }

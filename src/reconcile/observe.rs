@@ -45,6 +45,8 @@ pub(super) async fn look(
     // A resolver that is asked too early remembers "no such name" for reviewers too.
     let resolution = if want.is_some() && routed && !record.is_foreign() {
         this.seams.dns.resolve(name).await
+    } else if record.present().is_some() {
+        Resolution::NotYet("asked for when the route leads to this commit".to_owned())
     } else {
         Resolution::NotYet("not there".to_owned())
     };

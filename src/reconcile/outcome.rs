@@ -49,11 +49,13 @@ pub(super) fn moving(seen: &Observed) -> bool {
         || matches!(seen.database, Seen::Unknown(_) | Seen::Leaving(_))
 }
 
+/// `before` is what people read about the plan of the pass before.
 pub(super) fn ending(
     desired: &Desired,
     plan: &Plan,
     deeds: &Deeds,
     conditions: &[Condition],
+    before: &str,
     now: DateTime<Utc>,
     next_change: impl Fn(&Desired) -> Option<DateTime<Utc>>,
 ) -> Ending {
@@ -66,6 +68,10 @@ pub(super) fn ending(
     match plan.outlook {
         // Background work pokes when it ends; until then there is nothing new to see.
         Outlook::Acting if deeds.underway.is_some() && deeds.done.len() == 1 => {
+            Ending::Waiting(still)
+        }
+        // The same steps as in the pass before, and nothing came of them: the world has to move.
+        Outlook::Acting if newest != Some(now) && describe(plan, deeds) == before => {
             Ending::Waiting(still)
         }
         Outlook::Acting => Ending::Acted,

@@ -124,7 +124,9 @@ impl Reconciler {
                 Ending::Faulted(Disposition::Transient, failures.min(MOVING_FAILURES))
             }
             Some((disposition, _)) => Ending::Faulted(*disposition, failures),
-            None => ending(&desired, &plan, &deeds, &conditions, now, |d| next_change(d, policy)),
+            None => ending(&desired, &plan, &deeds, &conditions, &preview.outlook, now, |d| {
+                next_change(d, policy)
+            }),
         };
         let settled = plan.outlook == Outlook::Settled;
         let phase = match held {

@@ -90,6 +90,10 @@ impl fmt::Debug for WorkloadOrder {
     }
 }
 
+/// The variables that are the preview's own, whatever its shape says.
+pub const OWN_VARIABLES: [&str; 5] =
+    ["DATABASE_URL", "PR_NUMBER", "COMMIT_SHA", "PREVIEW_NAME", "PREVIEW_HOST"];
+
 /// Orders the built-in shape: the configured command with the preview's environment.
 ///
 /// `PORT` is the adapter's to add, since only it knows which port is free.
@@ -100,16 +104,16 @@ pub fn order(
     revision: &Revision,
     database_url: &str,
 ) -> WorkloadOrder {
-    let env = [
-        ("DATABASE_URL", database_url.to_owned()),
-        ("PR_NUMBER", name.number().to_string()),
-        ("COMMIT_SHA", revision.commit.to_string()),
-        ("PREVIEW_NAME", name.namespace()),
-        ("PREVIEW_HOST", name.host(suffix)),
+    let values = [
+        database_url.to_owned(),
+        name.number().to_string(),
+        revision.commit.to_string(),
+        name.namespace(),
+        name.host(suffix),
     ];
     WorkloadOrder {
         revision: revision.clone(),
         shape: shape.clone(),
-        env: env.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+        env: OWN_VARIABLES.into_iter().map(str::to_owned).zip(values).collect(),
     }
 }

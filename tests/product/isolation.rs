@@ -39,6 +39,8 @@ pub async fn hold(stage: &Stage, image: &str) {
         ("somebody's pod", format!("{stranger}:8080")),
         ("the API server's service", "kubernetes.default.svc.cluster.local:443".to_owned()),
         ("the API server itself", format!("{machine}:{}", servers.api_port)),
+        ("the kubelet", format!("{}:10250", cluster.node_ip)),
+        ("the registry", cluster.registry.clone()),
         ("metadata", format!("{METADATA}:80")),
         ("Mayfly's own memory", servers.ledger.address().to_string()),
         ("GitHub, which Mayfly has a token of", format!("{machine}:{}", servers.github_port)),

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use mayfly::cluster::{Cluster, ClusterSeen};
 use mayfly::fault::Fault;
-use mayfly::preview::observed::{Health, NamespaceSeen, RouteSeen, WorkloadSeen};
+use mayfly::preview::observed::{Health, NamespaceSeen, RouteSeen, Standing, WorkloadSeen};
 use mayfly::preview::{PreviewName, Revision, Seen};
 use mayfly::workload::{Shape, WorkloadOrder};
 
@@ -169,7 +169,10 @@ impl Inner {
             }
         }
         let route = match self.routes.get(name) {
-            Some(revision) => Seen::Present(RouteSeen { revision: Some(revision.clone()) }),
+            Some(revision) => Seen::Present(RouteSeen {
+                revision: Some(revision.clone()),
+                standing: Standing::Served,
+            }),
             None => Seen::Absent,
         };
         let leaving = "1 process still running".to_owned();

@@ -2,7 +2,7 @@
 //!
 //! Refuses what the real one refuses: a name whose stamp is not ours is never changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -20,6 +20,7 @@ pub struct FakeDns {
     faults: Faults,
     records: Arc<Mutex<BTreeMap<String, String>>>,
     hidden: Arc<Mutex<BTreeMap<String, Resolution>>>,
+    held: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl FakeDns {
@@ -30,6 +31,7 @@ impl FakeDns {
             faults,
             records: Arc::default(),
             hidden: Arc::default(),
+            held: Arc::default(),
         }
     }
 
@@ -58,6 +60,16 @@ impl FakeDns {
         self.hidden.lock().unwrap().remove(&name.namespace());
     }
 
+    /// A removal is asked for in vain, without a word, from now on: somebody else has to do it.
+    pub fn hold(&self, name: &PreviewName) {
+        self.held.lock().unwrap().insert(name.namespace());
+    }
+
+    /// Whoever had to do it does it.
+    pub fn release(&self, name: &PreviewName) {
+        self.held.lock().unwrap().remove(&name.namespace());
+    }
+
     fn resolution(&self, name: &PreviewName) -> Resolution {
         if let Some(why) = self.hidden.lock().unwrap().get(&name.namespace()) {
             return why.clone();
@@ -83,6 +95,7 @@ impl FakeDns {
             }
             match wanted.clone() {
                 Some(stamp) => records.insert(name.namespace(), stamp),
+                None if self.held.lock().unwrap().contains(&name.namespace()) => None,
                 None => records.remove(&name.namespace()),
             };
             Ok(())

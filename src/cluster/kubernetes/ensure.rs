@@ -11,7 +11,7 @@ use super::calls::Created;
 use super::config::{Entry, Tls};
 use super::drift::{difference, note};
 use super::fences::{fences, namespace};
-use super::health::of_deployment;
+use super::health::{of_deployment, unlike};
 use super::kinds::Kind;
 use super::look::newest;
 use super::marks::{REVISION, label};
@@ -59,7 +59,9 @@ impl KubernetesCluster {
         let all = self.calls.list(&doing, Kind::Deployment, Some(&here), REVISION).await?;
         let now = self.now_milliseconds();
         let runs = newest(&all).is_some_and(|(revision, live)| {
-            revision == order.revision && of_deployment(live, now) == Some(Health::Ready)
+            revision == order.revision
+                && of_deployment(live, now) == Some(Health::Ready)
+                && unlike(&self.config, name, &revision, &order.shape, live).is_none()
         });
         // Even a new annotation would have the Deployment's controller look at it anew.
         if !runs {
@@ -92,9 +94,10 @@ impl KubernetesCluster {
             }
         }
         self.check_entry(&doing).await?;
-        self.bring_certificate(&doing, name).await?;
+        let certificate = self.certificate(&doing).await?;
+        self.bring_certificate(&doing, name, certificate.as_ref()).await?;
         let service = route::service(&self.config, name, revision);
-        let route = route::route(&self.config, name);
+        let route = route::route(&self.config, name, certificate.as_ref());
         self.calls.apply(&doing, Kind::Service, Some(&here), &service).await?;
         self.calls.apply(&doing, route::kind(&self.config), Some(&here), &route).await?;
         self.patience.note(name, Kind::Service, self.now_milliseconds());
@@ -151,20 +154,30 @@ impl KubernetesCluster {
         }
     }
 
+    /// The wildcard certificate, where one is configured and there.
+    pub(super) async fn certificate(&self, doing: &str) -> Result<Option<Value>, Fault> {
+        let Tls::Secret { namespace, name } = &self.config.tls else { return Ok(None) };
+        let found = self.calls.get(doing, Kind::Secret, Some(namespace), name).await?;
+        let part = |it: &Value, key: &str| it["data"][key].is_string();
+        Ok(found.filter(|it| part(it, "tls.crt") && part(it, "tls.key")))
+    }
+
     /// Copies the wildcard certificate to where an Ingress can use it.
-    async fn bring_certificate(&self, doing: &str, name: &PreviewName) -> Result<(), Fault> {
+    async fn bring_certificate(
+        &self,
+        doing: &str,
+        name: &PreviewName,
+        original: Option<&Value>,
+    ) -> Result<(), Fault> {
         let Tls::Secret { namespace, name: secret } = &self.config.tls else { return Ok(()) };
-        let found = self.calls.get(doing, Kind::Secret, Some(namespace), secret).await?;
-        let there =
-            |it: &Value| it["data"]["tls.crt"].is_string() && it["data"]["tls.key"].is_string();
-        let Some(original) = found.filter(there) else {
+        let Some(original) = original else {
             let why = format!(
                 "the TLS Secret {namespace}/{secret} is not there, or has no tls.crt and tls.key; \
                  create it, or set cluster.kubernetes.tls.secret"
             );
             return Err(Fault::permanent(doing, why));
         };
-        let copy = route::certificate(&self.config, name, &original);
+        let copy = route::certificate(&self.config, name, original);
         self.calls.apply(doing, Kind::Secret, Some(&name.namespace()), &copy).await
     }
 }

@@ -162,16 +162,22 @@ fn tcp(port: u16) -> Value {
 
 /// As the API server writes it.
 fn cpu(millicores: u32) -> String {
-    match millicores % 1000 {
-        0 => (millicores / 1000).to_string(),
-        _ => format!("{millicores}m"),
+    match millicores {
+        _ if !millicores.is_multiple_of(1000) => format!("{millicores}m"),
+        _ if millicores > 0 && millicores.is_multiple_of(1_000_000) => {
+            format!("{}k", millicores / 1_000_000)
+        }
+        _ => (millicores / 1000).to_string(),
     }
 }
 
 /// As the API server writes it.
 fn memory(mebibytes: u32) -> String {
-    match mebibytes % 1024 {
-        0 if mebibytes > 0 => format!("{}Gi", mebibytes / 1024),
+    const GI: u32 = 1024;
+    const TI: u32 = 1024 * GI;
+    match mebibytes {
+        _ if mebibytes > 0 && mebibytes.is_multiple_of(TI) => format!("{}Ti", mebibytes / TI),
+        _ if mebibytes > 0 && mebibytes.is_multiple_of(GI) => format!("{}Gi", mebibytes / GI),
         _ => format!("{mebibytes}Mi"),
     }
 }

@@ -6,10 +6,14 @@
 use serde_json::Value;
 
 use super::calls::brief;
-use super::drift::drift;
+use super::config::KubernetesConfig;
+use super::drift::{difference, drift};
 use super::marks::{ORDERED, annotation};
 use super::patience::is_recent;
+use super::pods::deployment;
 use crate::preview::observed::Health;
+use crate::preview::{PreviewName, Revision};
+use crate::workload::{OWN_VARIABLES, Shape, WorkloadOrder};
 
 /// What is wrong with a pod.
 pub(super) struct Complaint {
@@ -36,6 +40,22 @@ pub(super) fn of_deployment(live: &Value, now_milliseconds: i64) -> Option<Healt
     let up_to_date = number(&status["updatedReplicas"]) >= wanted;
     let available = number(&status["availableReplicas"]) >= wanted;
     (current && up_to_date && available && wanted > 0).then_some(Health::Ready)
+}
+
+/// Where a Deployment is not as the configuration of today would have it. What is particular to the
+/// preview is not compared: a repository's configuration does not say it.
+pub(super) fn unlike(
+    config: &KubernetesConfig,
+    name: &PreviewName,
+    revision: &Revision,
+    shape: &Shape,
+    live: &Value,
+) -> Option<String> {
+    let mut shape = shape.clone();
+    shape.env.retain(|(key, _)| !OWN_VARIABLES.contains(&key.as_str()));
+    let order = WorkloadOrder { revision: revision.clone(), shape, env: vec![] };
+    let wanted = deployment(config, name, &order, 0);
+    difference(&live["spec"], &wanted["spec"], "")
 }
 
 /// Why it is not ready, as its conditions and pods say.
@@ -75,7 +95,8 @@ fn failing(why: String, detail: &str) -> Health {
     Health::Failing { why, log: detail.to_owned() }
 }
 
-fn is_patient(live: &Value, now_milliseconds: i64) -> bool {
+/// Whether it was asked for a moment ago.
+pub(super) fn is_patient(live: &Value, now_milliseconds: i64) -> bool {
     let ordered = annotation(live, ORDERED).and_then(|at| at.parse::<i64>().ok());
     ordered.is_some_and(|at| is_recent(at, now_milliseconds))
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::drift::{difference, drift};
 use super::fences::{fences, namespace};
-use super::health::{of_deployment, of_pods};
+use super::health::{is_patient, of_deployment, of_pods, unlike};
 use super::kinds::Kind;
 use super::marks::{self, ORDERED, REVISION, annotation, label};
 use super::route::{self, WEB, revision_of};
@@ -42,23 +42,34 @@ impl KubernetesCluster {
             let workload = Seen::Leaving(why.clone());
             return Ok(ClusterSeen { namespace: Seen::Leaving(why), workload, route });
         }
-        let (fenced, deployments, service, ingress) = tokio::try_join!(
+        let (fenced, deployments, service, route, certificate) = tokio::try_join!(
             self.is_fenced(name, shape, &live),
             self.calls.list(LOOKING, Kind::Deployment, Some(&here), REVISION),
             self.calls.get(LOOKING, Kind::Service, Some(&here), WEB),
             self.look_at_route(&here),
+            self.certificate(LOOKING),
         )?;
-        let route = ingress.map_or(Seen::Absent, |ingress| {
+        let route = route.map_or(Seen::Absent, |live| {
+            if let Some(why) = marks::leaving(&live) {
+                return Seen::Leaving(why);
+            }
             let patient = self.patience.holds(name, Kind::Service, self.now_milliseconds());
+            let wanted = route::route(&self.config, name, certificate.as_ref());
             let service = service.filter(|service| {
-                patient || drift(service).is_none() && self.is_as_wanted(name, &ingress)
+                patient || drift(service).is_none() && difference(&live, &wanted, "").is_none()
             });
-            Seen::Present(RouteSeen { revision: service.as_ref().and_then(revision_of) })
+            let revision = service.as_ref().and_then(revision_of);
+            Seen::Present(RouteSeen { revision, standing: route::standing(&self.config, &live) })
         });
         let workload = match newest(&deployments) {
             None => Seen::Absent,
             Some((revision, live)) => {
-                let health = self.health(&here, live).await?;
+                let now = self.now_milliseconds();
+                let unlike = unlike(&self.config, name, &revision, shape, live);
+                let health = match unlike.filter(|_| !is_patient(live, now)) {
+                    Some(path) => Health::Dead(format!("the configuration changed its {path}")),
+                    None => self.health(&here, live).await?,
+                };
                 Seen::Present(WorkloadSeen { revision, health })
             }
         };
@@ -68,11 +79,6 @@ impl KubernetesCluster {
 
     async fn look_at_route(&self, here: &str) -> Result<Option<Value>, Fault> {
         self.calls.get(LOOKING, route::kind(&self.config), Some(here), WEB).await
-    }
-
-    /// Whether the route is as the configuration of today would have it.
-    fn is_as_wanted(&self, name: &PreviewName, live: &Value) -> bool {
-        difference(live, &route::route(&self.config, name), "").is_none()
     }
 
     /// Whether every fence stands as configured.

@@ -17,6 +17,8 @@ pub(super) const REVISION: &str = "mayfly.dev/revision";
 pub(super) const STAMP: &str = "mayfly.dev/stamp";
 /// What was applied, so that a look can tell whether it is still so.
 pub(super) const APPLIED: &str = "mayfly.dev/applied";
+/// Which version of the wildcard certificate was brought along.
+pub(super) const CERTIFICATE: &str = "mayfly.dev/certificate";
 /// When it was last asked for, in milliseconds of Unix time.
 pub(super) const ORDERED: &str = "mayfly.dev/ordered";
 
@@ -76,6 +78,14 @@ pub(super) fn stand(namespace: Option<&Value>, stamp: &Stamp) -> Seen<()> {
         return Seen::Present(());
     }
     Seen::Leaving(autopsy(namespace))
+}
+
+/// What keeps an object that is on its way out; `None` when it stays.
+pub(super) fn leaving(object: &Value) -> Option<String> {
+    object["metadata"].get("deletionTimestamp").filter(|it| !it.is_null())?;
+    let finalizers = object["metadata"]["finalizers"].as_array().into_iter().flatten();
+    let finalizers: Vec<_> = finalizers.filter_map(Value::as_str).collect();
+    Some(format!("deleted, and held by its finalizers: {}", finalizers.join(", ")))
 }
 
 /// What keeps a namespace that is on its way out, in the words of its own conditions.

@@ -27,8 +27,8 @@ const GRACE_SECONDS: u32 = 10;
 
 /// The Deployment's name: one for each revision, so that a new one starts beside what is served.
 pub(super) fn deployment_name(revision: &Revision) -> String {
-    let commit = revision.commit.as_str();
-    format!("web-{}-{}", &commit[..commit.len().min(12)], revision.restart)
+    // The whole commit: two that begin alike are two.
+    format!("web-{}-{}", revision.commit, revision.restart)
 }
 
 /// The Secret with the database's URL.

@@ -5,10 +5,12 @@
 
 use serde_json::{Value, json};
 
+use super::calls::brief;
 use super::config::{Entry, KubernetesConfig, Tls};
 use super::drift::note;
 use super::kinds::Kind;
-use super::marks::{REVISION, labels};
+use super::marks::{CERTIFICATE, REVISION, labels};
+use crate::preview::observed::Standing;
 use crate::preview::{PreviewName, Revision};
 
 /// The name of the Service and of the route.
@@ -45,8 +47,12 @@ pub(super) fn revision_of(service: &Value) -> Option<Revision> {
     Revision::parse(service["spec"]["selector"].get(REVISION)?.as_str()?)
 }
 
-/// The route from the public host to the Service.
-pub(super) fn route(config: &KubernetesConfig, name: &PreviewName) -> Value {
+/// The route from the public host to the Service, with this wildcard certificate, if there is one.
+pub(super) fn route(
+    config: &KubernetesConfig,
+    name: &PreviewName,
+    certificate: Option<&Value>,
+) -> Value {
     let host = name.host(&config.suffix);
     let labels = labels(&config.instance, name);
     match &config.entry {
@@ -54,6 +60,10 @@ pub(super) fn route(config: &KubernetesConfig, name: &PreviewName) -> Value {
             let mut annotations = json!(annotations);
             if let Tls::ClusterIssuer(issuer) = &config.tls {
                 annotations[CERT_MANAGER_ISSUER] = json!(issuer);
+            }
+            // Another version of the certificate makes another route of it, which is brought anew.
+            if let Some(version) = certificate.map(|it| &it["metadata"]["resourceVersion"]) {
+                annotations[CERTIFICATE] = version.clone();
             }
             let backend = json!({ "service": { "name": WEB, "port": { "name": "http" } } });
             let path = json!({ "path": "/", "pathType": "Prefix", "backend": backend });
@@ -98,6 +108,41 @@ pub(super) fn route(config: &KubernetesConfig, name: &PreviewName) -> Value {
     }
 }
 
+/// What the Gateway says of the route; nobody answers for an Ingress.
+/// <https://gateway-api.sigs.k8s.io/reference/spec/#routeparentstatus>
+pub(super) fn standing(config: &KubernetesConfig, live: &Value) -> Standing {
+    let Entry::Gateway { namespace, name, .. } = &config.entry else { return Standing::Served };
+    let of_ours = |parent: &&Value| {
+        parent["parentRef"]["name"] == name.as_str()
+            && parent["parentRef"]["namespace"] == namespace.as_str()
+    };
+    let parents = live["status"]["parents"].as_array().into_iter().flatten();
+    let conditions = parents.filter(of_ours).filter_map(|it| it["conditions"].as_array()).flatten();
+    let generation = live["metadata"]["generation"].as_i64().unwrap_or_default();
+    let current: Vec<_> = conditions
+        .filter(|it| it["observedGeneration"].as_i64().unwrap_or(generation) >= generation)
+        .collect();
+    let of_kind = |kind: &str| current.iter().find(|it| it["type"] == kind);
+    for kind in ["Accepted", "ResolvedRefs"] {
+        match of_kind(kind) {
+            Some(condition) if condition["status"] == "False" => {
+                let text = |key: &str| brief(condition[key].as_str().unwrap_or_default());
+                return Standing::Refused(format!(
+                    "Gateway {namespace}/{name} refuses it ({}): {}",
+                    text("reason"),
+                    text("message")
+                ));
+            }
+            Some(condition) if condition["status"] == "True" => {}
+            _ => {
+                let why = format!("waiting for Gateway {namespace}/{name} to take it");
+                return Standing::Awaited(why);
+            }
+        }
+    }
+    Standing::Served
+}
+
 /// The copy of the wildcard certificate in the preview's namespace.
 pub(super) fn certificate(
     config: &KubernetesConfig,
@@ -114,4 +159,65 @@ pub(super) fn certificate(
             "tls.key": original["data"]["tls.key"],
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::cluster::kubernetes::config::{Network, Peer};
+    use crate::preview::Suffix;
+
+    fn config() -> KubernetesConfig {
+        let section = None;
+        let (namespace, name) = ("gateways".to_owned(), "public".to_owned());
+        KubernetesConfig {
+            kubeconfig: None,
+            timeout: Duration::from_secs(1),
+            instance: "test".to_owned(),
+            suffix: Suffix::parse("preview.example.test").unwrap(),
+            entry: Entry::Gateway { namespace, name, section },
+            tls: Tls::None,
+            network: Network {
+                ingress: None,
+                dns: Peer { namespace: "kube-system".to_owned(), labels: [].into() },
+                database: vec![],
+                forbidden: vec![],
+            },
+            progress_deadline_seconds: 60,
+        }
+    }
+
+    fn parent(name: &str, conditions: Value) -> Value {
+        json!({ "parentRef": { "namespace": "gateways", "name": name }, "conditions": conditions })
+    }
+
+    #[test]
+    fn a_route_is_served_only_when_its_own_gateway_has_taken_this_very_version_of_it() {
+        let condition = |kind: &str, status: &str, generation: i64| {
+            json!({ "type": kind, "status": status, "observedGeneration": generation,
+                    "reason": "NotAllowedByListeners", "message": "no listener takes it" })
+        };
+        let both = |status: &str, generation| {
+            json!([
+                condition("Accepted", status, generation),
+                condition("ResolvedRefs", "True", generation)
+            ])
+        };
+        let live = |parents: Value| json!({ "metadata": { "generation": 2 }, "status": { "parents": parents } });
+        let standing = |parents| standing(&config(), &live(parents));
+        assert_eq!(standing(json!([parent("public", both("True", 2))])), Standing::Served);
+        for parents in [
+            json!([]),
+            json!([parent("other", both("True", 2))]),
+            json!([parent("public", both("True", 1))]),
+            json!([parent("public", json!([condition("Accepted", "True", 2)]))]),
+        ] {
+            assert!(matches!(standing(parents.clone()), Standing::Awaited(_)), "{parents}");
+        }
+        let refused = standing(json!([parent("public", both("False", 2))]));
+        let Standing::Refused(why) = refused else { panic!("{refused:?}") };
+        assert!(why.contains("NotAllowedByListeners"), "{why}");
+    }
 }

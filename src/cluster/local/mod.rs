@@ -36,7 +36,7 @@ use self::processes::{Identity, Process};
 use self::record::Record;
 use super::{Cluster, ClusterSeen};
 use crate::fault::Fault;
-use crate::preview::observed::{NamespaceSeen, RouteSeen};
+use crate::preview::observed::{NamespaceSeen, RouteSeen, Standing};
 use crate::preview::{PreviewName, Revision, Seen, Stamp, Suffix};
 use crate::workload::{Shape, WorkloadOrder};
 
@@ -155,7 +155,10 @@ impl Room {
         let found = self.processes(name).await?;
         let host = name.host(&self.suffix);
         let route = match route::look(&self.layout.routes(), &host, &self.stamp(name)) {
-            Seen::Present(it) => Seen::Present(RouteSeen { revision: Some(it.run.revision) }),
+            Seen::Present(it) => {
+                let revision = Some(it.run.revision);
+                Seen::Present(RouteSeen { revision, standing: Standing::Served })
+            }
             Seen::Absent => Seen::Absent,
             Seen::Leaving(why) => Seen::Leaving(why),
             Seen::Foreign(whose) => Seen::Foreign(whose),

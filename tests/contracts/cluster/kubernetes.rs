@@ -163,3 +163,8 @@ async fn make_class(client: &Client) {
     let classes: Api<IngressClass> = Api::all(client.clone());
     classes.patch("test", &PatchParams::apply("tests"), &Patch::Apply(class)).await.unwrap();
 }
+
+/// The name of the Deployment of the commit that is forty times this digit.
+pub fn web(digit: char) -> String {
+    format!("web-{}-0", digit.to_string().repeat(40))
+}

@@ -9,6 +9,7 @@ use mayfly::fault::{Disposition, Fault};
 use mayfly::workload::Egress;
 use serde_json::{Value, json};
 
+use super::kubernetes::web;
 use super::*;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -254,13 +255,13 @@ async fn a_revision_that_nobody_wants_any_more_goes_and_the_served_one_stays() {
         it.cluster.ensure_workload(&name, &order(&revision(digit))).await.unwrap();
     }
     let names = it.names("Deployment", &name.namespace()).await;
-    assert_eq!(names, ["web-aaaaaaaaaaaa-0", "web-cccccccccccc-0"]);
+    assert_eq!(names, [web('a'), web('c')]);
     assert_eq!(routed(&*it.cluster, &name).await, Some(a.clone()));
     // The branch went back to what is served: nothing has to start.
     it.clock.advance(chrono::TimeDelta::seconds(1));
     it.cluster.ensure_workload(&name, &order(&a)).await.unwrap();
     until_ready(&*it.cluster, &name, &a).await;
-    assert_eq!(it.names("Deployment", &name.namespace()).await, ["web-aaaaaaaaaaaa-0"]);
+    assert_eq!(it.names("Deployment", &name.namespace()).await, [web('a')]);
 }
 
 #[tokio::test]
@@ -322,8 +323,64 @@ async fn a_missing_certificate_is_refused_and_one_that_is_there_is_brought_along
     it.cluster.ensure_route(&name, &order.revision).await.unwrap();
     let copy = it.read("Secret", &name.namespace(), "tls").await.unwrap();
     assert_eq!(copy["data"]["tls.key"], "a2V5");
+    assert_eq!(routed(&*it.cluster, &name).await, Some(order.revision.clone()));
     let ingress = it.read("Ingress", &name.namespace(), "web").await.unwrap();
     assert_eq!(ingress["spec"]["tls"][0]["secretName"], "tls");
+
+    // A renewed one is brought along without a push.
+    it.clock.advance(chrono::TimeDelta::minutes(1));
+    assert_eq!(routed(&*it.cluster, &name).await, Some(order.revision.clone()), "as it was");
+    keeper.meddle("Secret", &place, "wildcard", json!({ "data": { "tls.key": "bmV3" } })).await;
+    assert_eq!(routed(&*it.cluster, &name).await, None, "the route has another certificate");
+    it.cluster.ensure_route(&name, &order.revision).await.unwrap();
+    let copy = it.read("Secret", &name.namespace(), "tls").await.unwrap();
+    assert_eq!(copy["data"]["tls.key"], "bmV3");
+    assert_eq!(routed(&*it.cluster, &name).await, Some(order.revision));
+}
+
+#[tokio::test]
+async fn a_route_that_its_controller_holds_is_on_its_way_out() {
+    let Some(it) = RealCluster::new().await else { return };
+    let name = it.name(7);
+    serve(&*it.cluster, &name, &order(&revision('a'))).await;
+    let hold = json!({ "metadata": { "finalizers": ["example.test/balancer"] } });
+    it.meddle("Ingress", &name.namespace(), "web", hold).await;
+    it.cluster.remove_route(&name).await.unwrap();
+    let seen = it.cluster.observe(&name, &shape()).await.route;
+    assert!(
+        matches!(&seen, Seen::Leaving(why) if why.contains("example.test/balancer")),
+        "{seen:?}"
+    );
+    let free = json!({ "metadata": { "finalizers": null } });
+    it.meddle("Ingress", &name.namespace(), "web", free).await;
+    assert!(it.cluster.observe(&name, &shape()).await.route.is_absent());
+}
+
+#[tokio::test]
+async fn what_the_configuration_changes_reaches_previews_that_are_there() {
+    let Some(it) = RealCluster::new().await else { return };
+    let (name, a) = (it.name(7), revision('a'));
+    serve(&*it.cluster, &name, &order(&a)).await;
+    it.clock.advance(chrono::TimeDelta::minutes(1));
+    assert_eq!(health(&*it.cluster, &name).await, Some((a.clone(), Health::Ready)));
+    let mut smaller = shape();
+    smaller.pod.memory_mebibytes = 128;
+    let seen = it.cluster.observe(&name, &smaller).await;
+    let workload = seen.workload.present().expect("a workload");
+    assert!(
+        matches!(&workload.health, Health::Dead(why) if why.contains("configuration")),
+        "{workload:?}"
+    );
+    it.cluster.ensure_namespace(&name, &smaller).await.unwrap();
+    let order = WorkloadOrder { shape: smaller.clone(), ..order(&a) };
+    it.cluster.ensure_workload(&name, &order).await.unwrap();
+    it.clock.advance(chrono::TimeDelta::minutes(1));
+    until("it runs as configured", async || {
+        let seen = it.cluster.observe(&name, &smaller).await;
+        seen.workload.present().is_some_and(|it| it.health == Health::Ready)
+    })
+    .await;
+    assert_eq!(routed(&*it.cluster, &name).await, Some(a));
 }
 
 #[tokio::test]
