@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::pace::Ending;
 use crate::fault::Disposition;
+use crate::ledger::Preview;
 use crate::preview::condition::{Condition, Status};
 use crate::preview::observed::{Health, WorkloadSeen};
 use crate::preview::{Desired, Observed, Outlook, Part, Plan, Seen, Step, Told};
@@ -49,13 +50,13 @@ pub(super) fn moving(seen: &Observed) -> bool {
         || matches!(seen.database, Seen::Unknown(_) | Seen::Leaving(_))
 }
 
-/// `before` is what people read about the plan of the pass before.
+/// `before` is what the pass before came to.
 pub(super) fn ending(
     desired: &Desired,
     plan: &Plan,
     deeds: &Deeds,
     conditions: &[Condition],
-    before: &str,
+    before: &Preview,
     now: DateTime<Utc>,
     next_change: impl Fn(&Desired) -> Option<DateTime<Utc>>,
 ) -> Ending {
@@ -71,7 +72,9 @@ pub(super) fn ending(
             Ending::Waiting(still)
         }
         // The same steps as in the pass before, and nothing came of them: the world has to move.
-        Outlook::Acting if newest != Some(now) && describe(plan, deeds) == before => {
+        Outlook::Acting
+            if describe(plan, deeds) == before.outlook && conditions == before.conditions =>
+        {
             Ending::Waiting(still)
         }
         Outlook::Acting => Ending::Acted,

@@ -124,7 +124,7 @@ impl Reconciler {
                 Ending::Faulted(Disposition::Transient, failures.min(MOVING_FAILURES))
             }
             Some((disposition, _)) => Ending::Faulted(*disposition, failures),
-            None => ending(&desired, &plan, &deeds, &conditions, &preview.outlook, now, |d| {
+            None => ending(&desired, &plan, &deeds, &conditions, preview, now, |d| {
                 next_change(d, policy)
             }),
         };
