@@ -140,7 +140,7 @@ impl Stage {
             .request(Method::POST, HOST, "/webhooks/github")
             .header("content-type", "application/json")
             .header("x-github-event", "pull_request")
-            .header("x-github-delivery", uuid::Uuid::new_v4().to_string())
+            .header("x-github-delivery", mayfly::clock::fresh_id().to_string())
             .header("x-hub-signature-256", signature)
             .body(body);
         request.send().await.unwrap().status().as_u16()
