@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::extract::ws::{WebSocket, WebSocketUpgrade};
 use axum::extract::{Form, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tokio::signal::unix::{SignalKind, signal};
+use tower_http::set_header::SetResponseHeaderLayer;
 
 #[derive(Clone)]
 struct Shop {
@@ -81,6 +82,11 @@ async fn main() -> anyhow::Result<()> {
         .route("/api/products", get(list))
         .route("/healthz", get(health))
         .route("/ws", get(echo))
+        // Which commit answers, for ingresses that cannot say it.
+        .layer(SetResponseHeaderLayer::overriding(
+            HeaderName::from_static("x-preview-commit"),
+            HeaderValue::from_str(&shop.commit).context("COMMIT_SHA is no commit")?,
+        ))
         .with_state(shop);
     let mut ended = signal(SignalKind::terminate())?;
     let address: IpAddr =

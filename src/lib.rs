@@ -42,6 +42,8 @@ pub mod cluster;
 pub mod database;
 pub mod dns;
 pub mod forge;
+// The proof behind "Ready".
+pub mod visit;
 // Words that they share.
 pub mod clock;
 pub mod fault;

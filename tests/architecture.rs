@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// What each room may use of the others, as `use crate::…` or a path. A trailing `*` stands for
 /// everything below. What is not listed is not allowed; `*` alone is a composition root.
-const EDGES: [(&str, &[&str]); 20] = [
+const EDGES: [(&str, &[&str]); 21] = [
     // The core knows nobody.
     ("preview", &[]),
     // Words that every room shares.
@@ -23,6 +23,8 @@ const EDGES: [(&str, &[&str]); 20] = [
     ("dns", &["fault*", "preview*", "dns*", "clock*"]),
     ("forge", &["fault*", "preview*", "forge*", "clock*"]),
     ("image", &["fault*", "preview*", "image*"]),
+    // Looks at what a visitor gets; knows neither who serves it nor who asks.
+    ("visit", &["fault*", "preview*", "workload*", "visit*"]),
     // Memory: values of two seams, no trait and no adapter of any.
     ("ledger", &["clock*", "database::Password", "forge::RepositoryRef", "preview*"]),
     (
@@ -45,6 +47,8 @@ const EDGES: [(&str, &[&str]); 20] = [
             "preview*",
             "repository*",
             "telemetry::Metrics",
+            "visit::Visit",
+            "visit::Visitor",
             "workload*",
         ],
     ),
@@ -91,6 +95,7 @@ const EDGES: [(&str, &[&str]); 20] = [
             "repository*",
             "telemetry::LogFormat",
             "telemetry::OtlpConfig",
+            "visit::VisitConfig",
             "workload*",
         ],
     ),

@@ -5,7 +5,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use mayfly::preview::observed::{
-    Confirmation, DatabaseSeen, Health, NamespaceSeen, Resolution, RouteSeen, Standing,
+    Confirmation, DatabaseSeen, Health, NamespaceSeen, Resolution, RouteSeen, Served, Standing,
     WorkloadSeen,
 };
 use mayfly::preview::{
@@ -40,7 +40,11 @@ struct World {
     database: Seen<DatabaseSeen>,
     role: bool,
     workload: Option<(Revision, Health)>,
+    /// Whether what was ready before the workload was asked for runs on beside it.
+    others: bool,
     route: Option<Revision>,
+    /// Where visitors are led: whoever serves routes hears of a change a moment later.
+    heard: Option<Revision>,
     record: bool,
     /// Whether the record is what resolvers say: a moment after it was written.
     reachable: bool,
@@ -51,13 +55,21 @@ struct World {
 impl World {
     fn resolution(&self) -> Resolution {
         match (self.record, self.reachable) {
-            (true, true) => Resolution::Right,
+            (true, true) => Resolution::Right { addresses: Default::default() },
             (true, false) => Resolution::NotYet("a secondary lags behind".to_owned()),
             (false, _) => Resolution::Wrong("no such name".to_owned()),
         }
     }
 
-    fn look(&self, blind: Option<usize>) -> Observed {
+    /// What a visitor gets, for whom this should be served.
+    fn served(&self, desired: &Desired) -> Served {
+        match desired {
+            Desired::Up(spec) if self.serves(&spec.revision) => Served::Right,
+            _ => Served::NotYet("404".to_owned()),
+        }
+    }
+
+    fn look(&self, blind: Option<usize>, desired: &Desired) -> Observed {
         let there = |there: bool| if there { Seen::Present(()) } else { Seen::Absent };
         let mut seen = Observed {
             pull: Confirmation::Confirmed,
@@ -68,6 +80,7 @@ impl World {
                 Some((revision, health)) => Seen::Present(WorkloadSeen {
                     revision: revision.clone(),
                     health: health.clone(),
+                    others: self.others,
                 }),
                 None => Seen::Absent,
             },
@@ -80,6 +93,7 @@ impl World {
             },
             record: there(self.record),
             resolution: self.resolution(),
+            served: self.served(desired),
             deployment: there(self.deployment),
             told: self.told.clone(),
         };
@@ -93,6 +107,7 @@ impl World {
             Some(5) => seen.route = Seen::Unknown(why()),
             Some(6) => seen.record = Seen::Unknown(why()),
             Some(8) => seen.resolution = Resolution::NotYet(why()),
+            Some(9) => seen.served = Served::Wrong(why()),
             Some(7) => seen.deployment = Seen::Unknown(why()),
             _ => {}
         }
@@ -117,6 +132,10 @@ impl World {
                     self.role && self.database.present().is_some_and(|db| db.ready),
                     "a workload without its data"
                 );
+                let runs = |(before, health): &(Revision, Health)| {
+                    before != revision && *health == Health::Ready
+                };
+                self.others |= self.workload.as_ref().is_some_and(runs);
                 self.workload = Some((revision.clone(), Health::Progressing("starting".into())));
             }
             Step::EnsureRoute(revision) => {
@@ -126,6 +145,10 @@ impl World {
                     "a route to what is not ready"
                 );
                 self.route = Some(revision.clone());
+            }
+            Step::RemoveOthers(revision) => {
+                assert_eq!(self.heard.as_ref(), Some(revision), "taken away under visitors");
+                self.others = false;
             }
             Step::EnsureRecord => {
                 assert!(self.route.is_some(), "a name that leads nowhere");
@@ -180,7 +203,9 @@ impl World {
         if matches!(self.namespace, Seen::Leaving(_)) {
             self.namespace = Seen::Absent;
             self.workload = None;
+            self.others = false;
         }
+        self.heard = self.route.clone();
         self.reachable = self.record;
         if let Some((_, health @ (Health::Progressing(_) | Health::Failing { .. }))) =
             &mut self.workload
@@ -193,6 +218,7 @@ impl World {
         self.record
             && self.reachable
             && self.route.as_ref() == Some(revision)
+            && self.heard.as_ref() == Some(revision)
             && self.workload == Some((revision.clone(), Health::Ready))
     }
 
@@ -242,7 +268,9 @@ fn every_world() -> Vec<World> {
                                     database: database.clone(),
                                     role,
                                     workload: workload.clone(),
+                                    others: route.is_some() && workload.is_some(),
                                     route: route.clone(),
+                                    heard: route.clone(),
                                     record,
                                     reachable: record,
                                     deployment,
@@ -303,7 +331,7 @@ fn run(start: &World, first: &Desired, then: &Desired, trouble: Trouble) -> usiz
             Trouble::Blind(nth, part) if nth == pass => Some(part),
             _ => None,
         };
-        let seen = world.look(blind);
+        let seen = world.look(blind, &desired);
         let plan = plan(&desired, &seen, &commit('a'));
         if blind == Some(0) && matches!(desired, Desired::Down(_)) {
             assert!(plan.steps.is_empty(), "removal on hearsay: {plan:?}");
@@ -367,7 +395,7 @@ fn every_goal_is_reached_from_every_state_under_every_single_trouble() {
         ]);
     }
     for pass in 0..3 {
-        troubles.extend((0..9).map(|part| Trouble::Blind(pass, part)));
+        troubles.extend((0..10).map(|part| Trouble::Blind(pass, part)));
     }
     let mut cases = 0_u64;
     for world in every_world() {
@@ -394,7 +422,7 @@ fn a_settled_world_plans_nothing_and_stays_so() {
             let mut world = world.clone();
             let mut settled = false;
             for _ in 0..40 {
-                let plan = plan(&desired, &world.look(None), &commit('a'));
+                let plan = plan(&desired, &world.look(None, &desired), &commit('a'));
                 assert!(!settled || plan.outlook == Outlook::Settled, "it was settled before");
                 settled = plan.outlook == Outlook::Settled;
                 for step in &plan.steps {
@@ -413,7 +441,7 @@ fn nothing_is_done_to_what_is_not_ours() {
     for world in every_world() {
         for desired in [up('a', 0), Desired::Down(Reason::Closed)] {
             for part in 0..5 {
-                let mut seen = world.look(None);
+                let mut seen = world.look(None, &desired);
                 match part {
                     0 => seen.namespace = Seen::Foreign("somebody".to_owned()),
                     1 => seen.database = Seen::Foreign("somebody".to_owned()),
@@ -428,7 +456,7 @@ fn nothing_is_done_to_what_is_not_ours() {
                         Step::RemoveRole => 2,
                         Step::EnsureRoute(_) | Step::RemoveRoute => 3,
                         Step::EnsureRecord | Step::RemoveRecord => 4,
-                        Step::EnsureWorkload(_) => 0,
+                        Step::EnsureWorkload(_) | Step::RemoveOthers(_) => 0,
                         Step::Publish(_) => continue,
                     };
                     assert_ne!(touches, part, "{step:?} touches a foreign thing");
@@ -445,7 +473,9 @@ fn at_most_two_words_are_said_per_revision() {
         database: Seen::Absent,
         role: false,
         workload: None,
+        others: false,
         route: None,
+        heard: None,
         record: false,
         reachable: false,
         deployment: false,
@@ -454,7 +484,7 @@ fn at_most_two_words_are_said_per_revision() {
     for (desired, most) in [(up('a', 0), 2), (up('b', 0), 2), (Desired::Down(Reason::Merged), 2)] {
         let mut said = 0;
         for _ in 0..40 {
-            for step in plan(&desired, &world.look(None), &commit('a')).steps {
+            for step in plan(&desired, &world.look(None, &desired), &commit('a')).steps {
                 said += usize::from(matches!(step, Step::Publish(_)));
                 world.apply(&step, &desired);
             }

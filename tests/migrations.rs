@@ -226,3 +226,23 @@ async fn what_goes_wrong_when_connecting_shows_no_password() {
         assert!(!format!("{error} {error:?}").contains("hush"), "{error:?}");
     }
 }
+
+#[tokio::test]
+async fn every_head_that_a_pull_request_ever_had_is_noted_whoever_writes_it() {
+    let world = crate::world::World::new().await;
+    world.open(7, 'a').await;
+    let id = world.preview(7).await.id;
+    for digit in ['b', 'c', 'a'] {
+        world.push(7, digit).await;
+    }
+    // As the version before writes it.
+    let sql = format!(
+        "UPDATE previews SET facts = jsonb_set(facts, '{{head}}', '\"{}\"')",
+        crate::world::sha('d')
+    );
+    run(&world.ledger, &sql).await.unwrap();
+    for (digit, was) in [('a', true), ('b', true), ('c', true), ('d', true), ('e', false)] {
+        let sha = crate::world::sha(digit);
+        assert_eq!(world.ledger.was_head(id, &sha).await.unwrap(), was, "{digit}");
+    }
+}

@@ -19,6 +19,7 @@ mod lifecycle_kubernetes;
 mod migrations;
 mod names;
 mod observability;
+mod served;
 mod sigkill;
 mod told;
 mod webhooks;

@@ -33,6 +33,7 @@ use crate::preview::PreviewName;
 use crate::reconcile::{Reconciler, Seams};
 use crate::sweep::Sweeper;
 use crate::telemetry::Metrics;
+use crate::visit::HttpVisitor;
 
 /// How many names that may have changed wait to become pokes; more are found by the next look.
 const CHANGES: usize = 1024;
@@ -99,7 +100,13 @@ impl App {
         let github = GitHub::new(config.github)?;
         let mut metrics = Metrics::default();
         metrics.collect(Box::new(github.budget()));
-        let seams = Seams { cluster, databases: Arc::new(databases), dns, forge: Arc::new(github) };
+        let seams = Seams {
+            cluster,
+            databases: Arc::new(databases),
+            dns,
+            forge: Arc::new(github),
+            visitor: Arc::new(HttpVisitor::new(config.site.clone(), &config.visits)?),
+        };
         let wake: Arc<Notify> = Arc::default();
         let proxy = match local {
             Some(local) => {
@@ -119,6 +126,7 @@ impl App {
             limits: config.limits,
             metrics: Arc::new(metrics),
             wake,
+            recorded: Notify::new(),
             replica: fresh_id(),
         });
         first_look(&reconciler).await?;

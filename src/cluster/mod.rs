@@ -52,8 +52,12 @@ pub trait Cluster: Send + Sync {
     async fn ensure_workload(&self, name: &PreviewName, order: &WorkloadOrder)
     -> Result<(), Fault>;
 
-    /// Leads the public host to the workload of this revision, and retires older revisions.
+    /// Leads the public host to the workload of this revision, which has to be ready. Where visitors
+    /// hear of that a moment later, what was served before stays.
     async fn ensure_route(&self, name: &PreviewName, revision: &Revision) -> Result<(), Fault>;
+
+    /// Takes away what is there of other revisions than this one, which the route leads to.
+    async fn remove_others(&self, name: &PreviewName, revision: &Revision) -> Result<(), Fault>;
 
     /// Takes the route away.
     async fn remove_route(&self, name: &PreviewName) -> Result<(), Fault>;

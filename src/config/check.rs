@@ -2,6 +2,7 @@
 //!
 //! Refuses to be lenient: what cannot work is refused here, at start, with the key and the cure.
 
+use chrono::TimeDelta;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::cluster::cluster;
@@ -10,12 +11,13 @@ use super::file::{self, File};
 use super::github::{github, webhook_secrets};
 use super::repositories::repositories;
 use super::telemetry::otlp;
-use super::values::{delta, fixed, local_address, secret, time};
+use super::values::{absolute, delta, fixed, local_address, secret, time};
 use super::{ClusterConfig, Config, ConfigError, SweepConfig};
 use crate::database::postgres::{PostgresConfig, SslMode};
 use crate::preview::{Site, Suffix};
 use crate::reconcile::{Limits, Pacing};
 use crate::telemetry::LogFormat;
+use crate::visit::VisitConfig;
 
 pub(super) fn check(file: File) -> Result<Config, ConfigError> {
     let instance = file.instance.unwrap_or_else(|| "mayfly".to_owned());
@@ -65,7 +67,9 @@ pub(super) fn check(file: File) -> Result<Config, ConfigError> {
     let dns = dns(file.dns, &suffix, data_dir)?;
     let github = github(&instance, &file.github)?;
     let webhook_secrets = webhook_secrets(&file.github)?;
-    let (limits, pacing) = reconcile(&file.reconcile)?;
+    let proof = file.previews.proof;
+    let patience = delta("previews.proof.patience", proof.patience.as_deref(), "60s")?;
+    let (limits, pacing) = reconcile(&file.reconcile, patience)?;
     let listen = file.listen.unwrap_or_else(|| local_address(8081));
     let operations = file.operations_listen.unwrap_or_else(|| local_address(9090));
     let proxy = match &cluster {
@@ -87,6 +91,13 @@ pub(super) fn check(file: File) -> Result<Config, ConfigError> {
         )?,
         ledger_connections: at_least("ledger.max_connections", file.ledger.max_connections, 3, 10)?,
         site,
+        visits: VisitConfig {
+            address: proof.address.map(|it| fixed("previews.proof.address", it)).transpose()?,
+            ca_file: proof
+                .ca_file
+                .map(|path| absolute("previews.proof.ca_file", path))
+                .transpose()?,
+        },
         github,
         webhook_secrets,
         dns,
@@ -163,13 +174,17 @@ pub(super) fn check(file: File) -> Result<Config, ConfigError> {
     })
 }
 
-fn reconcile(part: &file::ReconcilePart) -> Result<(Limits, Pacing), ConfigError> {
+fn reconcile(
+    part: &file::ReconcilePart,
+    serve_patience: TimeDelta,
+) -> Result<(Limits, Pacing), ConfigError> {
     let limits = Limits {
         concurrent_passes: at_least("reconcile.concurrent_passes", part.concurrent_passes, 1, 16)?,
         lease: delta("reconcile.lease", part.lease.as_deref(), "60s")?,
         pass_deadline: time("reconcile.pass_deadline", part.pass_deadline.as_deref(), "45s")?,
         poll: time("reconcile.poll", part.poll.as_deref(), "1s")?,
         listen: part.listen.unwrap_or(true),
+        serve_patience,
     };
     if limits.lease.to_std().unwrap_or_default() <= limits.pass_deadline {
         let why = "must be longer than reconcile.pass_deadline, or two passes could overlap";

@@ -10,7 +10,8 @@ use serde::Deserialize;
 use super::values::{absolute, fixed, time};
 use super::{ClusterConfig, ConfigError, LocalClusterConfig};
 use crate::cluster::kubernetes::config::{
-    DatabasePeer, Entry, KubernetesConfig, METADATA, Network, PRIVATE, Peer, Tls,
+    COMMIT_PLACEHOLDER, DatabasePeer, Entry, KubernetesConfig, METADATA, Network, PRIVATE, Peer,
+    Tls,
 };
 use crate::preview::Suffix;
 
@@ -138,6 +139,13 @@ fn kubernetes_config(
             return Err(ConfigError::new("cluster.kubernetes.ingress.class", why));
         }
         (Some(ingress), None) => {
+            for (annotation, text) in &ingress.annotations {
+                if text.replace(COMMIT_PLACEHOLDER, "").contains("{{") {
+                    let why =
+                        format!("{annotation}: knows only the placeholder {COMMIT_PLACEHOLDER}");
+                    return Err(ConfigError::new("cluster.kubernetes.ingress.annotations", why));
+                }
+            }
             Entry::Ingress { class: ingress.class, annotations: ingress.annotations }
         }
         (None, Some(gateway)) => Entry::Gateway {

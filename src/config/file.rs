@@ -69,6 +69,16 @@ pub(super) struct PreviewsPart {
     #[serde(default)]
     pub(super) https: bool,
     pub(super) port: Option<u16>,
+    #[serde(default)]
+    pub(super) proof: ProofPart,
+}
+
+#[derive(Deserialize, Debug, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ProofPart {
+    pub(super) address: Option<SocketAddr>,
+    pub(super) ca_file: Option<PathBuf>,
+    pub(super) patience: Option<String>,
 }
 
 #[derive(Deserialize, Debug)]

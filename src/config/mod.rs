@@ -29,6 +29,7 @@ use crate::preview::Site;
 use crate::reconcile::{Limits, Pacing};
 use crate::repository::Repositories;
 use crate::telemetry::{LogFormat, OtlpConfig};
+use crate::visit::VisitConfig;
 
 pub use self::dns::{DnsConfig, EmbeddedDnsConfig};
 
@@ -104,6 +105,8 @@ pub struct Config {
     pub ledger_connections: u32,
     /// Where previews are reached.
     pub site: Site,
+    /// How their URLs are asked what they serve.
+    pub visits: VisitConfig,
     /// GitHub.
     pub github: GitHubConfig,
     /// What webhooks are signed with.

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::{ClusterConfig, ConfigError};
-use crate::workload::{Egress, Image, PodShape, Shape};
+use crate::workload::{Egress, Image, PodShape, Proof, Shape};
 
 #[derive(Deserialize, Debug)]
 #[serde(deny_unknown_fields)]
@@ -20,6 +20,8 @@ pub(super) struct WorkloadPart {
     #[serde(default)]
     env: BTreeMap<String, String>,
     probe_path: Option<String>,
+    #[serde(default)]
+    proof: ProofPart,
     image: Option<String>,
     port: Option<u16>,
     replicas: Option<u16>,
@@ -27,6 +29,12 @@ pub(super) struct WorkloadPart {
     memory_mebibytes: Option<u32>,
     #[serde(default)]
     egress: Vec<EgressPart>,
+}
+
+#[derive(Deserialize, Debug, Default)]
+#[serde(deny_unknown_fields, default)]
+struct ProofPart {
+    path: Option<String>,
 }
 
 #[derive(Deserialize, Debug)]
@@ -65,6 +73,11 @@ pub(super) fn shape(
     if !probe_path.starts_with('/') {
         return wrong("probe_path", "must begin with /");
     }
+    let proof = match part.proof.path {
+        Some(path) if !path.starts_with('/') => return wrong("proof.path", "must begin with /"),
+        Some(path) => Proof::Path(path),
+        None => Proof::Header,
+    };
     let usual = PodShape::default();
     let pod = PodShape {
         image,
@@ -98,6 +111,7 @@ pub(super) fn shape(
         directory: part.directory,
         env: part.env.into_iter().collect(),
         probe_path,
+        proof,
         pod,
     })
 }

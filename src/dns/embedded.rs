@@ -209,7 +209,9 @@ impl Dns for EmbeddedDns {
     /// There is one authoritative server, and no resolver between it and us.
     async fn resolve(&self, name: &PreviewName) -> Resolution {
         match self.observe(name).await {
-            Seen::Present(()) => Resolution::Right,
+            Seen::Present(()) => {
+                Resolution::Right { addresses: [IpAddr::from(self.records.target)].into() }
+            }
             Seen::Absent => Resolution::NotYet("not there".to_owned()),
             Seen::Foreign(why) | Seen::Leaving(why) | Seen::Unknown(why) => Resolution::NotYet(why),
         }

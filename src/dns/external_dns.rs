@@ -138,7 +138,7 @@ impl Dns for ExternalDns {
 
     async fn resolve(&self, name: &PreviewName) -> Resolution {
         match self.gate.look(name).await {
-            Verdict::Right => Resolution::Right,
+            Verdict::Right(addresses) => Resolution::Right { addresses },
             Verdict::Waiting(why) => Resolution::NotYet(why),
             Verdict::Missing => Resolution::NotYet("ExternalDNS has not written it yet".to_owned()),
             Verdict::Elsewhere(whither) => Resolution::Wrong(format!(

@@ -5,7 +5,8 @@
 //! anything, and to wait: what is not so yet is said, with the time at which it ends where that is
 //! known.
 
-use std::net::SocketAddr;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,8 +41,8 @@ pub struct GateConfig {
 /// What the gate found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Everybody says so.
-    Right,
+    /// Everybody says so; where a browser connects.
+    Right(BTreeSet<IpAddr>),
     /// Every authoritative server says that there is no such host.
     Missing,
     /// No authoritative server leads to the target; this is where one of them leads.
@@ -69,7 +70,7 @@ impl Gate {
     pub(super) async fn resolution(&self, name: &PreviewName, cure: &str) -> Resolution {
         let (host, target) = (name.host(&self.suffix), &self.config.target);
         match self.look(name).await {
-            Verdict::Right => Resolution::Right,
+            Verdict::Right(addresses) => Resolution::Right { addresses },
             Verdict::Waiting(why) => Resolution::NotYet(why),
             Verdict::Missing => Resolution::Wrong(format!("{host} does not exist: {cure}")),
             Verdict::Elsewhere(whither) => {
@@ -100,7 +101,7 @@ impl Gate {
         let told = self.authorities(name).await?;
         let (mut right, mut wrong) = (0, None);
         for (authority, led) in told {
-            if self.is_right(&led).await? {
+            if self.right(&led).await?.is_some() {
                 right += 1;
             } else if led.is_nowhere() {
                 wrong.get_or_insert((authority, led));
@@ -121,21 +122,23 @@ impl Gate {
 
     async fn ask_resolvers(&self, name: &PreviewName) -> Result<Verdict, String> {
         let (host, resolvers) = (self.host(name)?, Resolvers::of(&self.config.resolvers)?);
-        let mut silent = None;
+        let (mut silent, mut right) = (None, BTreeSet::new());
         for address in &resolvers.addresses {
             let who = format!("resolver {}", shown(*address));
             match Led::by_resolver(&Server::at(*address)?, &host).await {
-                Ok(led) if !self.is_right(&led).await? => {
-                    return Ok(Verdict::Waiting(format!("{who} {}", self.remembered(&led))));
-                }
-                Ok(_) if resolvers.each => {}
-                Ok(_) => return Ok(Verdict::Right),
+                Ok(led) => match self.right(&led).await? {
+                    None => {
+                        return Ok(Verdict::Waiting(format!("{who} {}", self.remembered(&led))));
+                    }
+                    Some(addresses) if resolvers.each => right.extend(addresses),
+                    Some(addresses) => return Ok(Verdict::Right(addresses)),
+                },
                 Err(why) if resolvers.each => return Err(format!("{who}: {why}")),
                 Err(why) => silent = Some(format!("{who}: {why}")),
             }
         }
         match (resolvers.each, silent) {
-            (true, _) => Ok(Verdict::Right),
+            (true, _) => Ok(Verdict::Right(right)),
             (false, why) => Err(why.unwrap_or_else(|| "there is no resolver to ask".to_owned())),
         }
     }
@@ -156,31 +159,31 @@ impl Gate {
         }
     }
 
-    async fn is_right(&self, led: &Led) -> Result<bool, String> {
+    /// Where a browser connects, if that is the target.
+    async fn right(&self, led: &Led) -> Result<Option<BTreeSet<IpAddr>>, String> {
         let target = &self.config.target;
         if led.is_nowhere() {
-            return Ok(false);
-        }
-        if target.host().is_some_and(|host| led.aliases.contains(&host)) {
-            return Ok(true);
+            return Ok(None);
         }
         // Names other than the preview's may be asked of a resolver at any time.
         let resolvers = Resolvers::of(&self.config.resolvers);
         let addresses = match led.aliases.last() {
             Some(alias) if led.addresses.is_empty() => {
-                &resolvers.as_ref().map_err(Clone::clone)?.addresses_of(alias).await?
+                resolvers.as_ref().map_err(Clone::clone)?.addresses_of(alias).await?
             }
-            _ => &led.addresses,
+            _ => led.addresses.clone(),
         };
-        Ok(match (target, target.host()) {
-            (Target::Addresses(wanted), _) => addresses == wanted,
+        let right = match (target, target.host()) {
+            (Target::Addresses(wanted), _) => addresses == *wanted,
+            (_, Some(host)) if led.aliases.contains(&host) => true,
             // A load balancer shows a part of its addresses at a time.
             (_, Some(host)) => {
                 let wanted = resolvers?.addresses_of(&host).await?;
                 !addresses.is_empty() && addresses.is_subset(&wanted)
             }
             (_, None) => false,
-        })
+        };
+        Ok(right.then_some(addresses))
     }
 }
 

@@ -44,7 +44,7 @@ impl Dns for WildcardDns {
 
     async fn ensure_record(&self, name: &PreviewName) -> Result<Progress, Fault> {
         match self.resolve(name).await {
-            Resolution::Right => Ok(Progress::Done),
+            Resolution::Right { .. } => Ok(Progress::Done),
             Resolution::NotYet(why) => Ok(Progress::Underway(format!("DNS: {why}"))),
             Resolution::Wrong(why) => Err(Fault::permanent("resolving the host", why)),
         }

@@ -80,6 +80,11 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "too much at once; try again shortly")
     }
 
+    /// Waited in vain: RFC 9110 §15.6.5.
+    pub(super) fn late(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "late", detail)
+    }
+
     pub(super) fn internal() -> Self {
         let detail = "an internal error; it is in the log under this answer's x-request-id";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)

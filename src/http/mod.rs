@@ -10,6 +10,7 @@ mod error;
 mod fleet;
 mod operations;
 mod previews;
+mod wait;
 mod webhook;
 
 use std::sync::Arc;
@@ -145,6 +146,7 @@ fn routes_by_role() -> [(Role, OpenApiRouter<AppState>); 3] {
         .routes(routes!(previews::get))
         .routes(routes!(previews::receipt))
         .routes(routes!(previews::journal))
+        .routes(routes!(wait::wait))
         .routes(routes!(previews::brake));
     let operator = OpenApiRouter::new()
         .routes(routes!(actions::extend))
@@ -206,7 +208,8 @@ fn meaning(status: &str) -> &'static str {
         }
         _ => {
             "500: a fault of ours; it is in the log under this answer's x-request-id. 503: the \
-             ledger does not answer; ask again after as many seconds as Retry-After says."
+             ledger does not answer; ask again after as many seconds as Retry-After says. 504: \
+             waited in vain."
         }
     }
 }
@@ -221,7 +224,12 @@ async fn without_long_id(mut request: Request<Body>) -> Request<Body> {
 
 /// Answers for a handler that does not.
 async fn in_time(request: Request<Body>, next: Next) -> Response {
-    match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
+    // Whoever asks to wait says for how long.
+    let limit = match request.uri().path().ends_with("/wait") {
+        true => wait::LONGEST + REQUEST_TIMEOUT,
+        false => REQUEST_TIMEOUT,
+    };
+    match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
         Err(_) => Problem::busy().into_response(),
     }

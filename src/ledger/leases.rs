@@ -198,6 +198,17 @@ impl Ledger {
             .execute(&mut *tx)
             .await?;
         }
+        if findings.phase == Phase::Ready && lease.preview.phase != Phase::Ready {
+            sqlx::query(
+                "UPDATE commits SET served_at = COALESCE(served_at, $3)
+                 WHERE preview_id = $1 AND sha = $2",
+            )
+            .bind(lease.preview.id)
+            .bind(findings.memory.facts.head.as_str())
+            .bind(now)
+            .execute(&mut *tx)
+            .await?;
+        }
         if findings.receipt.is_some() {
             sqlx::query(
                 "UPDATE resources SET gone_at = $2 WHERE preview_id = $1 AND gone_at IS NULL",

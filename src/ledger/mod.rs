@@ -6,6 +6,7 @@
 
 mod brake;
 mod chores;
+mod commits;
 mod deliveries;
 mod journal;
 mod leases;

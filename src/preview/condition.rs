@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::desired::Desired;
 use super::notice::{Notice, Told};
-use super::observed::{Confirmation, Health, Observed, Resolution, Seen, Standing};
+use super::observed::{Confirmation, Health, Observed, Resolution, Seen, Served, Standing};
 
 /// A part of a preview.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -23,19 +23,22 @@ pub enum Part {
     Route,
     /// The DNS record, asked of a resolver.
     Dns,
+    /// The commit that the public URL serves.
+    Served,
     /// What the pull request was told.
     Notice,
 }
 
 impl Part {
     /// Every part, in the order in which people read them.
-    pub const ALL: [Part; 7] = [
+    pub const ALL: [Part; 8] = [
         Part::PullRequest,
         Part::Namespace,
         Part::Database,
         Part::Workload,
         Part::Route,
         Part::Dns,
+        Part::Served,
         Part::Notice,
     ];
 
@@ -48,6 +51,7 @@ impl Part {
             Self::Workload => "Workload",
             Self::Route => "Route",
             Self::Dns => "Dns",
+            Self::Served => "Served",
             Self::Notice => "Notice",
         }
     }
@@ -156,7 +160,7 @@ pub fn conditions(
         (
             Part::Dns,
             match (&seen.record, &seen.resolution) {
-                (Seen::Present(()) | Seen::Absent, Resolution::Right) if want.is_some() => {
+                (Seen::Present(()) | Seen::Absent, Resolution::Right { .. }) if want.is_some() => {
                     (Status::True, String::new())
                 }
                 (
@@ -164,6 +168,14 @@ pub fn conditions(
                     Resolution::NotYet(why) | Resolution::Wrong(why),
                 ) if want.is_some() => (Status::False, why.clone()),
                 (record, _) => state(record, |()| None),
+            },
+        ),
+        (
+            Part::Served,
+            match &seen.served {
+                _ if want.is_none() => (Status::False, "nothing is to be served".to_owned()),
+                Served::Right => (Status::True, String::new()),
+                Served::NotYet(why) | Served::Wrong(why) => (Status::False, why.clone()),
             },
         ),
         (

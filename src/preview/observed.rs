@@ -3,6 +3,9 @@
 //! Refuses to guess: a look that failed is [`Seen::Unknown`], which is neither there nor not
 //! there, and nothing acts on it.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
 use super::notice::Told;
 use super::revision::Revision;
 
@@ -100,6 +103,9 @@ pub struct WorkloadSeen {
     pub revision: Revision,
     /// How it is doing.
     pub health: Health,
+    /// Whether something of another revision is there too: what is served until the route moves,
+    /// or what was served before.
+    pub others: bool,
 }
 
 /// The route of the public host.
@@ -126,10 +132,24 @@ pub enum Standing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resolution {
     /// Every authoritative server and the configured resolver say so.
-    Right,
+    Right {
+        /// The addresses to which a browser connects.
+        addresses: BTreeSet<IpAddr>,
+    },
     /// Not yet, or not known; the text says what it waits for.
     NotYet(String),
     /// It leads elsewhere; the text says where, and the cure.
+    Wrong(String),
+}
+
+/// What the public URL answers, asked as a browser asks: through DNS, the route and TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Served {
+    /// The wanted commit.
+    Right,
+    /// Something else, or nothing, so far; the text says what.
+    NotYet(String),
+    /// The same, for so long that a person has to look; the text says what, and the cure.
     Wrong(String),
 }
 
@@ -188,6 +208,8 @@ pub struct Observed {
     pub record: Seen<()>,
     /// Whether the public host resolves as it should.
     pub resolution: Resolution,
+    /// Whether the public URL serves the wanted commit.
+    pub served: Served,
     /// Whether the forge still shows an active deployment of this preview.
     pub deployment: Seen<()>,
     /// What the pull request was last told.

@@ -23,6 +23,8 @@ pub enum Step {
     EnsureRoute(Revision),
     /// The DNS record of the public host.
     EnsureRecord,
+    /// Takes away what runs of other revisions than this one, which is served.
+    RemoveOthers(Revision),
     /// Tell the pull request.
     Publish(Notice),
     /// The DNS record goes first, so that nobody is led to a dead end.
@@ -43,7 +45,7 @@ impl Step {
         match self {
             Self::EnsureNamespace | Self::RemoveNamespace => Part::Namespace,
             Self::EnsureDatabase { .. } | Self::RemoveDatabase | Self::RemoveRole => Part::Database,
-            Self::EnsureWorkload(_) => Part::Workload,
+            Self::EnsureWorkload(_) | Self::RemoveOthers(_) => Part::Workload,
             Self::EnsureRoute(_) | Self::RemoveRoute => Part::Route,
             Self::EnsureRecord | Self::RemoveRecord => Part::Dns,
             Self::Publish(_) => Part::Notice,
@@ -58,6 +60,7 @@ impl Step {
             Self::EnsureWorkload(_) => "ensure_workload",
             Self::EnsureRoute(_) => "ensure_route",
             Self::EnsureRecord => "ensure_record",
+            Self::RemoveOthers(_) => "remove_others",
             Self::Publish(_) => "publish",
             Self::RemoveRecord => "remove_record",
             Self::RemoveRoute => "remove_route",

@@ -65,6 +65,7 @@ pub(super) async fn apply(
             intend(Kind::Route).await??;
             seams.cluster.ensure_route(name, revision).await?;
         }
+        Step::RemoveOthers(revision) => seams.cluster.remove_others(name, revision).await?,
         Step::EnsureRecord => {
             intend(Kind::Record).await??;
             return Ok(seams.dns.ensure_record(name).await?);

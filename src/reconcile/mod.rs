@@ -28,6 +28,7 @@ use crate::ledger::{Lease, Ledger, LedgerError, Preview};
 use crate::preview::Site;
 use crate::repository::{Repositories, Repository};
 use crate::telemetry::Metrics;
+use crate::visit::Visitor;
 pub use pace::Pacing;
 
 /// How long to wait, at least, for a due row that somebody has locked.
@@ -36,7 +37,7 @@ const LOCKED_PAUSE: Duration = Duration::from_millis(10);
 /// How long to wait, at most, before trying again to hear wake-ups.
 const DEAF_PAUSE: Duration = Duration::from_secs(1);
 
-/// The four seams, as they are wired in this process.
+/// The seams, as they are wired in this process.
 #[derive(Clone)]
 pub struct Seams {
     /// What runs previews.
@@ -47,6 +48,8 @@ pub struct Seams {
     pub dns: Arc<dyn Dns>,
     /// Where pull requests live.
     pub forge: Arc<dyn Forge>,
+    /// What asks their URLs.
+    pub visitor: Arc<dyn Visitor>,
 }
 
 /// Bounds of the loop.
@@ -63,6 +66,8 @@ pub struct Limits {
     pub poll: Duration,
     /// Whether to hear other replicas' wake-ups; the poll finds the same, later.
     pub listen: bool,
+    /// How long a URL may answer something else, with all in place behind it, before people are told.
+    pub serve_patience: TimeDelta,
 }
 
 impl Default for Limits {
@@ -73,6 +78,7 @@ impl Default for Limits {
             pass_deadline: Duration::from_secs(45),
             poll: Duration::from_secs(1),
             listen: true,
+            serve_patience: TimeDelta::seconds(60),
         }
     }
 }
@@ -97,6 +103,8 @@ pub struct Reconciler {
     pub metrics: Arc<Metrics>,
     /// Wakes the loop from inside this process.
     pub wake: Arc<Notify>,
+    /// Told of each pass of this process that was recorded.
+    pub recorded: Notify,
     /// This replica, as the owner of leases.
     pub replica: Uuid,
 }

@@ -8,9 +8,10 @@ use chrono::{DateTime, Utc};
 use super::Reconciler;
 use crate::fault::Disposition;
 use crate::ledger::Preview;
-use crate::preview::observed::{Confirmation, Resolution};
-use crate::preview::{Desired, Memory, Observed, Policy, Seen, Told};
+use crate::preview::observed::{Confirmation, Resolution, RouteSeen, Served, Standing};
+use crate::preview::{Desired, Memory, Observed, Part, Policy, Revision, Seen, Status, Told};
 use crate::repository::Repository;
+use crate::visit::Visit;
 
 /// Asks every backend, and re-reads the pull request into `memory` where hearsay is not enough; why
 /// it could not be read, if so.
@@ -50,6 +51,7 @@ pub(super) async fn look(
     } else {
         Resolution::NotYet("not there".to_owned())
     };
+    let served = served(this, preview, repository, want, &cluster.route, &resolution, now).await;
     // The forge's budget is small: it is asked for its deployments only where the answer counts,
     // for the receipt.
     let deployment = if preview.told == Told::Never {
@@ -74,10 +76,48 @@ pub(super) async fn look(
         route: cluster.route,
         record,
         resolution,
+        served,
         deployment,
         told: preview.told.clone(),
     };
     (seen, unread)
+}
+
+/// Asks the URL, once everything that it leads through was seen in place.
+async fn served(
+    this: &Reconciler,
+    preview: &Preview,
+    repository: &Repository,
+    want: Option<&Revision>,
+    route: &Seen<RouteSeen>,
+    resolution: &Resolution,
+    now: DateTime<Utc>,
+) -> Served {
+    let leads = route
+        .present()
+        .is_some_and(|route| route.revision.as_ref() == want && route.standing == Standing::Served);
+    let (Some(want), true, Resolution::Right { addresses }) = (want, leads, resolution) else {
+        return Served::NotYet("asked when route and name lead to this commit".to_owned());
+    };
+    let (name, commit) = (&preview.name, &want.commit);
+    let visit = Visit { name, shape: &repository.shape, addresses, commit };
+    let Err(why) = this.seams.visitor.observe(visit).await else { return Served::Right };
+    // Since when it is so: with all in place behind it, and not served.
+    let before = |part, status| {
+        let of_part = preview.conditions.iter().find(|condition| condition.part == part);
+        of_part.filter(|condition| condition.status == status).map(|condition| condition.since)
+    };
+    let since = [
+        before(Part::Route, Status::True),
+        before(Part::Dns, Status::True),
+        before(Part::Served, Status::False),
+    ];
+    let since: Option<Vec<_>> = since.into_iter().collect();
+    let newest = since.and_then(|since| since.into_iter().max());
+    match newest {
+        Some(since) if now - since >= this.limits.serve_patience => Served::Wrong(why),
+        _ => Served::NotYet(why),
+    }
 }
 
 /// Reads the pull request, unless it was read since it last may have changed.

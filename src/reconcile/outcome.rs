@@ -110,6 +110,7 @@ pub(super) fn seam(part: Part) -> &'static str {
         Part::Namespace | Part::Workload | Part::Route => "cluster",
         Part::Database => "databases",
         Part::Dns => "dns",
+        Part::Served => "visitor",
         Part::PullRequest | Part::Notice => "forge",
     }
 }

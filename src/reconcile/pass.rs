@@ -69,6 +69,7 @@ impl Reconciler {
         }
         match self.ledger.record(lease, &findings, now).await {
             Ok(Ok(())) => {
+                self.recorded.notify_waiters();
                 self.metrics.pass(if findings.error.is_some() { "fault" } else { "ok" });
                 if findings.phase != lease.preview.phase {
                     self.metrics.phase_changed(&lease.preview, findings.phase, now);

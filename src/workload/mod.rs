@@ -25,9 +25,24 @@ pub struct Shape {
     pub env: Vec<(String, String)>,
     /// The path whose 2xx or 3xx answer means "ready".
     pub probe_path: String,
+    /// How an answer of the public URL shows which commit it is of.
+    pub proof: Proof,
     /// What a cluster that runs containers needs to know beside that.
     pub pod: PodShape,
 }
+
+/// How an answer of the public URL shows which commit it is of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Proof {
+    /// By [`COMMIT_HEADER`], which the route sets, or else the app, on the probe path's answer.
+    #[default]
+    Header,
+    /// By the full commit id in what the app answers at this path.
+    Path(String),
+}
+
+/// The header that says which commit answers.
+pub const COMMIT_HEADER: &str = "x-preview-commit";
 
 /// What the team runs, as containers.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use mayfly::cluster::kubernetes::KubernetesCluster;
 use mayfly::cluster::kubernetes::config::{Entry, KubernetesConfig, Network, Peer, Tls};
 use mayfly::preview::observed::Health;
 use mayfly::preview::{CommitSha, PreviewName, Revision, Seen, Suffix};
-use mayfly::workload::{Image, PodShape, Shape, WorkloadOrder};
+use mayfly::workload::{Image, PodShape, Proof, Shape, WorkloadOrder};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -96,6 +96,7 @@ fn order(digit: char, image: &str) -> WorkloadOrder {
             directory: None,
             env: vec![],
             probe_path: "/".to_owned(),
+            proof: Proof::Header,
             pod: PodShape { image: Some(Image::parse(&image).unwrap()), ..PodShape::default() },
         },
         env: vec![("DATABASE_URL".to_owned(), "postgres://x".to_owned())],
@@ -201,6 +202,7 @@ async fn a_previews_whole_life_needs_no_right_beyond_the_charts() {
         cluster.ensure_workload(&name, order).await.unwrap();
         ready(&cluster, &name, order).await;
         cluster.ensure_route(&name, &order.revision).await.unwrap();
+        cluster.remove_others(&name, &order.revision).await.unwrap();
     }
     let deployments: Api<Deployment> = Api::namespaced(admin.clone(), &name.namespace());
     let left = deployments.list(&ListParams::default()).await.unwrap().items;

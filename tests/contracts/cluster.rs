@@ -13,7 +13,7 @@ use mayfly::cluster::Cluster;
 use mayfly::fault::Disposition;
 use mayfly::preview::observed::{Health, NamespaceSeen};
 use mayfly::preview::{CommitSha, PreviewName, Revision, Seen};
-use mayfly::workload::{Image, PodShape, Shape, WorkloadOrder};
+use mayfly::workload::{Image, PodShape, Proof, Shape, WorkloadOrder};
 
 use self::kubernetes::RealCluster;
 use self::machine::Machine;
@@ -117,6 +117,7 @@ fn shape() -> Shape {
         directory: None,
         env: vec![],
         probe_path: "/".to_owned(),
+        proof: Proof::Header,
         pod: PodShape { image: Some(Image::parse(&image).unwrap()), ..PodShape::default() },
     }
 }
@@ -234,7 +235,12 @@ async fn a_new_revision_starts_beside_the_one_that_is_served(subject: &impl Subj
     assert_eq!(routed(cluster, &name).await, Some(a));
     until_ready(cluster, &name, &b).await;
     cluster.ensure_route(&name, &b).await.unwrap();
-    assert_eq!(routed(cluster, &name).await, Some(b));
+    assert_eq!(routed(cluster, &name).await, Some(b.clone()));
+    cluster.remove_others(&name, &b).await.unwrap();
+    cluster.remove_others(&name, &b).await.unwrap();
+    let seen = cluster.observe(&name, &shape()).await;
+    assert!(seen.workload.present().is_some_and(|it| !it.others), "{seen:?}");
+    assert_eq!(seen.route.present().and_then(|it| it.revision.clone()), Some(b));
 }
 
 async fn a_removed_namespace_leaves_and_then_is_absent(subject: &impl Subject) {

@@ -33,6 +33,10 @@ fn pr(number: i64) -> PreviewName {
     PreviewName::new(None, PullNumber::new(number).unwrap())
 }
 
+fn is_right(resolution: Resolution) -> bool {
+    matches!(&resolution, Resolution::Right { addresses } if !addresses.is_empty())
+}
+
 async fn within<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(DEADLINE, work).await.expect("it ends before the deadline")
 }
@@ -48,7 +52,7 @@ async fn dns_contract(dns: &dyn Dns, plant_foreign: impl Fn(&PreviewName)) {
     for _ in 0..2 {
         dns.ensure_record(&one).await.expect("twice is the same as once");
         assert_eq!(dns.observe(&one).await, Seen::Present(()));
-        assert_eq!(dns.resolve(&one).await, Resolution::Right);
+        assert!(is_right(dns.resolve(&one).await));
         assert_eq!(dns.owned().await.unwrap(), std::slice::from_ref(&one));
     }
     assert_eq!(dns.observe(&two).await, Seen::Absent, "one name's record is not another's");

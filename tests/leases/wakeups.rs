@@ -42,6 +42,7 @@ impl Live {
             pass_deadline: Duration::from_secs(2),
             poll,
             listen,
+            ..Limits::default()
         };
         let ledger = Ledger::connect(&self.url().await, 6).await.unwrap();
         let seams = self.world.reconciler.seams.clone();

@@ -7,9 +7,16 @@
 pub fn after(version: i64) -> Option<&'static str> {
     Some(match version {
         1 => LEDGER,
+        2 => COMMITS,
         _ => return None,
     })
 }
+
+const COMMITS: &str = r#"
+INSERT INTO commits (preview_id, sha, seen_at, served_at)
+VALUES ('01890000-0000-7000-8000-000000000001', 'cccccccccccccccccccccccccccccccccccccccc',
+        '2026-03-01T11:00:00Z', '2026-03-01T11:01:00Z');
+"#;
 
 const LEDGER: &str = r#"
 INSERT INTO previews (id, name, repository_id, repository, number, author, facts, overrides,

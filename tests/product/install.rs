@@ -133,6 +133,8 @@ fn values(
             "zone": { "to": [{ "ipBlock": { "cidr": machine } }],
                       "ports": [{ "port": dns }, { "port": dns, "protocol": "UDP" }] },
             "forge": to_machine(&[servers.github_port]),
+            "previews": { "to": [{ "ipBlock": { "cidr": format!("{}/32", cluster.node_ip) } }],
+                          "ports": [{ "port": 80 }] },
         } },
     })
 }

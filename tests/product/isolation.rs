@@ -32,6 +32,7 @@ pub async fn hold(stage: &Stage, image: &str) {
         let service = cluster.get(namespace, &format!("service/{name}")).await;
         service["spec"]["clusterIP"].as_str().unwrap().to_owned()
     };
+    let web = web_of(cluster, "pr-2").await;
     let machine = cluster.machine_ip;
     let stranger = cluster.get(BYSTANDER, "pod/probe").await;
     let stranger = stranger["status"]["podIP"].as_str().unwrap().to_owned();
@@ -48,8 +49,8 @@ pub async fn hold(stage: &Stage, image: &str) {
         // From here on also closed to the bystander: whom these let in is their own to say.
         ("Mayfly's metrics", format!("{}:9090", service(RELEASE, "mayfly-operations").await)),
         ("another preview's pod", format!("{other}:8080")),
-        ("another preview's service", format!("{}:80", service("pr-2", "web").await)),
-        ("another preview by name", "web.pr-2.svc.cluster.local:80".to_owned()),
+        ("another preview's service", format!("{}:80", service("pr-2", &web).await)),
+        ("another preview by name", format!("{web}.pr-2.svc.cluster.local:80")),
     ];
     let targets: Vec<_> = closed.iter().map(|(_, target)| target.as_str()).collect();
     let answers = ask(cluster, BYSTANDER, "pod/probe", "connect", &targets).await;
@@ -128,6 +129,13 @@ async fn start_bystander(cluster: &Cluster, image: &str) {
     cluster.apply(&[namespace, pod]).await;
     let wait = ["wait", "pod/probe", "--for=condition=Ready", "--timeout=60s", "-n", BYSTANDER];
     cluster.kubectl(&wait).await;
+}
+
+/// The Service that a preview's route leads to.
+async fn web_of(cluster: &Cluster, preview: &str) -> String {
+    let route = cluster.get(preview, "ingress/web").await;
+    let path = &route["spec"]["rules"][0]["http"]["paths"][0];
+    path["backend"]["service"]["name"].as_str().unwrap().to_owned()
 }
 
 /// The one pod of a preview, as `kubectl` names it.

@@ -31,9 +31,6 @@ pub const DOCS: &str = "acme/docs";
 /// How long a preview may take to get somewhere on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How long an ingress controller may take to hear of an Ingress.
-const INGRESS_HEARS: Duration = Duration::from_secs(5);
-
 /// What the installation is told of.
 pub struct Servers {
     /// Mayfly's own memory.
@@ -207,23 +204,13 @@ impl Stage {
         last
     }
 
-    /// Ready, and the URL serves this commit. The API server knows of an Ingress before its controller
-    /// does, and nothing acknowledges one, so that moment is waited for; another commit, or none for
-    /// longer, is a lie.
+    /// Ready, and at that very moment the URL serves this commit: anything else is a lie.
     pub async fn until_ready(&self, preview: &str, commit: &str) {
         self.until_seen(preview, "Ready", |seen| {
             seen["phase"] == "Ready" && seen["head"] == commit
         })
         .await;
-        within(INGRESS_HEARS, "Ready means that the URL serves it", async || {
-            match self.serves(preview).await {
-                Ok(served) => {
-                    assert_eq!(served, commit, "Ready means this commit and no other");
-                    true
-                }
-                Err(_) => false,
-            }
-        })
-        .await;
+        let served = self.serves(preview).await;
+        assert_eq!(served.as_deref(), Ok(commit), "Ready means that the URL serves it");
     }
 }

@@ -28,6 +28,8 @@ struct Workload {
 #[derive(Clone, Default)]
 struct Namespace {
     workload: Option<Workload>,
+    /// What was ready before the workload was asked for, and is there until it is taken away.
+    others: Vec<Revision>,
     /// Looks since its removal began.
     leaving: Option<u32>,
 }
@@ -116,6 +118,22 @@ impl FakeCluster {
         })
     }
 
+    /// What answers behind the route: the revision that it leads to, where that runs.
+    pub fn serving(&self, name: &PreviewName) -> Option<Revision> {
+        self.with(|it| {
+            let to = it.routes.get(name)?.clone();
+            let namespace = it.namespaces.get(name).filter(|it| it.leaving.is_none())?;
+            let runs = |it: &Workload| !it.crashed && it.order.revision == to;
+            let here = namespace.workload.as_ref().is_some_and(runs);
+            (here || namespace.others.contains(&to)).then_some(to)
+        })
+    }
+
+    /// What runs of other revisions than the one that was last asked for.
+    pub fn others(&self, name: &PreviewName) -> Vec<Revision> {
+        self.with(|it| it.namespaces.get(name).map_or(Vec::new(), |it| it.others.clone()))
+    }
+
     /// Every order that started something, with its environment.
     pub fn orders(&self) -> Vec<(PreviewName, WorkloadOrder)> {
         self.with(|it| it.orders.clone())
@@ -192,7 +210,8 @@ impl Inner {
                             None => workload.health(self.ready_after, self.never_ready.as_ref()),
                         };
                         let revision = workload.order.revision.clone();
-                        Seen::Present(WorkloadSeen { revision, health })
+                        let others = !namespace.others.is_empty();
+                        Seen::Present(WorkloadSeen { revision, health, others })
                     }
                 };
                 (Seen::Present(NamespaceSeen { fenced: true }), workload)
@@ -250,9 +269,16 @@ impl Cluster for FakeCluster {
     ) -> Result<(), Fault> {
         self.faults.run("cluster.ensure_workload", || {
             self.with(|it| {
+                let routed = it.routes.get(name).cloned();
                 let namespace = it.namespace(name, "starting the workload")?;
                 let running = namespace.workload.as_ref().filter(|it| !it.crashed);
                 if running.is_none_or(|it| it.order.revision != order.revision) {
+                    // What is served stays beside it, and what nobody visits goes.
+                    let before = running.map(|it| it.order.revision.clone());
+                    namespace.others.extend(before);
+                    namespace
+                        .others
+                        .retain(|it| Some(it) == routed.as_ref() && *it != order.revision);
                     let workload = Workload { order: order.clone(), looks: 0, crashed: false };
                     namespace.workload = Some(workload);
                     it.orders.push((name.clone(), order.clone()));
@@ -278,6 +304,16 @@ impl Cluster for FakeCluster {
                     }
                     Some(_) => Err(Fault::transient(doing, "its workload is not ready")),
                 }
+            })
+        })
+    }
+
+    async fn remove_others(&self, name: &PreviewName, revision: &Revision) -> Result<(), Fault> {
+        self.faults.run("cluster.remove_others", || {
+            self.with(|it| {
+                let namespace = it.namespace(name, "retiring what was served")?;
+                namespace.others.retain(|it| it == revision);
+                Ok(())
             })
         })
     }

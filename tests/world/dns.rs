@@ -3,6 +3,7 @@
 //! Refuses what the real one refuses: a name whose stamp is not ours is never changed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -75,7 +76,7 @@ impl FakeDns {
             return why.clone();
         }
         match self.records.lock().unwrap().contains_key(&name.namespace()) {
-            true => Resolution::Right,
+            true => Resolution::Right { addresses: [IpAddr::from([192, 0, 2, 80])].into() },
             false => Resolution::NotYet("no such name".to_owned()),
         }
     }

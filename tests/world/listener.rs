@@ -160,6 +160,7 @@ pub fn reconciler(
         limits: Limits::default(),
         metrics: Arc::new(Metrics::default()),
         wake: Arc::default(),
+        recorded: Default::default(),
         replica: fresh_id(),
     })
 }

@@ -15,6 +15,7 @@ pub mod listener;
 pub mod postgres;
 pub mod rude;
 pub mod skip;
+pub mod visits;
 pub mod wait;
 
 use std::sync::Arc;
@@ -35,13 +36,14 @@ use mayfly::reconcile::{Limits, Pacing, Reconciler, Seams};
 use mayfly::repository::{Repositories, Repository};
 use mayfly::sweep::Sweeper;
 use mayfly::telemetry::Metrics;
-use mayfly::workload::{Image, PodShape, Shape};
+use mayfly::workload::{Image, PodShape, Proof, Shape};
 
 use cluster::FakeCluster;
 use database::FakeDatabases;
 use dns::FakeDns;
 use faults::Faults;
 use forge::FakeForge;
+use visits::FakeVisitor;
 
 /// The id of `acme/shop`.
 pub const SHOP: RepositoryId = RepositoryId(4711);
@@ -78,6 +80,7 @@ pub struct World {
     pub databases: FakeDatabases,
     pub dns: FakeDns,
     pub forge: FakeForge,
+    pub visitor: FakeVisitor,
     pub faults: Faults,
     deliveries: AtomicU32,
     updates: AtomicU32,
@@ -128,6 +131,7 @@ pub fn repository() -> Repository {
             directory: None,
             env: Vec::new(),
             probe_path: "/".to_owned(),
+            proof: Proof::Header,
             pod: PodShape { image: Some(image()), ..PodShape::default() },
         },
         seed: Seed::new(Vec::new(), &[]).unwrap(),
@@ -153,11 +157,13 @@ impl World {
         let databases = FakeDatabases::new(faults.clone());
         let dns = FakeDns::new("test", faults.clone());
         let forge = FakeForge::new(faults.clone());
+        let visitor = FakeVisitor::new(cluster.clone(), faults.clone());
         let seams = Seams {
             cluster: Arc::new(cluster.clone()),
             databases: Arc::new(databases.clone()),
             dns: Arc::new(dns.clone()),
             forge: Arc::new(forge.clone()),
+            visitor: Arc::new(visitor.clone()),
         };
         let reconciler = replica(&ledger, seams, clock.clone(), limits);
         let sweeper = Sweeper::new(reconciler.clone(), sweep_config());
@@ -170,6 +176,7 @@ impl World {
             databases,
             dns,
             forge,
+            visitor,
             faults,
             deliveries: AtomicU32::new(0),
             updates: AtomicU32::new(0),
@@ -189,6 +196,7 @@ impl World {
             limits: old.limits,
             metrics: Arc::new(metrics),
             wake: Arc::default(),
+            recorded: Default::default(),
             replica: old.replica,
         });
     }
@@ -320,6 +328,7 @@ impl World {
         self.databases = other.databases.clone();
         self.dns = other.dns.clone();
         self.forge = other.forge.clone();
+        self.visitor = other.visitor.clone();
         self.faults = other.faults.clone();
     }
 
@@ -397,6 +406,7 @@ fn replica(
         limits,
         metrics: Arc::new(Metrics::default()),
         wake: Arc::default(),
+        recorded: Default::default(),
         replica: fresh_id(),
     })
 }

@@ -86,6 +86,10 @@ impl Cluster for RudeCluster {
         self.inner.ensure_route(name, revision).await
     }
 
+    async fn remove_others(&self, name: &PreviewName, revision: &Revision) -> Result<(), Fault> {
+        self.inner.remove_others(name, revision).await
+    }
+
     async fn remove_route(&self, name: &PreviewName) -> Result<(), Fault> {
         self.inner.remove_route(name).await
     }

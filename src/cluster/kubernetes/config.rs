@@ -8,6 +8,10 @@ use ipnet::IpNet;
 
 use crate::preview::Suffix;
 
+/// What stands for the commit in an annotation of the configuration: an ingress controller that can
+/// set a header by annotation says with it which commit answers.
+pub const COMMIT_PLACEHOLDER: &str = "{{ commit }}";
+
 /// What [`super::KubernetesCluster`] needs to know.
 #[derive(Clone, Debug)]
 pub struct KubernetesConfig {
@@ -37,7 +41,7 @@ pub enum Entry {
     Ingress {
         /// The IngressClass.
         class: String,
-        /// Annotations of every Ingress, for its controller.
+        /// Annotations of every Ingress, for its controller; [`COMMIT_PLACEHOLDER`] is filled in.
         annotations: BTreeMap<String, String>,
     },
     /// An HTTPRoute at this Gateway.

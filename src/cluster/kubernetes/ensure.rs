@@ -11,11 +11,11 @@ use super::calls::Created;
 use super::config::{Entry, Tls};
 use super::drift::{difference, note};
 use super::fences::{fences, namespace};
-use super::health::{of_deployment, unlike};
+use super::health::{of_deployment, of_service, unlike};
 use super::kinds::Kind;
 use super::look::newest;
-use super::marks::{REVISION, label};
-use super::pods::{deployment, deployment_name, secret};
+use super::marks::{PREVIEW, REVISION, label};
+use super::pods::{deployment, secret, web_name};
 use super::route::{self, WEB, revision_of};
 use crate::fault::Fault;
 use crate::preview::observed::Health;
@@ -47,7 +47,7 @@ impl KubernetesCluster {
         Ok(())
     }
 
-    /// The Secret, then the Deployment of this revision; those that nobody wants or visits go.
+    /// The Secret, Service and Deployment of this revision; what nobody wants or visits goes.
     pub(super) async fn run(&self, name: &PreviewName, order: &WorkloadOrder) -> Result<(), Fault> {
         let doing = format!("starting {name} at {}", order.revision.commit.short());
         let here = name.namespace();
@@ -56,32 +56,44 @@ impl KubernetesCluster {
             return Err(Fault::permanent(doing, why));
         }
         self.enter(name, &doing).await?;
-        let all = self.calls.list(&doing, Kind::Deployment, Some(&here), REVISION).await?;
+        let (all, services, route) = tokio::try_join!(
+            self.calls.list(&doing, Kind::Deployment, Some(&here), REVISION),
+            self.calls.list(&doing, Kind::Service, Some(&here), REVISION),
+            self.calls.get(&doing, route::kind(&self.config), Some(&here), WEB),
+        )?;
         let now = self.now_milliseconds();
         let runs = newest(&all).is_some_and(|(revision, live)| {
             revision == order.revision
                 && of_deployment(live, now) == Some(Health::Ready)
+                && of_service(&services, &revision).is_none()
                 && unlike(&self.config, name, &revision, &order.shape, live).is_none()
         });
         // Even a new annotation would have the Deployment's controller look at it anew.
         if !runs {
             let secret = secret(&self.config, name, order);
-            self.calls.apply(&doing, Kind::Secret, Some(&here), &secret).await?;
+            let service = route::service(&self.config, name, &order.revision);
+            tokio::try_join!(
+                self.calls.apply(&doing, Kind::Secret, Some(&here), &secret),
+                self.calls.apply(&doing, Kind::Service, Some(&here), &service),
+            )?;
             let object = note(deployment(&self.config, name, order, now));
             self.calls.apply(&doing, Kind::Deployment, Some(&here), &object).await?;
         }
-        let service = self.calls.get(&doing, Kind::Service, Some(&here), WEB).await?;
-        let served = service.as_ref().and_then(revision_of);
+        let served = route.as_ref().and_then(revision_of);
+        // Visitors of a route that does not say where it leads may be anywhere.
+        if route.is_some() && served.is_none() {
+            return Ok(());
+        }
         let keep: Vec<_> = served.iter().chain([&order.revision]).collect();
-        self.retire(&doing, &here, &all, &keep).await
+        self.retire(&doing, &here, &keep).await
     }
 
-    /// The way to this revision, which has to be ready; then what it replaces goes.
+    /// The way to this revision, which has to be ready.
     pub(super) async fn lead(&self, name: &PreviewName, revision: &Revision) -> Result<(), Fault> {
         let doing = format!("leading the route of {name} to {}", revision.commit.short());
         let here = name.namespace();
         self.enter(name, &doing).await?;
-        let wanted = deployment_name(revision);
+        let wanted = web_name(revision);
         let live = self.calls.get(&doing, Kind::Deployment, Some(&here), &wanted).await?;
         let live = live.filter(|it| label(it, REVISION) == Some(&revision.to_string()));
         let Some(live) = live else {
@@ -96,29 +108,31 @@ impl KubernetesCluster {
         self.check_entry(&doing).await?;
         let certificate = self.certificate(&doing).await?;
         self.bring_certificate(&doing, name, certificate.as_ref()).await?;
-        let service = route::service(&self.config, name, revision);
-        let route = route::route(&self.config, name, certificate.as_ref());
-        self.calls.apply(&doing, Kind::Service, Some(&here), &service).await?;
-        self.calls.apply(&doing, route::kind(&self.config), Some(&here), &route).await?;
-        self.patience.note(name, Kind::Service, self.now_milliseconds());
-        let all = self.calls.list(&doing, Kind::Deployment, Some(&here), REVISION).await?;
-        self.retire(&doing, &here, &all, &[revision]).await
+        let kind = route::kind(&self.config);
+        let route = route::route(&self.config, name, revision, certificate.as_ref());
+        self.calls.apply(&doing, kind, Some(&here), &route).await?;
+        self.patience.note(name, kind, self.now_milliseconds());
+        Ok(())
     }
 
-    /// Deletes those of the Deployments that are of another revision.
-    async fn retire(
+    /// Deletes Deployments and Services of other revisions than these.
+    pub(super) async fn retire(
         &self,
         doing: &str,
         here: &str,
-        all: &[Value],
         keep: &[&Revision],
     ) -> Result<(), Fault> {
-        let unwanted = all.iter().filter(|live| {
-            let revision = label(live, REVISION).and_then(Revision::parse);
-            !keep.iter().any(|keep| revision.as_ref() == Some(keep))
-        });
-        for live in unwanted {
-            self.calls.delete(doing, Kind::Deployment, Some(here), live).await?;
+        // Before each revision had a Service of its own, there was one without a revision's label.
+        let services = format!("{PREVIEW}={here}");
+        for (kind, labels) in [(Kind::Deployment, REVISION), (Kind::Service, &services)] {
+            let all = self.calls.list(doing, kind, Some(here), labels).await?;
+            let unwanted = all.iter().filter(|live| {
+                let revision = label(live, REVISION).and_then(Revision::parse);
+                !keep.iter().any(|keep| revision.as_ref() == Some(keep))
+            });
+            for live in unwanted {
+                self.calls.delete(doing, kind, Some(here), live).await?;
+            }
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use super::config::KubernetesConfig;
 use super::drift::{difference, drift};
 use super::marks::{ORDERED, annotation};
 use super::patience::is_recent;
-use super::pods::deployment;
+use super::pods::{deployment, web_name};
 use crate::preview::observed::Health;
 use crate::preview::{PreviewName, Revision};
 use crate::workload::{OWN_VARIABLES, Shape, WorkloadOrder};
@@ -40,6 +40,15 @@ pub(super) fn of_deployment(live: &Value, now_milliseconds: i64) -> Option<Healt
     let up_to_date = number(&status["updatedReplicas"]) >= wanted;
     let available = number(&status["availableReplicas"]) >= wanted;
     (current && up_to_date && available && wanted > 0).then_some(Health::Ready)
+}
+
+/// What is wrong with the Service of a revision, among those that are there.
+pub(super) fn of_service(services: &[Value], revision: &Revision) -> Option<String> {
+    let name = web_name(revision);
+    match services.iter().find(|it| it["metadata"]["name"] == name) {
+        None => Some("its Service is not there".to_owned()),
+        Some(live) => drift(live).map(|path| format!("somebody changed {path} of its Service")),
+    }
 }
 
 /// Where a Deployment is not as the configuration of today would have it. What is particular to the

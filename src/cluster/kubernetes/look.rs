@@ -4,9 +4,9 @@
 
 use serde_json::Value;
 
-use super::drift::{difference, drift};
+use super::drift::difference;
 use super::fences::{fences, namespace};
-use super::health::{is_patient, of_deployment, of_pods, unlike};
+use super::health::{is_patient, of_deployment, of_pods, of_service, unlike};
 use super::kinds::Kind;
 use super::marks::{self, ORDERED, REVISION, annotation, label};
 use super::route::{self, WEB, revision_of};
@@ -42,10 +42,11 @@ impl KubernetesCluster {
             let workload = Seen::Leaving(why.clone());
             return Ok(ClusterSeen { namespace: Seen::Leaving(why), workload, route });
         }
-        let (fenced, deployments, service, route, certificate) = tokio::try_join!(
+        let owned = format!("{}={here}", marks::PREVIEW);
+        let (fenced, deployments, services, route, certificate) = tokio::try_join!(
             self.is_fenced(name, shape, &live),
             self.calls.list(LOOKING, Kind::Deployment, Some(&here), REVISION),
-            self.calls.get(LOOKING, Kind::Service, Some(&here), WEB),
+            self.calls.list(LOOKING, Kind::Service, Some(&here), &owned),
             self.look_at_route(&here),
             self.certificate(LOOKING),
         )?;
@@ -53,24 +54,32 @@ impl KubernetesCluster {
             if let Some(why) = marks::leaving(&live) {
                 return Seen::Leaving(why);
             }
-            let patient = self.patience.holds(name, Kind::Service, self.now_milliseconds());
-            let wanted = route::route(&self.config, name, certificate.as_ref());
-            let service = service.filter(|service| {
-                patient || drift(service).is_none() && difference(&live, &wanted, "").is_none()
+            let kind = route::kind(&self.config);
+            let patient = self.patience.holds(name, kind, self.now_milliseconds());
+            let revision = revision_of(&live).filter(|revision| {
+                let wanted = route::route(&self.config, name, revision, certificate.as_ref());
+                patient || difference(&live, &wanted, "").is_none()
             });
-            let revision = service.as_ref().and_then(revision_of);
             Seen::Present(RouteSeen { revision, standing: route::standing(&self.config, &live) })
         });
         let workload = match newest(&deployments) {
             None => Seen::Absent,
             Some((revision, live)) => {
                 let now = self.now_milliseconds();
+                let patient = is_patient(live, now);
                 let unlike = unlike(&self.config, name, &revision, shape, live);
-                let health = match unlike.filter(|_| !is_patient(live, now)) {
-                    Some(path) => Health::Dead(format!("the configuration changed its {path}")),
-                    None => self.health(&here, live).await?,
+                let health = match (unlike, of_service(&services, &revision)) {
+                    (Some(path), _) if !patient => {
+                        Health::Dead(format!("the configuration changed its {path}"))
+                    }
+                    (_, Some(why)) if patient => Health::Progressing(why),
+                    (_, Some(why)) => Health::Dead(why),
+                    _ => self.health(&here, live).await?,
                 };
-                Seen::Present(WorkloadSeen { revision, health })
+                let of_another =
+                    |it: &&Value| label(it, REVISION) != Some(revision.to_string().as_str());
+                let others = deployments.iter().chain(&services).any(|it| of_another(&it));
+                Seen::Present(WorkloadSeen { revision, health, others })
             }
         };
         let namespace = Seen::Present(NamespaceSeen { fenced });

@@ -151,6 +151,12 @@ impl Cluster for KubernetesCluster {
         self.lead(name, revision).await
     }
 
+    async fn remove_others(&self, name: &PreviewName, revision: &Revision) -> Result<(), Fault> {
+        let doing = format!("retiring what {name} served before");
+        self.enter(name, &doing).await?;
+        self.retire(&doing, &name.namespace(), &[revision]).await
+    }
+
     async fn remove_route(&self, name: &PreviewName) -> Result<(), Fault> {
         let doing = format!("removing the route of {name}");
         let found = self.calls.get(&doing, Kind::Namespace, None, &name.namespace()).await?;

@@ -25,8 +25,9 @@ const LINGER_SECONDS: u32 = 3;
 /// How long a pod then has between SIGTERM and SIGKILL, in seconds.
 const GRACE_SECONDS: u32 = 10;
 
-/// The Deployment's name: one for each revision, so that a new one starts beside what is served.
-pub(super) fn deployment_name(revision: &Revision) -> String {
+/// The name of a revision's Deployment and Service: each revision has its own, so that a new one
+/// starts beside what is served, and the route alone says which of them visitors get.
+pub(super) fn web_name(revision: &Revision) -> String {
     // The whole commit: two that begin alike are two.
     format!("web-{}-{}", revision.commit, revision.restart)
 }
@@ -86,7 +87,7 @@ pub(super) fn deployment(
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {
-            "name": deployment_name(&order.revision),
+            "name": web_name(&order.revision),
             "labels": labels,
             "annotations": { ORDERED: now_milliseconds.to_string() },
         },

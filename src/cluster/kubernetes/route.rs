@@ -1,19 +1,21 @@
-//! The way in: the Service that leads to one revision, and the Ingress or HTTPRoute to it.
+//! The way in: each revision's Service, and the Ingress or HTTPRoute that leads to one of them.
 //!
-//! Moving the Service's selector is the whole of a switch, so that no moment serves two revisions.
-//! Pure: objects as data.
+//! Changing the route is the whole of a switch: where it leads, and the commit that it says, are one
+//! object, so that no answer carries another's name. Pure: objects as data.
 
 use serde_json::{Value, json};
 
 use super::calls::brief;
-use super::config::{Entry, KubernetesConfig, Tls};
+use super::config::{COMMIT_PLACEHOLDER, Entry, KubernetesConfig, Tls};
 use super::drift::note;
 use super::kinds::Kind;
-use super::marks::{CERTIFICATE, REVISION, labels};
+use super::marks::{CERTIFICATE, REVISION, annotation, labels, revision_labels};
+use super::pods::web_name;
 use crate::preview::observed::Standing;
 use crate::preview::{PreviewName, Revision};
+use crate::workload::COMMIT_HEADER;
 
-/// The name of the Service and of the route.
+/// The name of the route.
 pub(super) const WEB: &str = "web";
 
 /// The Secret with the route's certificate.
@@ -29,12 +31,15 @@ pub(super) fn kind(config: &KubernetesConfig) -> Kind {
     }
 }
 
-/// The Service that leads to this revision.
+/// The Service of this revision.
 pub(super) fn service(config: &KubernetesConfig, name: &PreviewName, revision: &Revision) -> Value {
     note(json!({
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": { "name": WEB, "labels": labels(&config.instance, name) },
+        "metadata": {
+            "name": web_name(revision),
+            "labels": revision_labels(&config.instance, name, revision),
+        },
         "spec": {
             "selector": { REVISION: revision.to_string() },
             "ports": [{ "name": "http", "port": 80, "targetPort": "http", "protocol": "TCP" }],
@@ -42,22 +47,27 @@ pub(super) fn service(config: &KubernetesConfig, name: &PreviewName, revision: &
     }))
 }
 
-/// The revision that a Service leads to.
-pub(super) fn revision_of(service: &Value) -> Option<Revision> {
-    Revision::parse(service["spec"]["selector"].get(REVISION)?.as_str()?)
+/// The revision that a route was made to lead to.
+pub(super) fn revision_of(route: &Value) -> Option<Revision> {
+    Revision::parse(annotation(route, REVISION)?)
 }
 
-/// The route from the public host to the Service, with this wildcard certificate, if there is one.
+/// The route from the public host to a revision, with this wildcard certificate, if there is one.
 pub(super) fn route(
     config: &KubernetesConfig,
     name: &PreviewName,
+    revision: &Revision,
     certificate: Option<&Value>,
 ) -> Value {
     let host = name.host(&config.suffix);
     let labels = labels(&config.instance, name);
     match &config.entry {
         Entry::Ingress { class, annotations } => {
-            let mut annotations = json!(annotations);
+            let commit = revision.commit.as_str();
+            let said = |text: &String| json!(text.replace(COMMIT_PLACEHOLDER, commit));
+            let said = annotations.iter().map(|(key, text)| (key.clone(), said(text)));
+            let mut annotations = Value::Object(said.collect());
+            annotations[REVISION] = json!(revision.to_string());
             if let Tls::ClusterIssuer(issuer) = &config.tls {
                 annotations[CERT_MANAGER_ISSUER] = json!(issuer);
             }
@@ -65,7 +75,8 @@ pub(super) fn route(
             if let Some(version) = certificate.map(|it| &it["metadata"]["resourceVersion"]) {
                 annotations[CERTIFICATE] = version.clone();
             }
-            let backend = json!({ "service": { "name": WEB, "port": { "name": "http" } } });
+            let service = web_name(revision);
+            let backend = json!({ "service": { "name": service, "port": { "name": "http" } } });
             let path = json!({ "path": "/", "pathType": "Prefix", "backend": backend });
             let mut spec = json!({
                 "ingressClassName": class,
@@ -86,11 +97,18 @@ pub(super) fn route(
             if let Some(section) = section {
                 parent["sectionName"] = json!(section);
             }
-            let noindex = json!({ "name": "X-Robots-Tag", "value": "noindex" });
+            let headers = json!([
+                { "name": "X-Robots-Tag", "value": "noindex" },
+                { "name": COMMIT_HEADER, "value": revision.commit.as_str() },
+            ]);
             note(json!({
                 "apiVersion": "gateway.networking.k8s.io/v1",
                 "kind": "HTTPRoute",
-                "metadata": { "name": WEB, "labels": labels },
+                "metadata": {
+                    "name": WEB,
+                    "labels": labels,
+                    "annotations": { REVISION: revision.to_string() },
+                },
                 "spec": {
                     "parentRefs": [parent],
                     "hostnames": [host],
@@ -98,9 +116,9 @@ pub(super) fn route(
                         "matches": [{ "path": { "type": "PathPrefix", "value": "/" } }],
                         "filters": [{
                             "type": "ResponseHeaderModifier",
-                            "responseHeaderModifier": { "set": [noindex] },
+                            "responseHeaderModifier": { "set": headers },
                         }],
-                        "backendRefs": [{ "name": WEB, "port": 80 }],
+                        "backendRefs": [{ "name": web_name(revision), "port": 80 }],
                     }],
                 },
             }))

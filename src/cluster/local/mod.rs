@@ -220,6 +220,11 @@ impl Cluster for LocalCluster {
         self.0.ensure_route(name, revision).await
     }
 
+    /// Nothing: the proxy reads the route for each request, so that moving it retired them.
+    async fn remove_others(&self, _: &PreviewName, _: &Revision) -> Result<(), Fault> {
+        Ok(())
+    }
+
     async fn remove_route(&self, name: &PreviewName) -> Result<(), Fault> {
         let room = &self.0;
         let doing = format!("removing the route of {name}");

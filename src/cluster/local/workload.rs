@@ -32,7 +32,7 @@ impl Room {
             Ok(None) => Seen::Absent,
             Ok(Some(record)) => {
                 let health = self.health(name, &record, found).await;
-                Seen::Present(WorkloadSeen { revision: record.run.revision, health })
+                Seen::Present(WorkloadSeen { revision: record.run.revision, health, others: false })
             }
             Err(error) => Seen::Unknown(format!("reading its record: {error}")),
         }

@@ -186,7 +186,7 @@ impl Dns for Rfc2136Dns {
             Ok(Held::Ours { right: true } | Held::Nothing | Held::Foreign(_)) => {}
         }
         match self.gate.look(name).await {
-            Verdict::Right => Resolution::Right,
+            Verdict::Right(addresses) => Resolution::Right { addresses },
             Verdict::Waiting(why) => Resolution::NotYet(why),
             Verdict::Missing => Resolution::NotYet(format!("no server has {host} yet")),
             Verdict::Elsewhere(whither) => {

@@ -182,28 +182,31 @@ async fn a_workload_or_route_that_somebody_changed_is_seen_and_mended() {
     let here = name.namespace();
     serve(&*it.cluster, &name, &order(&a)).await;
     let deployment = it.names("Deployment", &here).await.remove(0);
-    for (kind, what, patch) in [
-        ("Service", "web", json!({ "spec": { "selector": { "mayfly.dev/revision": "x" } } })),
-        ("Ingress", "web", json!({ "spec": { "rules": [{ "host": "evil.example.test" }] } })),
+    it.clock.advance(chrono::TimeDelta::minutes(1));
+    let evil = json!({ "spec": { "rules": [{ "host": "evil.example.test" }] } });
+    it.meddle("Ingress", &here, "web", evil).await;
+    let seen = it.cluster.observe(&name, &shape()).await.route;
+    assert!(seen.present().is_some_and(|route| route.revision.is_none()), "{seen:?}");
+    it.cluster.ensure_route(&name, &a).await.unwrap();
+    assert_eq!(routed(&*it.cluster, &name).await, Some(a.clone()));
+
+    let elsewhere = json!({ "spec": { "selector": { "mayfly.dev/revision": "x" } } });
+    for (kind, what, patch, said) in [
+        ("Service", web('a'), Some(elsewhere), "selector"),
+        ("Service", web('a'), None, "not there"),
+        ("Deployment", deployment, Some(json!({ "spec": { "replicas": 0 } })), "replicas"),
     ] {
         it.clock.advance(chrono::TimeDelta::minutes(1));
-        it.meddle(kind, &here, what, patch).await;
-        let seen = it.cluster.observe(&name, &shape()).await.route;
-        assert!(seen.present().is_some_and(|route| route.revision.is_none()), "{kind}: {seen:?}");
-        it.cluster.ensure_route(&name, &a).await.unwrap();
-        assert_eq!(routed(&*it.cluster, &name).await, Some(a.clone()), "{kind}");
+        match patch {
+            Some(patch) => it.meddle(kind, &here, &what, patch).await,
+            None => it.delete(kind, &here, &what).await,
+        }
+        let seen = health(&*it.cluster, &name).await;
+        let Some((_, Health::Dead(why))) = seen else { panic!("{kind}: {seen:?}") };
+        assert!(why.contains(said), "{why}");
+        it.cluster.ensure_workload(&name, &order(&a)).await.unwrap();
+        until_ready(&*it.cluster, &name, &a).await;
     }
-    it.delete("Service", &here, "web").await;
-    assert_eq!(routed(&*it.cluster, &name).await, None);
-    it.cluster.ensure_route(&name, &a).await.unwrap();
-
-    it.clock.advance(chrono::TimeDelta::minutes(1));
-    it.meddle("Deployment", &here, &deployment, json!({ "spec": { "replicas": 0 } })).await;
-    let seen = health(&*it.cluster, &name).await;
-    let Some((_, Health::Dead(why))) = seen else { panic!("{seen:?}") };
-    assert!(why.contains("replicas"), "{why}");
-    it.cluster.ensure_workload(&name, &order(&a)).await.unwrap();
-    until_ready(&*it.cluster, &name, &a).await;
 }
 
 #[tokio::test]
@@ -254,14 +257,60 @@ async fn a_revision_that_nobody_wants_any_more_goes_and_the_served_one_stays() {
         it.clock.advance(chrono::TimeDelta::seconds(1));
         it.cluster.ensure_workload(&name, &order(&revision(digit))).await.unwrap();
     }
-    let names = it.names("Deployment", &name.namespace()).await;
-    assert_eq!(names, [web('a'), web('c')]);
+    for kind in ["Deployment", "Service"] {
+        assert_eq!(it.names(kind, &name.namespace()).await, [web('a'), web('c')], "{kind}");
+    }
+    let seen = it.cluster.observe(&name, &shape()).await;
+    assert!(seen.workload.present().is_some_and(|it| it.others), "the served one is there too");
     assert_eq!(routed(&*it.cluster, &name).await, Some(a.clone()));
     // The branch went back to what is served: nothing has to start.
     it.clock.advance(chrono::TimeDelta::seconds(1));
     it.cluster.ensure_workload(&name, &order(&a)).await.unwrap();
     until_ready(&*it.cluster, &name, &a).await;
-    assert_eq!(it.names("Deployment", &name.namespace()).await, [web('a')]);
+    for kind in ["Deployment", "Service"] {
+        assert_eq!(it.names(kind, &name.namespace()).await, [web('a')], "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn a_route_says_its_commit_and_where_it_leads_in_one_object() {
+    let header = "example.test/headers".to_owned();
+    let it = RealCluster::with(|config| {
+        let said = "X-Preview-Commit: {{ commit }}".to_owned();
+        let annotations = BTreeMap::from([(header.clone(), said)]);
+        config.entry = Entry::Ingress { class: "test".to_owned(), annotations };
+    });
+    let Some(it) = it.await else { return };
+    let name = it.name(7);
+    for digit in ['a', 'b'] {
+        serve(&*it.cluster, &name, &order(&revision(digit))).await;
+        let route = it.read("Ingress", &name.namespace(), "web").await.unwrap();
+        let backend = &route["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]["name"];
+        assert_eq!(*backend, web(digit));
+        let said = format!("X-Preview-Commit: {}", digit.to_string().repeat(40));
+        assert_eq!(route["metadata"]["annotations"][&header], said);
+        it.clock.advance(chrono::TimeDelta::minutes(1));
+        assert_eq!(routed(&*it.cluster, &name).await, Some(revision(digit)), "and it is no drift");
+    }
+}
+
+#[tokio::test]
+async fn a_route_of_the_version_before_is_led_over_and_its_service_goes() {
+    let Some(it) = RealCluster::new().await else { return };
+    let (name, a) = (it.name(7), revision('a'));
+    let here = name.namespace();
+    serve(&*it.cluster, &name, &order(&a)).await;
+    let labels = json!({ "labels": { "mayfly.dev/preview": here }, "name": "web" });
+    let ports = json!({ "ports": [{ "port": 80 }] });
+    it.make("Service", &here, "web", json!({ "metadata": labels, "spec": ports })).await;
+    let bare = json!({ "metadata": { "annotations": { "mayfly.dev/revision": null } } });
+    it.meddle("Ingress", &here, "web", bare).await;
+    assert_eq!(routed(&*it.cluster, &name).await, None);
+    it.cluster.ensure_workload(&name, &order(&a)).await.unwrap();
+    assert_eq!(it.names("Service", &here).await, ["web".to_owned(), web('a')], "may be visited");
+    it.cluster.ensure_route(&name, &a).await.unwrap();
+    it.cluster.remove_others(&name, &a).await.unwrap();
+    assert_eq!(it.names("Service", &here).await, [web('a')]);
 }
 
 #[tokio::test]

@@ -1,0 +1,169 @@
+//! What to do next for a preview that should be there.
+//!
+//! Everything in its order: namespace and database, workload, route, name, and the word to the pull
+//! request when the URL was seen to serve the commit. Refuses to take away what is served before its
+//! successor is.
+
+use super::super::desired::Spec;
+use super::super::notice::{Notice, Told};
+use super::super::observed::{Confirmation, Health, Observed, Resolution, Seen, Served, Standing};
+use super::super::step::Step;
+use super::{Draft, Outlook, Plan};
+
+pub(super) fn up(spec: &Spec, seen: &Observed) -> Plan {
+    let mut draft = Draft::default();
+    if let Some(conflict) = seen.conflict() {
+        draft.say(seen, Notice::Blocked { conflict: conflict.clone() });
+        return Plan { steps: draft.steps, outlook: Outlook::Blocked(conflict) };
+    }
+    let want = &spec.revision;
+    let namespace = match &seen.namespace {
+        Seen::Present(namespace) if namespace.fenced => true,
+        Seen::Absent | Seen::Present(_) => ensure(&mut draft, true, Step::EnsureNamespace),
+        other => {
+            draft.remove("namespace", other, true, Step::RemoveNamespace);
+            false
+        }
+    };
+    let database = up_database(spec, seen, &mut draft);
+    let stands = namespace && database;
+    let mut failing = None;
+    let ready = match &seen.workload {
+        Seen::Present(workload) if workload.revision == *want => match &workload.health {
+            Health::Ready => stands,
+            Health::Progressing(why) => {
+                draft.waits.push(format!("workload: {why}"));
+                false
+            }
+            Health::Failing { why, .. } => {
+                draft.waits.push(format!("workload: {why}"));
+                failing = Some(why);
+                false
+            }
+            Health::Dead(_) => ensure(&mut draft, stands, Step::EnsureWorkload(want.clone())),
+        },
+        Seen::Absent | Seen::Present(_) => {
+            ensure(&mut draft, stands, Step::EnsureWorkload(want.clone()))
+        }
+        other => draft.wait("workload", other),
+    };
+    let routed = match &seen.route {
+        Seen::Present(route) if route.revision.as_ref() == Some(want) => match &route.standing {
+            Standing::Served => ready,
+            Standing::Awaited(why) => {
+                draft.waits.push(format!("route: {why}"));
+                false
+            }
+            Standing::Refused(why) => {
+                draft.waits.push(format!("route: {why}"));
+                failing = failing.or(Some(why));
+                false
+            }
+        },
+        Seen::Absent | Seen::Present(_) => {
+            ensure(&mut draft, ready, Step::EnsureRoute(want.clone()))
+        }
+        other => draft.wait("route", other),
+    };
+    let named = match (&seen.record, &seen.resolution) {
+        (Seen::Present(()) | Seen::Absent, Resolution::Right { .. }) => routed,
+        (Seen::Present(()), Resolution::NotYet(why)) => {
+            draft.waits.push(format!("DNS: {why}"));
+            false
+        }
+        (Seen::Present(()) | Seen::Absent, _) => ensure(&mut draft, routed, Step::EnsureRecord),
+        (other, _) => draft.wait("DNS record", other),
+    };
+    let served = named
+        && match &seen.served {
+            Served::Right => true,
+            Served::NotYet(why) => {
+                draft.waits.push(format!("URL: {why}"));
+                false
+            }
+            Served::Wrong(why) => {
+                draft.waits.push(format!("URL: {why}"));
+                failing = failing.or(Some(why));
+                false
+            }
+        };
+    if !served {
+        let notice = match failing {
+            Some(why) => failure(spec, seen, why),
+            None => preparation(spec, seen),
+        };
+        notice.into_iter().for_each(|notice| draft.act(Step::Publish(notice)));
+        return draft.finish(false);
+    }
+    if let Confirmation::Unconfirmed(why) = &seen.pull {
+        draft.waits.push(format!("pull request: {why}"));
+        return draft.finish(false);
+    }
+    draft.say(
+        seen,
+        Notice::Ready {
+            revision: want.clone(),
+            expires_at: spec.expires_at,
+            expiring: spec.expiring,
+        },
+    );
+    // What was served before stays until visitors were seen to get what replaces it.
+    if seen.workload.present().is_some_and(|workload| workload.others) {
+        draft.act(Step::RemoveOthers(want.clone()));
+    }
+    draft.finish(true)
+}
+
+/// One word at the start of a life, and after a commit that failed; any other push is told when it
+/// is served, to spare the forge.
+fn preparation(spec: &Spec, seen: &Observed) -> Option<Notice> {
+    let commit = &spec.revision.commit;
+    let heard = match &seen.told {
+        Told::Said(Notice::Preparing { .. } | Notice::Ready { .. }) => true,
+        Told::Said(Notice::Failing { commit: failed, .. }) => failed == commit,
+        _ => false,
+    };
+    (!heard).then(|| Notice::Preparing { commit: commit.clone() })
+}
+
+/// What to tell the pull request when its commit cannot be served for this reason; `None` when it
+/// was told.
+pub fn failure(spec: &Spec, seen: &Observed, why: &str) -> Option<Notice> {
+    let serves = seen.route.present().and_then(|route| route.revision.as_ref());
+    let serves = serves.filter(|revision| **revision != spec.revision);
+    let notice = Notice::Failing {
+        commit: spec.revision.commit.clone(),
+        why: why.to_owned(),
+        serves: serves.map(|revision| revision.commit.clone()),
+    };
+    (seen.told != Told::Said(notice.clone())).then_some(notice)
+}
+
+/// Plans a step whose ground was seen in place; `false`, since its outcome was not.
+fn ensure(draft: &mut Draft, stands: bool, step: Step) -> bool {
+    if stands {
+        draft.act(step);
+    }
+    false
+}
+
+fn up_database(spec: &Spec, seen: &Observed, draft: &mut Draft) -> bool {
+    match (&seen.database, &seen.role) {
+        (Seen::Present(db), _) if db.generation.is_some_and(|g| g != spec.data_generation) => {
+            draft.act(Step::RemoveDatabase);
+            false
+        }
+        (Seen::Present(db), Seen::Present(())) if db.ready => true,
+        // A drop that was interrupted can only be dropped again.
+        (Seen::Leaving(_), _) => {
+            draft.remove("database", &seen.database, true, Step::RemoveDatabase);
+            false
+        }
+        (Seen::Unknown(_), _) => draft.wait("database", &seen.database),
+        (_, Seen::Unknown(_) | Seen::Leaving(_)) => draft.wait("role", &seen.role),
+        _ => {
+            draft.act(Step::EnsureDatabase { generation: spec.data_generation });
+            false
+        }
+    }
+}
