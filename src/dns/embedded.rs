@@ -209,9 +209,7 @@ impl Dns for EmbeddedDns {
     /// There is one authoritative server, and no resolver between it and us.
     async fn resolve(&self, name: &PreviewName) -> Resolution {
         match self.observe(name).await {
-            Seen::Present(()) => {
-                Resolution::Right { addresses: [IpAddr::from(self.records.target)].into() }
-            }
+            Seen::Present(()) => Resolution::Right { addresses: [self.records.target].into() },
             Seen::Absent => Resolution::NotYet("not there".to_owned()),
             Seen::Foreign(why) | Seen::Leaving(why) | Seen::Unknown(why) => Resolution::NotYet(why),
         }
