@@ -2,6 +2,7 @@
 
 pub mod cluster;
 mod database;
+mod database_outage;
 mod database_server;
 pub mod description;
 mod dns;
