@@ -127,12 +127,16 @@ fn up(spec: &Spec, seen: &Observed) -> Plan {
         }
         other => draft.wait("workload", other),
     };
+    let mut served = true;
     let routed = match &seen.route {
         Seen::Present(route) if route.revision.as_ref() == Some(want) => match &route.standing {
             Standing::Served => ready,
+            // It leads here all the same: whoever issues its certificate may first ask for the name
+            // (RFC 8555, section 8).
             Standing::Awaited(why) => {
                 draft.waits.push(format!("route: {why}"));
-                false
+                served = false;
+                ready
             }
             Standing::Refused(why) => {
                 draft.waits.push(format!("route: {why}"));
@@ -154,7 +158,7 @@ fn up(spec: &Spec, seen: &Observed) -> Plan {
         (Seen::Present(()) | Seen::Absent, _) => ensure(&mut draft, routed, Step::EnsureRecord),
         (other, _) => draft.wait("DNS record", other),
     };
-    if !named {
+    if !(named && served) {
         let notice = match failing {
             Some(why) => failure(spec, seen, why),
             None => preparation(spec, seen),

@@ -1,5 +1,6 @@
 //! What every cluster promises the loop, asked of the fake, of the local adapter and of Kubernetes.
 
+mod certificate;
 mod fake;
 pub mod kubernetes;
 mod local;

@@ -18,7 +18,7 @@ use crate::preview::{PreviewName, Revision, Seen};
 use crate::workload::Shape;
 
 /// What is asked for in a look, for messages.
-const LOOKING: &str = "looking at the cluster";
+pub(super) const LOOKING: &str = "looking at the cluster";
 
 impl KubernetesCluster {
     pub(super) async fn look(
@@ -42,12 +42,13 @@ impl KubernetesCluster {
             let workload = Seen::Leaving(why.clone());
             return Ok(ClusterSeen { namespace: Seen::Leaving(why), workload, route });
         }
-        let (fenced, deployments, service, route, certificate) = tokio::try_join!(
+        let (fenced, deployments, service, route, certificate, issued) = tokio::try_join!(
             self.is_fenced(name, shape, &live),
             self.calls.list(LOOKING, Kind::Deployment, Some(&here), REVISION),
             self.calls.get(LOOKING, Kind::Service, Some(&here), WEB),
             self.look_at_route(&here),
             self.certificate(LOOKING),
+            self.issuance(&here),
         )?;
         let route = route.map_or(Seen::Absent, |live| {
             if let Some(why) = marks::leaving(&live) {
@@ -59,7 +60,8 @@ impl KubernetesCluster {
                 patient || drift(service).is_none() && difference(&live, &wanted, "").is_none()
             });
             let revision = service.as_ref().and_then(revision_of);
-            Seen::Present(RouteSeen { revision, standing: route::standing(&self.config, &live) })
+            let standing = issued.unwrap_or_else(|| route::standing(&self.config, &live));
+            Seen::Present(RouteSeen { revision, standing })
         });
         let workload = match newest(&deployments) {
             None => Seen::Absent,
