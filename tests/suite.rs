@@ -4,6 +4,7 @@
 
 mod api;
 mod architecture;
+mod bad_input;
 mod chart;
 mod config;
 mod contracts;

@@ -1,7 +1,7 @@
 //! What a pull request is told when its preview cannot be served, and when the URL may be told.
 
 use chrono::TimeDelta;
-use mayfly::preview::observed::Resolution;
+use mayfly::preview::observed::{Resolution, Standing};
 use mayfly::preview::{Notice, Part, Phase, Status};
 
 use crate::world::faults::Mode;
@@ -96,6 +96,31 @@ async fn the_url_is_not_told_before_resolvers_agree() {
     assert!(matches!(world.forge.comment(number(7)).unwrap().notice, Notice::Preparing { .. }));
 
     world.dns.unhide(&pr(7));
+    world.settle_for(TimeDelta::minutes(1)).await;
+    assert_eq!(world.phase(7).await, Phase::Ready);
+}
+
+/// Who issues a certificate may ask for the name first: waiting for both in a row would never end.
+#[tokio::test]
+async fn the_name_is_there_before_the_certificate_and_the_url_is_told_after_it() {
+    let world = World::new().await;
+    let awaited = "waiting for the certificate";
+    world.cluster.stand(Standing::Awaited(awaited.to_owned()));
+    world.open(7, 'a').await;
+    world.settle_for(TimeDelta::minutes(1)).await;
+    assert!(world.dns.records().contains_key(&pr(7).namespace()), "the name is there");
+    assert_eq!(world.phase(7).await, Phase::Starting);
+    let preview = world.preview(7).await;
+    let route = preview.conditions.iter().find(|c| c.part == Part::Route).unwrap();
+    assert_eq!((route.status, route.message.as_str()), (Status::False, awaited));
+    assert!(preview.outlook.contains(awaited), "{}", preview.outlook);
+    assert!(matches!(world.forge.comment(number(7)).unwrap().notice, Notice::Preparing { .. }));
+
+    world.cluster.stand(Standing::Refused("the issuer gives none".to_owned()));
+    world.settle_for(TimeDelta::minutes(1)).await;
+    assert_eq!(failing(&world).0, "the issuer gives none");
+
+    world.cluster.stand(Standing::Served);
     world.settle_for(TimeDelta::minutes(1)).await;
     assert_eq!(world.phase(7).await, Phase::Ready);
 }

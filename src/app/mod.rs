@@ -173,7 +173,8 @@ async fn serve(door: Door, listener: TcpListener, router: Router) {
     door.serve(listener, |_, _| TowerToHyperService::new(router.clone())).await;
 }
 
-/// Two URLs can lead to one server, under two names: the servers themselves are asked.
+/// Two URLs can lead to one server, under two names: the servers themselves are asked. Previews'
+/// server that is down is not the ledger's, which answers.
 async fn warn_of_one_server(ledger: &Ledger, databases: &PostgresDatabases) {
     let (one, other) = tokio::join!(ledger.server_identity(), databases.server_identity());
     if one.is_some() && one == other {

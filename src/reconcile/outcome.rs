@@ -23,6 +23,15 @@ pub(super) struct Deeds {
     pub(super) underway: Option<String>,
 }
 
+impl Deeds {
+    /// The parts that failed steps were about, and why they failed.
+    pub(super) fn failures(&self) -> impl Iterator<Item = (Part, &str)> {
+        let step = self.failed.zip(self.fault.as_ref());
+        let word = self.unheard.as_ref().map(|unheard| (Part::Notice, unheard));
+        step.into_iter().chain(word).map(|(part, (_, why))| (part, why.as_str()))
+    }
+}
+
 /// The fault that is all that this pass came to: the forge could not be told, or could not be
 /// asked, and there was nothing else to do.
 pub(super) fn alone(

@@ -114,7 +114,7 @@ impl Reconciler {
             return Ok(None);
         };
         let mut conditions = conditions(&desired, &seen, now, &preview.conditions);
-        if let (Some(part), Some((_, why))) = (deeds.failed, &deeds.fault) {
+        for (part, why) in deeds.failures() {
             blame(&mut conditions, part, why);
         }
         let fault = deeds.fault.clone().or_else(|| alone(&plan, &deeds, unread));

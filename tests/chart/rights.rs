@@ -25,6 +25,9 @@ const BY_INGRESS: [(&str, &str, &str); 2] = [
     ("networking.k8s.io", "ingresses", "create delete get list patch watch"),
 ];
 
+/// Besides, where cert-manager makes a certificate for each.
+const BY_ISSUER: [(&str, &str, &str); 1] = [("cert-manager.io", "certificates", "get")];
+
 /// The same, where they are reached through a Gateway.
 const BY_GATEWAY: [(&str, &str, &str); 1] =
     [("gateway.networking.k8s.io", "httproutes", "create delete get list patch watch")];
@@ -86,6 +89,12 @@ fn the_controller_may_do_exactly_what_is_in_this_table() {
     assert_eq!(roles(&objects), [["ClusterRole", "", cluster]]);
     let role = one(&objects, "ClusterRole", cluster);
     assert_eq!(grants(role), expected(&[&EVERYWHERE, &BY_INGRESS]));
+
+    let issuer = "config: {cluster: {kubernetes: {tls: {cluster_issuer: letsencrypt}}}}";
+    let objects = rendered(MINIMAL, issuer);
+    assert_eq!(roles(&objects), [["ClusterRole", "", cluster]]);
+    let role = one(&objects, "ClusterRole", cluster);
+    assert_eq!(grants(role), expected(&[&EVERYWHERE, &BY_INGRESS, &BY_ISSUER]));
 
     let objects = rendered(GATEWAY, "");
     let gateway = "preview-system-shop-mayfly-gateway";

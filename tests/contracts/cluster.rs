@@ -1,5 +1,6 @@
 //! What every cluster promises the loop, asked of the fake, of the local adapter and of Kubernetes.
 
+mod certificate;
 mod fake;
 pub mod kubernetes;
 mod local;
@@ -7,6 +8,7 @@ mod machine;
 mod proxy;
 mod real;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use mayfly::cluster::Cluster;
@@ -108,12 +110,16 @@ fn revision(digit: char) -> Revision {
     Revision { commit: CommitSha::parse(&digit.to_string().repeat(40)).unwrap(), restart: 0 }
 }
 
+/// The program that does on request what workloads do wrong.
+pub fn target() -> PathBuf {
+    let tests = std::env::current_exe().unwrap();
+    tests.parent().unwrap().parent().unwrap().join("examples/probe-target")
+}
+
 fn shape() -> Shape {
-    let target = std::env::current_exe().unwrap();
-    let target = target.parent().unwrap().parent().unwrap().join("examples/probe-target");
     let image = format!("registry.test/probe-target@sha256:{}", "0".repeat(64));
     Shape {
-        command: vec![target.to_str().unwrap().to_owned()],
+        command: vec![target().to_str().unwrap().to_owned()],
         directory: None,
         env: vec![],
         probe_path: "/".to_owned(),

@@ -1,6 +1,6 @@
 //! What any DNS must keep, on the fake, the embedded server and a real zone.
 
-mod bind;
+pub mod bind;
 mod external;
 mod gate;
 mod kept;

@@ -2,15 +2,16 @@
 
 pub mod cluster;
 mod database;
+mod database_outage;
 mod database_server;
 pub mod description;
-mod dns;
+pub mod dns;
 mod forge;
-mod forge_github;
+pub mod forge_github;
 mod forge_github_described;
 mod forge_github_faults;
-mod forge_github_login;
+pub mod forge_github_login;
 mod forge_github_rights;
-mod forge_stage;
+pub mod forge_stage;
 mod github_app;
 mod visits;

@@ -43,6 +43,7 @@ struct Inner {
     ready_after: u32,
     never_ready: Option<String>,
     failing: Option<String>,
+    standing: Standing,
 }
 
 /// The cluster; clones share it.
@@ -64,6 +65,7 @@ impl FakeCluster {
             ready_after: 1,
             never_ready: None,
             failing: None,
+            standing: Standing::Served,
         };
         Self { faults, inner: Arc::new(Mutex::new(inner)) }
     }
@@ -90,6 +92,11 @@ impl FakeCluster {
     /// No workload becomes ready, and a person has to change something.
     pub fn failing(&self, why: &str) {
         self.with(|it| it.failing = Some(why.to_owned()));
+    }
+
+    /// How every route stands from now on.
+    pub fn stand(&self, standing: Standing) {
+        self.with(|it| it.standing = standing);
     }
 
     /// Workloads become ready again.
@@ -189,7 +196,7 @@ impl Inner {
         let route = match self.routes.get(name) {
             Some(revision) => Seen::Present(RouteSeen {
                 revision: Some(revision.clone()),
-                standing: Standing::Served,
+                standing: self.standing.clone(),
             }),
             None => Seen::Absent,
         };

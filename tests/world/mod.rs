@@ -12,6 +12,7 @@ pub mod dns;
 pub mod faults;
 pub mod forge;
 pub mod listener;
+pub mod outage;
 pub mod postgres;
 pub mod rude;
 pub mod skip;

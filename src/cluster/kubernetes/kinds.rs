@@ -22,6 +22,7 @@ pub(super) enum Kind {
     Pod,
     IngressClass,
     Gateway,
+    Certificate,
 }
 
 impl Kind {
@@ -40,6 +41,7 @@ impl Kind {
             Self::HttpRoute => ("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"),
             Self::Pod => ("", "v1", "Pod", "pods"),
             Self::IngressClass => ("networking.k8s.io", "v1", "IngressClass", "ingressclasses"),
+            Self::Certificate => ("cert-manager.io", "v1", "Certificate", "certificates"),
             Self::Gateway => ("gateway.networking.k8s.io", "v1", "Gateway", "gateways"),
         };
         let gvk = GroupVersionKind::gvk(group, version, kind);

@@ -18,7 +18,7 @@ use crate::preview::{PreviewName, Revision, Seen};
 use crate::workload::Shape;
 
 /// What is asked for in a look, for messages.
-const LOOKING: &str = "looking at the cluster";
+pub(super) const LOOKING: &str = "looking at the cluster";
 
 impl KubernetesCluster {
     pub(super) async fn look(
@@ -43,12 +43,13 @@ impl KubernetesCluster {
             return Ok(ClusterSeen { namespace: Seen::Leaving(why), workload, route });
         }
         let owned = format!("{}={here}", marks::PREVIEW);
-        let (fenced, deployments, services, route, certificate) = tokio::try_join!(
+        let (fenced, deployments, services, route, certificate, issued) = tokio::try_join!(
             self.is_fenced(name, shape, &live),
             self.calls.list(LOOKING, Kind::Deployment, Some(&here), REVISION),
             self.calls.list(LOOKING, Kind::Service, Some(&here), &owned),
             self.look_at_route(&here),
             self.certificate(LOOKING),
+            self.issuance(&here),
         )?;
         let route = route.map_or(Seen::Absent, |live| {
             if let Some(why) = marks::leaving(&live) {
@@ -60,7 +61,8 @@ impl KubernetesCluster {
                 let wanted = route::route(&self.config, name, revision, certificate.as_ref());
                 patient || difference(&live, &wanted, "").is_none()
             });
-            Seen::Present(RouteSeen { revision, standing: route::standing(&self.config, &live) })
+            let standing = issued.unwrap_or_else(|| route::standing(&self.config, &live));
+            Seen::Present(RouteSeen { revision, standing })
         });
         let workload = match newest(&deployments) {
             None => Seen::Absent,

@@ -6,6 +6,7 @@
 //! (by uid) that it has looked at.
 
 mod calls;
+mod certificate;
 pub mod config;
 mod drift;
 mod ensure;

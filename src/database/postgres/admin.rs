@@ -3,6 +3,7 @@
 //! The only file that builds SQL text from parts; refuses a part that is not an identifier that
 //! we minted or a literal that it quoted itself.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
@@ -76,10 +77,33 @@ impl Admin {
 
     /// A pooled session for looks.
     pub(super) async fn look(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
-        match self.pool.acquire().await {
-            Err(error) if refused(&error) && self.read_again() => self.pool.acquire().await,
+        match self.pooled().await {
+            Err(error) if refused(&error) && self.read_again() => self.pooled().await,
             other => other,
         }
+    }
+
+    /// The pool keeps trying a server that is down until its time is up, and then does not say why;
+    /// so a pool without sessions is asked after the server itself was.
+    async fn pooled(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+        if self.pool.size() == 0 {
+            self.knock().await?;
+        }
+        match self.pool.acquire().await {
+            Err(sqlx::Error::PoolTimedOut) => {
+                self.knock().await?;
+                Err(sqlx::Error::PoolTimedOut)
+            }
+            other => other,
+        }
+    }
+
+    /// Whether the server lets us in; if not, why not.
+    async fn knock(&self) -> Result<(), sqlx::Error> {
+        let options = self.options();
+        let opened = tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options));
+        let late = |_| sqlx::Error::Io(std::io::Error::new(ErrorKind::TimedOut, "no answer"));
+        opened.await.map_err(late)??.close().await
     }
 
     /// Opens a session on the maintenance database.
@@ -207,6 +231,20 @@ fn is_tls(error: &sqlx::Error) -> bool {
     }
 }
 
+/// What a person can do about a refusal that is not about a statement.
+fn cure(code: &str) -> &'static str {
+    match code {
+        // A read-only transaction, which is all that a standby has.
+        "25006" => {
+            "; it is in recovery or read-only: databases.admin_url has to lead to the primary"
+        }
+        _ if code.starts_with("28") => {
+            "; databases.admin_url has to be one that the server lets in"
+        }
+        _ => "",
+    }
+}
+
 /// Makes a fault of a server's error: what a person has to mend is permanent.
 pub(super) fn fault(doing: impl Into<String>, error: &sqlx::Error) -> Fault {
     let code = code(error);
@@ -223,7 +261,10 @@ pub(super) fn fault(doing: impl Into<String>, error: &sqlx::Error) -> Fault {
             let detail = answer.try_downcast_ref::<PgDatabaseError>().and_then(|e| e.detail());
             let detail = detail.filter(|_| code == "42501").unwrap_or_default();
             let space = if detail.is_empty() { "" } else { ". " };
-            format!("{}{space}{detail} (SQLSTATE {code})", answer.message())
+            format!("{}{space}{detail} (SQLSTATE {code}){}", answer.message(), cure(&code))
+        }
+        None if matches!(error, sqlx::Error::Io(_)) => {
+            format!("{error}; see that the server runs and that databases.admin_url leads to it")
         }
         None => error.to_string(),
     };

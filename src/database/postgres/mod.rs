@@ -21,11 +21,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::{Mutex, Semaphore, mpsc};
+use tokio::sync::{Mutex, OnceCell, Semaphore, mpsc};
 
 use super::{DatabaseOrder, Databases, DatabasesSeen, Password, Seed};
 use crate::clock::Clock;
-use crate::fault::{Fault, Progress};
+use crate::fault::{Disposition, Fault, Progress};
 use crate::preview::PreviewName;
 use admin::Admin;
 
@@ -105,12 +105,33 @@ struct Inner {
     clones: Semaphore,
     /// Why the last build of each template failed, so that it is not tried at full speed.
     failed: Mutex<HashMap<String, template::FailedBuild>>,
+    /// The digests of the seeds in use.
+    keep: Vec<String>,
+    /// Whether the server was seen to be fit, and made ready for previews.
+    prepared: OnceCell<()>,
+}
+
+impl Inner {
+    /// Makes the server ready for previews, once; tried again until it was.
+    async fn prepare(&self) -> Result<(), Fault> {
+        let preparing = async || {
+            prepare::prepare(&self.admin).await?;
+            if let Err(fault) = template::retire(self, &self.keep).await {
+                tracing::warn!(%fault, "templates of seeds not in use were left until the next start");
+            }
+            Ok(())
+        };
+        self.prepared.get_or_try_init(preparing).await.map(|()| ())
+    }
 }
 
 impl PostgresDatabases {
     /// Connects, creates the two marker roles if need be, and closes the maintenance databases to
     /// roles that have no business there. `keep` are the seeds in use; templates of others are
     /// dropped once they are a day old. Names that may have changed are sent to `changes`.
+    ///
+    /// A server that is down or in recovery is no fault: all this is done before the first database
+    /// is made, once it answers. One that answers and does not let us do it is.
     pub async fn connect(
         config: PostgresConfig,
         keep: &[&Seed],
@@ -119,7 +140,6 @@ impl PostgresDatabases {
     ) -> Result<Self, Fault> {
         let url = config.admin_url.expose_secret();
         let admin = Admin::new(url, config.admin_url_file.clone(), &config.instance)?;
-        prepare::prepare(&admin).await?;
         let inner = Arc::new(Inner {
             admin,
             clock,
@@ -127,9 +147,16 @@ impl PostgresDatabases {
             slots: Arc::new(Semaphore::new(16)),
             clones: Semaphore::new(config.clones_at_once.max(1)),
             failed: Mutex::default(),
+            keep: keep.iter().map(|seed| seed.digest().to_owned()).collect(),
+            prepared: OnceCell::new(),
             config,
         });
-        template::retire(&inner, keep).await?;
+        match inner.prepare().await {
+            Err(fault) if fault.disposition == Disposition::Transient => {
+                tracing::warn!(%fault, "starting without the previews' databases; they are awaited");
+            }
+            other => other?,
+        }
         Ok(Self { inner })
     }
 
@@ -159,6 +186,7 @@ impl Databases for PostgresDatabases {
     ) -> Result<Progress, Fault> {
         let queued = || Ok(Progress::Underway("database: waiting for its turn".to_owned()));
         let Ok(slot) = self.inner.slots.clone().try_acquire_owned() else { return queued() };
+        self.inner.prepare().await?;
         // The lock is taken before anything is promised: from here on every replica sees that the
         // database is being worked on, and does not take it for absent.
         let Some(mut locked) = self.inner.admin.lock(&name.database()).await? else {

@@ -1,6 +1,7 @@
-//! The server at a start: what we may do there, the marker roles, and which doors stand open.
+//! The server before its first preview: what we may do there, the marker roles, and which doors
+//! stand open.
 //!
-//! Rights are probed and never guessed from a version. Refuses to start without those that a
+//! Rights are probed and never guessed from a version. Refuses to begin without those that a
 //! preview needs; goes on without the others, and says once what an administrator can do.
 
 use sqlx::PgConnection;

@@ -188,9 +188,9 @@ async fn drop_template(inner: &Inner, session: &mut PgConnection, name: &str) ->
     run(session, &format!("DROP ROLE IF EXISTS {}", ident(name))).await.map_err(fail)
 }
 
-/// Drops templates of seeds that are not in use, once they were built long enough ago that a
+/// Drops templates of seeds whose digests are not in `keep`, once they were built long enough ago that a
 /// roll-out which still wants them is unlikely; one that does builds it again.
-pub(super) async fn retire(inner: &Inner, keep: &[&Seed]) -> Result<(), Fault> {
+pub(super) async fn retire(inner: &Inner, keep: &[String]) -> Result<(), Fault> {
     let fail = |error: sqlx::Error| fault("listing templates", &error);
     let mut session = inner.admin.look().await.map_err(fail)?;
     let templates: Vec<(String, Option<String>)> = sqlx::query_as(
@@ -210,7 +210,7 @@ pub(super) async fn retire(inner: &Inner, keep: &[&Seed]) -> Result<(), Fault> {
             .and_then(|comment| comment.strip_prefix("mayfly template "))
             .and_then(|text| DateTime::parse_from_rfc3339(text).ok());
         let old = built_at.is_some_and(|at| inner.clock.now() - at.to_utc() > RETIRE_AFTER);
-        if !old || keep.iter().any(|seed| seed.digest().starts_with(digest)) {
+        if !old || keep.iter().any(|kept| kept.starts_with(digest)) {
             continue;
         }
         if let Some(mut locked) = inner.admin.lock(&name).await? {

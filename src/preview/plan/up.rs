@@ -47,12 +47,16 @@ pub(super) fn up(spec: &Spec, seen: &Observed) -> Plan {
         }
         other => draft.wait("workload", other),
     };
+    let mut awaited = false;
     let routed = match &seen.route {
         Seen::Present(route) if route.revision.as_ref() == Some(want) => match &route.standing {
             Standing::Served => ready,
+            // It leads here all the same: whoever issues its certificate may first ask for the name
+            // (RFC 8555, section 8).
             Standing::Awaited(why) => {
                 draft.waits.push(format!("route: {why}"));
-                false
+                awaited = true;
+                ready
             }
             Standing::Refused(why) => {
                 draft.waits.push(format!("route: {why}"));
@@ -75,6 +79,7 @@ pub(super) fn up(spec: &Spec, seen: &Observed) -> Plan {
         (other, _) => draft.wait("DNS record", other),
     };
     let served = named
+        && !awaited
         && match &seen.served {
             Served::Right => true,
             Served::NotYet(why) => {

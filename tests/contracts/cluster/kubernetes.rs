@@ -29,6 +29,8 @@ pub struct RealCluster {
     pub changes: Receiver<PreviewName>,
     pub client: Client,
     pub clock: Arc<HandClock>,
+    /// The cluster is of this run alone.
+    pub pretended: bool,
     prefix: String,
     stop: CancellationToken,
 }
@@ -43,7 +45,7 @@ impl RealCluster {
     pub async fn with(change: impl FnOnce(&mut KubernetesConfig)) -> Option<Self> {
         let plane = ControlPlane::shared().await?;
         let client = plane.client().await;
-        make_class(&client).await;
+        make_class(&client, "test").await;
         let unique = unique();
         let prefix = format!("t{unique}");
         let mut config = KubernetesConfig {
@@ -68,7 +70,8 @@ impl RealCluster {
         let told: Arc<dyn Clock> = clock.clone();
         let cluster = KubernetesCluster::connect(config, told, sender, stop.clone());
         let cluster = Arc::new(cluster.await.unwrap());
-        Some(Self { cluster, changes, client, clock, prefix, stop })
+        let pretended = plane.pretended;
+        Some(Self { cluster, changes, client, clock, pretended, prefix, stop })
     }
 
     /// What is there, as an administrator sees it.
@@ -101,15 +104,24 @@ impl RealCluster {
         all.items.into_iter().filter_map(|object| object.metadata.name).collect()
     }
 
+    /// Whether the API server knows this kind by now.
+    pub async fn can_list(&self, kind: &str, namespace: &str) -> bool {
+        self.api(kind, namespace).list(&ListParams::default()).await.is_ok()
+    }
+
     fn api(&self, kind: &str, namespace: &str) -> Api<DynamicObject> {
         let (group, version) = match kind {
             "Deployment" => ("apps", "v1"),
-            "Ingress" | "NetworkPolicy" => ("networking.k8s.io", "v1"),
+            "CustomResourceDefinition" => ("apiextensions.k8s.io", "v1"),
+            "Certificate" => ("cert-manager.io", "v1"),
+            "Ingress" | "IngressClass" | "NetworkPolicy" => ("networking.k8s.io", "v1"),
             _ => ("", "v1"),
         };
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
         match kind {
-            "Namespace" => Api::all_with(self.client.clone(), &resource),
+            "Namespace" | "IngressClass" | "CustomResourceDefinition" => {
+                Api::all_with(self.client.clone(), &resource)
+            }
             _ => Api::namespaced_with(self.client.clone(), namespace, &resource),
         }
     }
@@ -153,15 +165,16 @@ fn peer(namespace: &str) -> Peer {
     Peer { namespace: namespace.to_owned(), labels: BTreeMap::new() }
 }
 
-async fn make_class(client: &Client) {
+/// Makes an IngressClass that nobody serves.
+pub async fn make_class(client: &Client, name: &str) {
     let class = json!({
         "apiVersion": "networking.k8s.io/v1",
         "kind": "IngressClass",
-        "metadata": { "name": "test" },
+        "metadata": { "name": name },
         "spec": { "controller": "example.test/none" },
     });
     let classes: Api<IngressClass> = Api::all(client.clone());
-    classes.patch("test", &PatchParams::apply("tests"), &Patch::Apply(class)).await.unwrap();
+    classes.patch(name, &PatchParams::apply("tests"), &Patch::Apply(class)).await.unwrap();
 }
 
 /// The name of the Deployment of the commit that is forty times this digit.
