@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::contracts::cluster::kubernetes::{RealCluster, make_class};
+use crate::contracts::cluster::kubernetes::{PretendedIngress, RealCluster, make_class};
 use crate::contracts::dns::bind::{LED, config as zone, gate, suffix, with};
 use crate::contracts::forge_stage::{REPO, config as github};
 use crate::world::bind::{Bind, KEY, WRONG_SECRET, Wanted};
@@ -51,13 +51,23 @@ impl Stage {
         Self::as_who(|_| {}, change).await
     }
 
+    /// In a real cluster, and visited through its routes.
+    async fn in_cluster(cluster: &Arc<RealCluster>) -> Self {
+        Self::new(|seams| {
+            seams.cluster = cluster.cluster.clone();
+            seams.visitor = Arc::new(PretendedIngress(cluster.clone()));
+        })
+        .await
+    }
+
     /// With this changed in how it speaks to GitHub, and in its seams.
     async fn as_who(
         speak: impl FnOnce(&mut GitHubConfig),
         change: impl FnOnce(&mut Seams),
     ) -> Self {
         let (world, clock) = (World::new().await, Arc::new(ServerClock::default()));
-        world.clock.set(clock.now());
+        // GitHub's times have whole seconds: an event is never newer than what it then says.
+        world.clock.set(clock.now() - TimeDelta::seconds(2));
         let hub = GitHubStandIn::start(([127, 0, 0, 1], 0).into()).await.unwrap();
         hub.add_repository(SHOP.0, REPO);
         let mut config = github(&hub);
@@ -155,8 +165,9 @@ async fn an_unknown_ingress_class_is_told_with_its_cure_and_awaited() {
     let class = format!("late-{}-{}", std::process::id(), unique());
     let entry = Entry::Ingress { class: class.clone(), annotations: [].into() };
     let Some(cluster) = RealCluster::with(|config| config.entry = entry).await else { return };
+    let cluster = Arc::new(cluster);
     let (n, cure) = (111, [class.as_str(), "cluster.kubernetes.ingress.class"]);
-    let stage = Stage::new(|seams| seams.cluster = cluster.cluster.clone()).await;
+    let stage = Stage::in_cluster(&cluster).await;
     stage.open(n).await;
     stage.until_said(n, Part::Route, &cure).await;
     stage.until_told(n, &cure).await;
@@ -175,10 +186,10 @@ async fn a_missing_tls_secret_is_told_with_its_cure_and_awaited() {
     let place = format!("certificates-{}-{}", std::process::id(), unique());
     keeper.make("Namespace", "", &place, json!({})).await;
     let tls = Tls::Secret { namespace: place.clone(), name: "wildcard".to_owned() };
-    let cluster = RealCluster::with(|config| config.tls = tls).await.unwrap();
+    let cluster = Arc::new(RealCluster::with(|config| config.tls = tls).await.unwrap());
     let (n, named) = (112, format!("{place}/wildcard"));
     let cure = [named.as_str(), "create it, or set cluster.kubernetes.tls.secret"];
-    let stage = Stage::new(|seams| seams.cluster = cluster.cluster.clone()).await;
+    let stage = Stage::in_cluster(&cluster).await;
     stage.open(n).await;
     stage.until_said(n, Part::Route, &cure).await;
     stage.until_told(n, &cure).await;

@@ -4,18 +4,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use mayfly::clock::{Clock, ServerClock};
 use mayfly::cluster::Cluster;
 use mayfly::preview::{Notice, Phase};
 use mayfly::reconcile::{Limits, Reconciler, Seams};
-use mayfly::visit::{Visit, Visitor};
 use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::contracts::cluster::kubernetes::{RealCluster, web};
+use crate::contracts::cluster::kubernetes::{PretendedIngress, RealCluster, web};
 use crate::world::wait::within;
 use crate::world::{World, number, pr, sha};
 
@@ -52,30 +50,6 @@ impl Place {
     async fn end(self) {
         self.stop.cancel();
         self.running.await.unwrap();
-    }
-}
-
-/// Follows a route as an ingress controller does, from what the API server says.
-struct PretendedIngress(Arc<RealCluster>);
-
-#[async_trait]
-impl Visitor for PretendedIngress {
-    async fn observe(&self, visit: Visit<'_>) -> Result<(), String> {
-        let here = visit.name.namespace();
-        let route = self.0.read("Ingress", &here, "web").await.ok_or("404")?;
-        let rule = &route["spec"]["rules"][0];
-        let service = rule["http"]["paths"][0]["backend"]["service"]["name"].as_str().unwrap();
-        let service = self.0.read("Service", &here, service).await.ok_or("503: no service")?;
-        let revision = service["spec"]["selector"]["mayfly.dev/revision"].as_str().unwrap();
-        let name = format!("web-{}", revision.replace('.', "-"));
-        match self.0.read("Deployment", &here, &name).await {
-            Some(it) if it["status"]["availableReplicas"] == 1 => {}
-            _ => return Err("503: no pod".to_owned()),
-        }
-        match revision.split_once('.') {
-            Some((commit, _)) if commit == visit.commit.as_str() => Ok(()),
-            _ => Err(format!("still serves {revision}")),
-        }
     }
 }
 

@@ -69,6 +69,23 @@ impl Calls {
         found.map(|object| value(doing, &object)).transpose()
     }
 
+    /// Reads one object of a kind that the cluster may not even know; `None` for that too, which is why
+    /// nothing of ours is looked at like this.
+    pub(super) async fn get_foreign(
+        &self,
+        doing: &str,
+        kind: Kind,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Value>, Fault> {
+        let api = self.api(kind, Some(namespace));
+        match self.answer(doing, api.get(name)).await? {
+            Ok(object) => value(doing, &object).map(Some),
+            Err(Error::Api(status)) if status.code == 404 => Ok(None),
+            Err(error) => Err(fault(doing, &error)),
+        }
+    }
+
     /// Lists what a label selector names.
     pub(super) async fn list(
         &self,

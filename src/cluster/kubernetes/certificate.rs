@@ -19,7 +19,7 @@ impl KubernetesCluster {
     /// How a route stands for its certificate's sake; `None` where cert-manager makes none.
     pub(super) async fn issuance(&self, here: &str) -> Result<Option<Standing>, Fault> {
         let Tls::ClusterIssuer(issuer) = &self.config.tls else { return Ok(None) };
-        let found = self.calls.get(LOOKING, Kind::Certificate, Some(here), TLS_SECRET).await?;
+        let found = self.calls.get_foreign(LOOKING, Kind::Certificate, here, TLS_SECRET).await?;
         Ok(Some(issued(found.as_ref(), here, issuer)))
     }
 }

@@ -57,7 +57,8 @@ async fn a_route_is_served_once_cert_manager_says_that_its_certificate_is_there(
     it.make("CustomResourceDefinition", "", "certificates.cert-manager.io", certificates()).await;
     until("the kind is served", async || it.can_list("Certificate", &here).await).await;
     awaited("see that cert-manager runs").await;
-    let secret = json!({ "spec": { "secretName": "tls" } });
+    let secret = json!({ "apiVersion": "cert-manager.io/v1", "kind": "Certificate",
+                         "spec": { "secretName": "tls" } });
     it.make("Certificate", &here, "tls", secret).await;
     awaited("waiting for cert-manager").await;
     let say = async |conditions: Value| {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::networking::v1::IngressClass;
 use kube::Client;
@@ -14,6 +15,7 @@ use mayfly::cluster::kubernetes::KubernetesCluster;
 use mayfly::cluster::kubernetes::config::{Entry, KubernetesConfig, Network, Peer, Tls};
 use mayfly::preview::name::Prefix;
 use mayfly::preview::{PullNumber, Suffix};
+use mayfly::visit::{Visit, Visitor};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio_util::sync::CancellationToken;
@@ -158,6 +160,30 @@ impl Subject for RealCluster {
                 && it["metadata"]["labels"].get("mayfly.dev/instance").is_none()
                 && it["metadata"].get("deletionTimestamp").is_none()
         })
+    }
+}
+
+/// Follows a route as an ingress controller does, from what the API server says.
+pub struct PretendedIngress(pub Arc<RealCluster>);
+
+#[async_trait]
+impl Visitor for PretendedIngress {
+    async fn observe(&self, visit: Visit<'_>) -> Result<(), String> {
+        let here = visit.name.namespace();
+        let route = self.0.read("Ingress", &here, "web").await.ok_or("404")?;
+        let rule = &route["spec"]["rules"][0];
+        let service = rule["http"]["paths"][0]["backend"]["service"]["name"].as_str().unwrap();
+        let service = self.0.read("Service", &here, service).await.ok_or("503: no service")?;
+        let revision = service["spec"]["selector"]["mayfly.dev/revision"].as_str().unwrap();
+        let name = format!("web-{}", revision.replace('.', "-"));
+        match self.0.read("Deployment", &here, &name).await {
+            Some(it) if it["status"]["availableReplicas"] == 1 => {}
+            _ => return Err("503: no pod".to_owned()),
+        }
+        match revision.split_once('.') {
+            Some((commit, _)) if commit == visit.commit.as_str() => Ok(()),
+            _ => Err(format!("still serves {revision}")),
+        }
     }
 }
 
