@@ -42,7 +42,10 @@ pub mod cluster;
 pub mod database;
 pub mod dns;
 pub mod forge;
+// A fifth, which only looks: a tag becomes a digest.
+pub mod image;
 // Words that they share.
+pub mod address;
 pub mod clock;
 pub mod fault;
 pub mod repository;

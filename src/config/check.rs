@@ -8,6 +8,7 @@ use super::cluster::cluster;
 use super::dns::dns;
 use super::file::{self, File};
 use super::github::{github, webhook_secrets};
+use super::registries::registries;
 use super::repositories::repositories;
 use super::telemetry::otlp;
 use super::values::{delta, fixed, local_address, secret, time};
@@ -63,6 +64,7 @@ pub(super) fn check(file: File) -> Result<Config, ConfigError> {
         ClusterConfig::Kubernetes(_) => None,
     };
     let dns = dns(file.dns, &suffix, data_dir)?;
+    let registries = registries(file.registries, &cluster)?;
     let github = github(&instance, &file.github)?;
     let webhook_secrets = webhook_secrets(&file.github)?;
     let (limits, pacing) = reconcile(&file.reconcile)?;
@@ -157,7 +159,8 @@ pub(super) fn check(file: File) -> Result<Config, ConfigError> {
                 "3d",
             )?,
         },
-        repositories: repositories(&file.policy, file.repositories, &cluster)?,
+        repositories: repositories(&file.policy, file.repositories, &cluster, &registries)?,
+        registries,
         cluster,
         instance,
     })

@@ -12,7 +12,9 @@ use crate::preview::{PreviewName, Revision, Suffix};
 
 mod image;
 
-pub use image::Image;
+pub use image::{Image, ImageError, ImageName, ImageTag, ImageTemplate, TagTemplate};
+
+pub(crate) use image::is_registry;
 
 /// What the team runs, from the repository's configuration; the same for each of its previews.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub struct Shape {
     pub env: Vec<(String, String)>,
     /// The path whose 2xx or 3xx answer means "ready".
     pub probe_path: String,
+    /// Which image each commit has; also `pod.image` where it is the same for all.
+    pub image: Option<ImageTemplate>,
     /// What a cluster that runs containers needs to know beside that.
     pub pod: PodShape,
 }

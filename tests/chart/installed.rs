@@ -96,6 +96,7 @@ fn order(digit: char, image: &str) -> WorkloadOrder {
             directory: None,
             env: vec![],
             probe_path: "/".to_owned(),
+            image: None,
             pod: PodShape { image: Some(Image::parse(&image).unwrap()), ..PodShape::default() },
         },
         env: vec![("DATABASE_URL".to_owned(), "postgres://x".to_owned())],

@@ -117,6 +117,7 @@ fn shape() -> Shape {
         directory: None,
         env: vec![],
         probe_path: "/".to_owned(),
+        image: None,
         pod: PodShape { image: Some(Image::parse(&image).unwrap()), ..PodShape::default() },
     }
 }

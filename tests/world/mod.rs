@@ -128,6 +128,7 @@ pub fn repository() -> Repository {
             directory: None,
             env: Vec::new(),
             probe_path: "/".to_owned(),
+            image: None,
             pod: PodShape { image: Some(image()), ..PodShape::default() },
         },
         seed: Seed::new(Vec::new(), &[]).unwrap(),
