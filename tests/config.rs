@@ -549,7 +549,8 @@ fn kubernetes(change: (&str, &str)) -> Result<Config, mayfly::config::ConfigErro
         "  local: {data_dir: /var/lib/mayfly, proxy_listen: '127.0.0.1:8080'}\n",
         "  kubernetes:\n    ingress: {class: nginx}\n    tls: {}\n    network: {database: [{cidr: 10.0.0.5/32}], forbidden: [10.0.0.0/8]}\n",
     )
-    .replace("command: [serve]", &format!("image: 'acme/shop@sha256:{digest}', egress: []"))
+    .replace("command: [serve]", &format!("image: 'ghcr.io/acme/shop@sha256:{digest}', egress: []"))
+    .replace("repositories:", "registries: [{host: ghcr.io}]\nrepositories:")
     .replace("embedded: {", "embedded: {data_dir: /tmp/mayfly, ");
     assert!(good.contains("kubernetes:") && good.contains(change.0), "{good}");
     read(&good.replace(change.0, change.1), &[])

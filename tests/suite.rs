@@ -12,6 +12,7 @@ mod convergence;
 mod faults;
 mod forge_wire;
 mod image;
+mod image_names;
 mod leases;
 mod ledger_model;
 mod lifecycle;

@@ -13,3 +13,4 @@ mod forge_github_login;
 mod forge_github_rights;
 mod forge_stage;
 mod github_app;
+mod images;

@@ -11,6 +11,7 @@ pub mod database;
 pub mod dns;
 pub mod faults;
 pub mod forge;
+pub mod images;
 pub mod listener;
 pub mod postgres;
 pub mod rude;
