@@ -100,7 +100,20 @@ const EDGES: [(&str, &[&str]); 21] = [
         ],
     ),
     // The stage and the composition roots.
-    ("demo", &["app*", "clock*", "config*", "database*", "demo*", "forge*", "ledger*", "preview*"]),
+    (
+        "demo",
+        &[
+            "app*",
+            "clock*",
+            "config*",
+            "database*",
+            "demo*",
+            "forge*",
+            "ledger*",
+            "preview*",
+            "workload::Image",
+        ],
+    ),
     ("cli", &["*"]),
     ("app", &["*"]),
 ];

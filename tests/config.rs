@@ -1,6 +1,8 @@
 //! The configuration: what is wrong is refused at start, by its key, with the cure; what is right
 //! means what it says; and no secret is ever repeated.
 
+mod registries;
+
 use std::path::Path;
 
 use chrono::TimeDelta;

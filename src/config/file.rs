@@ -210,9 +210,12 @@ fn explain(path: &str, why: &str) -> ConfigError {
     // The library's words would repeat what is written where a section belongs, and that may be a
     // URL with its password.
     let here = keys(path);
-    let section = |secret: &[&str]| secret.split_last().is_some_and(|(_, it)| is_named(&here, it));
+    let section = |secret: &[&str]| (1..secret.len()).any(|it| is_named(&here, &secret[..it]));
     if SECRETS.iter().any(|secret| section(secret)) && why.starts_with("invalid type") {
-        return ConfigError::new(path, "is a section; set its keys, not the section");
+        return ConfigError::new(
+            path,
+            "is a section, or a list of them; set its keys, not the section",
+        );
     }
     ConfigError::new(if path == "." { "the configuration" } else { path }, why)
 }

@@ -5,8 +5,8 @@
 //! no place for a rule about addresses, follows redirects and a token server's realm wherever they
 //! lead, obeys proxies of the environment, and reads bodies and waits without a bound.
 //!
-//! Refuses a registry that is not configured, to download anything but a manifest, and to tell
-//! people what a registry's own texts say: they may be anybody's.
+//! Refuses a registry that is not configured, to download anything but a manifest, and to repeat a
+//! registry's own texts to people: they may be anybody's.
 
 mod challenge;
 mod line;
@@ -141,8 +141,9 @@ impl Host {
     fn wanted(&self, headers: &HeaderMap) -> Result<Challenge, Found> {
         Challenge::of(headers).ok_or_else(|| {
             let host = &self.line.host;
-            let why =
-                format!("{host} wants a login of a kind that registries do not; see its name");
+            let why = format!(
+                "{host} wants a login of a kind that no registry wants; see that it is one"
+            );
             Found::Refused(why)
         })
     }
