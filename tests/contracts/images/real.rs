@@ -137,7 +137,8 @@ async fn the_real_registry_keeps_the_contract_open_and_with_a_password() {
         let Some(real) = RealRegistry::start(is_private) else { return };
         let login = is_private.then(ada);
         let images = images(Registry { login, ..registry(&real.host) });
-        images_contract(&images, &real.host, async |tag, n| real.push(tag, n).await).await;
+        let push = async |tag: &ImageTag, n: u8| real.push(tag, n).await;
+        images_contract(&images, &real.host, push).await;
     }
 }
 

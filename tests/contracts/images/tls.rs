@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::serve::Listener;
 use mayfly::address::Reach;
 use mayfly::image::{Images, Registry};
+use mayfly::workload::ImageTag;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -98,7 +99,7 @@ fn over_tls(host: &str) -> Registry {
 async fn a_registry_behind_an_authority_that_is_named_keeps_the_contract() {
     let secured = Secured::start(Mood::Token, "localhost").await;
     let images = images(secured.registry(Some(&secured.ca_pem)));
-    let push = async |tag: &_, n: u8| secured.stand_in.push(tag, n);
+    let push = async |tag: &ImageTag, n: u8| secured.stand_in.push(tag, n);
     images_contract(&images, &secured.stand_in.host, push).await;
 }
 
