@@ -44,7 +44,10 @@ pub mod dns;
 pub mod forge;
 // The proof behind "Ready".
 pub mod visit;
+// A fifth, which only looks: a tag becomes a digest.
+pub mod image;
 // Words that they share.
+pub mod address;
 pub mod clock;
 pub mod fault;
 pub mod repository;

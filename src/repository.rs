@@ -7,7 +7,7 @@ use crate::database::Seed;
 use crate::forge::RepositoryRef;
 use crate::preview::name::Prefix;
 use crate::preview::{Policy, PreviewName, PullNumber, RepositoryId};
-use crate::workload::Shape;
+use crate::workload::{Image, Shape};
 
 /// One repository.
 #[derive(Clone, Debug)]
@@ -27,6 +27,15 @@ pub struct Repository {
 }
 
 impl Repository {
+    /// The same, running this image, where it runs one.
+    pub fn with_image(&self, image: Option<Image>) -> Self {
+        let mut repository = self.clone();
+        if image.is_some() {
+            repository.shape.pod.image = image;
+        }
+        repository
+    }
+
     /// The name of the preview of one of its pull requests.
     pub fn preview_name(&self, number: PullNumber) -> PreviewName {
         PreviewName::new(self.prefix.clone(), number)

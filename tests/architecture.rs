@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 
 /// What each room may use of the others, as `use crate::…` or a path. A trailing `*` stands for
 /// everything below. What is not listed is not allowed; `*` alone is a composition root.
-const EDGES: [(&str, &[&str]); 21] = [
+const EDGES: [(&str, &[&str]); 22] = [
     // The core knows nobody.
     ("preview", &[]),
     // Words that every room shares.
     ("fault", &[]),
     ("door", &[]),
+    ("address", &[]),
     ("clock", &["database::Password"]),
     ("workload", &["preview*"]),
     ("repository", &["database::Seed", "forge::RepositoryRef", "preview*", "workload*"]),
@@ -22,9 +23,10 @@ const EDGES: [(&str, &[&str]); 21] = [
     ("database", &["fault*", "preview*", "database*", "clock*"]),
     ("dns", &["fault*", "preview*", "dns*", "clock*"]),
     ("forge", &["fault*", "preview*", "forge*", "clock*"]),
-    ("image", &["fault*", "preview*", "image*"]),
     // Looks at what a visitor gets; knows neither who serves it nor who asks.
     ("visit", &["fault*", "preview*", "workload*", "visit*"]),
+    // The one that only looks.
+    ("image", &["address::Reach", "clock*", "fault*", "image*", "preview*", "workload*"]),
     // Memory: values of two seams, no trait and no adapter of any.
     ("ledger", &["clock*", "database::Password", "forge::RepositoryRef", "preview*"]),
     (
@@ -37,12 +39,15 @@ const EDGES: [(&str, &[&str]); 21] = [
         &[
             "clock*",
             "cluster::Cluster",
+            "config::duration::human",
             "database::DatabaseOrder",
             "database::Databases",
             "dns::Dns",
             "fault*",
             "forge::Announcement",
             "forge::Forge",
+            "image::Found",
+            "image::Images",
             "ledger*",
             "preview*",
             "repository*",
@@ -76,6 +81,7 @@ const EDGES: [(&str, &[&str]); 21] = [
     (
         "config",
         &[
+            "address*",
             "config*",
             "cluster::kubernetes::config*",
             "database::Seed",
@@ -89,6 +95,8 @@ const EDGES: [(&str, &[&str]); 21] = [
             "forge::RepositoryRef",
             "forge::github*",
             "forge::signature::WebhookSecrets",
+            "image::Login",
+            "image::Registry",
             "preview*",
             "reconcile::Limits",
             "reconcile::Pacing",
@@ -100,7 +108,20 @@ const EDGES: [(&str, &[&str]); 21] = [
         ],
     ),
     // The stage and the composition roots.
-    ("demo", &["app*", "clock*", "config*", "database*", "demo*", "forge*", "ledger*", "preview*"]),
+    (
+        "demo",
+        &[
+            "app*",
+            "clock*",
+            "config*",
+            "database*",
+            "demo*",
+            "forge*",
+            "ledger*",
+            "preview*",
+            "workload::Image",
+        ],
+    ),
     ("cli", &["*"]),
     ("app", &["*"]),
 ];

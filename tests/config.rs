@@ -1,6 +1,8 @@
 //! The configuration: what is wrong is refused at start, by its key, with the cure; what is right
 //! means what it says; and no secret is ever repeated.
 
+mod registries;
+
 use std::path::Path;
 
 use chrono::TimeDelta;
@@ -378,7 +380,8 @@ fn a_variable_sets_the_key_that_it_spells() {
 fn a_variable_that_spells_no_key_is_refused_by_its_name() {
     refused(read(GOOD, &[("MAYFLY_COLOUR", "red")]), "colour", "unknown field");
     refused(read(GOOD, &[("MAYFLY_PREVIEWS__SUFIX", "x")]), "previews", "sufix");
-    refused(read(GOOD, &[("MAYFLY_REPOSITORIES__0__NAME", "x")]), "repositories", "__0__NAME");
+    refused(read(GOOD, &[("MAYFLY_REPOSITORIES__9__NAME", "x")]), "repositories", "__9__NAME");
+    refused(read(GOOD, &[("MAYFLY_REPOSITORIES__0__NAME", "x")]), "repositories[0].name", "owner");
     refused(read(GOOD, &[("MAYFLY_RECONCILE__LEASE__X", "x")]), "reconcile.lease", "section");
     refused(read(GOOD, &[("MAYFLY_PREVIEWS__HTTPS", "yes")]), "previews.https", "boolean");
     refused(read(GOOD, &[("MAYFLY_PREVIEWS__PORT", "70000")]), "previews.port", "70000");
@@ -549,7 +552,8 @@ fn kubernetes(change: (&str, &str)) -> Result<Config, mayfly::config::ConfigErro
         "  local: {data_dir: /var/lib/mayfly, proxy_listen: '127.0.0.1:8080'}\n",
         "  kubernetes:\n    ingress: {class: nginx}\n    tls: {}\n    network: {database: [{cidr: 10.0.0.5/32}], forbidden: [10.0.0.0/8]}\n",
     )
-    .replace("command: [serve]", &format!("image: 'acme/shop@sha256:{digest}', egress: []"))
+    .replace("command: [serve]", &format!("image: 'ghcr.io/acme/shop@sha256:{digest}', egress: []"))
+    .replace("repositories:", "registries: [{host: ghcr.io}]\nrepositories:")
     .replace("embedded: {", "embedded: {data_dir: /tmp/mayfly, ");
     assert!(good.contains("kubernetes:") && good.contains(change.0), "{good}");
     read(&good.replace(change.0, change.1), &[])

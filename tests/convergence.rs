@@ -5,8 +5,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use mayfly::preview::observed::{
-    Confirmation, DatabaseSeen, Health, NamespaceSeen, Resolution, RouteSeen, Served, Standing,
-    WorkloadSeen,
+    Confirmation, DatabaseSeen, Health, ImageSeen, NamespaceSeen, Resolution, RouteSeen, Served,
+    Standing, WorkloadSeen,
 };
 use mayfly::preview::{
     CommitSha, Desired, Notice, Observed, Outlook, Reason, Revision, Seen, Spec, Step, Told, plan,
@@ -73,6 +73,7 @@ impl World {
         let there = |there: bool| if there { Seen::Present(()) } else { Seen::Absent };
         let mut seen = Observed {
             pull: Confirmation::Confirmed,
+            image: ImageSeen::Known,
             namespace: self.namespace.clone(),
             database: self.database.clone(),
             role: there(self.role),
@@ -107,6 +108,7 @@ impl World {
             Some(5) => seen.route = Seen::Unknown(why()),
             Some(6) => seen.record = Seen::Unknown(why()),
             Some(8) => seen.resolution = Resolution::NotYet(why()),
+            Some(10) => seen.image = ImageSeen::Awaited(why()),
             Some(9) => seen.served = Served::Wrong(why()),
             Some(7) => seen.deployment = Seen::Unknown(why()),
             _ => {}
@@ -395,7 +397,7 @@ fn every_goal_is_reached_from_every_state_under_every_single_trouble() {
         ]);
     }
     for pass in 0..3 {
-        troubles.extend((0..10).map(|part| Trouble::Blind(pass, part)));
+        troubles.extend((0..11).map(|part| Trouble::Blind(pass, part)));
     }
     let mut cases = 0_u64;
     for world in every_world() {

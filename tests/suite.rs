@@ -13,6 +13,8 @@ mod convergence;
 mod faults;
 mod forge_wire;
 mod image;
+mod image_names;
+mod images;
 mod leases;
 mod ledger_model;
 mod lifecycle;

@@ -28,6 +28,7 @@ use crate::door::Door;
 use crate::fault::Fault;
 use crate::forge::github::GitHub;
 use crate::http::{self, AppState};
+use crate::image::{self, oci::OciImages};
 use crate::ledger::{Ledger, LedgerError};
 use crate::preview::PreviewName;
 use crate::reconcile::{Reconciler, Seams};
@@ -105,6 +106,11 @@ impl App {
             databases: Arc::new(databases),
             dns,
             forge: Arc::new(github),
+            images: Arc::new(OciImages::new(
+                config.registries,
+                image::oci::Limits::default(),
+                clock.clone(),
+            )?),
             visitor: Arc::new(HttpVisitor::new(config.site.clone(), &config.visits)?),
         };
         let wake: Arc<Notify> = Arc::default();

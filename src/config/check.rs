@@ -9,6 +9,7 @@ use super::cluster::cluster;
 use super::dns::dns;
 use super::file::{self, File};
 use super::github::{github, webhook_secrets};
+use super::registries::registries;
 use super::repositories::repositories;
 use super::telemetry::otlp;
 use super::values::{absolute, delta, fixed, local_address, secret, time};
@@ -65,6 +66,7 @@ pub(super) fn check(file: File) -> Result<Config, ConfigError> {
         ClusterConfig::Kubernetes(_) => None,
     };
     let dns = dns(file.dns, &suffix, data_dir)?;
+    let registries = registries(file.registries, &cluster)?;
     let github = github(&instance, &file.github)?;
     let webhook_secrets = webhook_secrets(&file.github)?;
     let proof = file.previews.proof;
@@ -168,7 +170,8 @@ pub(super) fn check(file: File) -> Result<Config, ConfigError> {
                 "3d",
             )?,
         },
-        repositories: repositories(&file.policy, file.repositories, &cluster)?,
+        repositories: repositories(&file.policy, file.repositories, &cluster, &registries)?,
+        registries,
         cluster,
         instance,
     })
@@ -185,6 +188,7 @@ fn reconcile(
         poll: time("reconcile.poll", part.poll.as_deref(), "1s")?,
         listen: part.listen.unwrap_or(true),
         serve_patience,
+        image_patience: delta("reconcile.image_patience", part.image_patience.as_deref(), "30m")?,
     };
     if limits.lease.to_std().unwrap_or_default() <= limits.pass_deadline {
         let why = "must be longer than reconcile.pass_deadline, or two passes could overlap";

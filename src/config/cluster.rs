@@ -9,9 +9,9 @@ use serde::Deserialize;
 
 use super::values::{absolute, fixed, time};
 use super::{ClusterConfig, ConfigError, LocalClusterConfig};
+use crate::address::{METADATA, PRIVATE, ranges};
 use crate::cluster::kubernetes::config::{
-    COMMIT_PLACEHOLDER, DatabasePeer, Entry, KubernetesConfig, METADATA, Network, PRIVATE, Peer,
-    Tls,
+    COMMIT_PLACEHOLDER, DatabasePeer, Entry, KubernetesConfig, Network, Peer, Tls,
 };
 use crate::preview::Suffix;
 
@@ -205,10 +205,8 @@ fn network(part: NetworkPart) -> Result<Network, ConfigError> {
             _ => Err(ConfigError::new(&key, "needs exactly one of cidr and pods")),
         }
     });
-    let known =
-        |list: &[&str]| list.iter().filter_map(|it| it.parse().ok()).collect::<Vec<IpNet>>();
-    let mut forbidden = part.forbidden.unwrap_or_else(|| known(&PRIVATE));
-    forbidden.extend(known(&METADATA));
+    let mut forbidden = part.forbidden.unwrap_or_else(|| ranges(&PRIVATE));
+    forbidden.extend(ranges(&METADATA));
     forbidden.iter_mut().for_each(|it| *it = it.trunc());
     forbidden.sort();
     forbidden.dedup();

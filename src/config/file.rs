@@ -14,17 +14,20 @@ use super::ConfigError;
 use super::cluster::ClusterPart;
 use super::dns::DnsPart;
 use super::github::GitHubPart;
+use super::registries::RegistryPart;
+use super::tree::{Path, is_named, keys, set, written};
 use super::workload::WorkloadPart;
 
 /// Keys that may come from the environment or from the file named by `<key>_file`, never from the
-/// configuration itself.
-pub(super) const SECRETS: [&[&str]; 6] = [
+/// configuration itself. A `*` is the place of an entry in a list.
+pub(super) const SECRETS: [&[&str]; 7] = [
     &["ledger", "url"],
     &["databases", "admin_url"],
     &["github", "token"],
     &["github", "webhook_secret"],
     &["github", "webhook_secret_previous"],
     &["dns", "rfc2136", "secret"],
+    &["registries", "*", "password"],
 ];
 
 /// Variables that belong to the program and not to its configuration.
@@ -51,6 +54,8 @@ pub(super) struct File {
     pub(super) sweep: SweepPart,
     #[serde(default)]
     pub(super) policy: PolicyPart,
+    #[serde(default)]
+    pub(super) registries: Vec<RegistryPart>,
     pub(super) repositories: Vec<RepositoryPart>,
 }
 
@@ -105,6 +110,7 @@ pub(super) struct ReconcilePart {
     pub(super) listen: Option<bool>,
     pub(super) drift_check_every: Option<String>,
     pub(super) retry_at_most_every: Option<String>,
+    pub(super) image_patience: Option<String>,
 }
 
 #[derive(Deserialize, Debug, Default)]
@@ -169,23 +175,24 @@ pub(super) fn read(
     if tree.is_null() {
         tree = Value::Object(serde_json::Map::new());
     }
-    for path in SECRETS {
-        if tree.pointer(&format!("/{}", path.join("/"))).is_some() {
-            let (key, variable) = (path.join("."), variable(path));
+    for secret in SECRETS {
+        if let Some(path) = written(&tree, secret) {
+            let key = path.join(".");
+            let variable = variable(&path.iter().map(String::as_str).collect::<Vec<_>>());
             return Err(ConfigError::new(
                 &key,
                 format!("is a secret; set {variable}, or {key}_file to a file that holds it"),
             ));
         }
     }
-    let mut guessed: Vec<(Vec<String>, String)> = Vec::new();
+    let mut guessed: Vec<(Path, String)> = Vec::new();
     for (name, value) in environment {
         let Some(path) = name.strip_prefix("MAYFLY_") else { continue };
         if RESERVED.contains(&name.as_str()) || is_service_link(&name) {
             continue;
         }
         let path: Vec<_> = path.split("__").map(str::to_ascii_lowercase).collect();
-        let secret = SECRETS.iter().any(|s| s.iter().eq(path.iter()));
+        let secret = SECRETS.iter().any(|secret| is_named(&path, secret));
         let meant = if secret { Value::String(value.clone()) } else { scalar(&value) };
         let guess = !meant.is_string();
         set(&mut tree, &path, meant).map_err(|here| not_a_section(&here, &name))?;
@@ -201,7 +208,8 @@ pub(super) fn read(
             };
         // A variable is text: that it is a number or a boolean was a guess, and text is wanted.
         let path = error.path().to_string();
-        let Some(wrong) = guessed.iter().position(|(keys, _)| keys.join(".") == path) else {
+        let here = keys(&path);
+        let Some(wrong) = guessed.iter().position(|(guess, _)| *guess == here) else {
             return Err(explain(&path, &error.inner().to_string()));
         };
         let (keys, text) = guessed.swap_remove(wrong);
@@ -212,9 +220,13 @@ pub(super) fn read(
 fn explain(path: &str, why: &str) -> ConfigError {
     // The library's words would repeat what is written where a section belongs, and that may be a
     // URL with its password.
-    let section = |secret: &[&str]| secret.split_last().is_some_and(|(_, s)| s.join(".") == path);
+    let here = keys(path);
+    let section = |secret: &[&str]| (1..secret.len()).any(|it| is_named(&here, &secret[..it]));
     if SECRETS.iter().any(|secret| section(secret)) && why.starts_with("invalid type") {
-        return ConfigError::new(path, "is a section; set its keys, not the section");
+        return ConfigError::new(
+            path,
+            "is a section, or a list of them; set its keys, not the section",
+        );
     }
     ConfigError::new(if path == "." { "the configuration" } else { path }, why)
 }
@@ -236,22 +248,8 @@ fn scalar(text: &str) -> Value {
     }
 }
 
-/// Sets one key, making the sections above it; fails with the path of what is no section.
-fn set(tree: &mut Value, path: &[String], value: Value) -> Result<(), String> {
-    let mut here = tree;
-    for (depth, key) in path.iter().enumerate() {
-        // A section that is written without a key in it is null.
-        if here.is_null() {
-            *here = Value::Object(serde_json::Map::new());
-        }
-        let map = here.as_object_mut().ok_or_else(|| path[..depth].join("."))?;
-        here = map.entry(key.clone()).or_insert(Value::Null);
-    }
-    *here = value;
-    Ok(())
-}
-
 fn not_a_section(path: &str, variable: &str) -> ConfigError {
     let key = if path.is_empty() { "the configuration" } else { path };
-    ConfigError::new(key, format!("is not a section, so {variable} sets no key of it"))
+    let why = format!("is not a section with such a key, so {variable} sets nothing");
+    ConfigError::new(key, why)
 }

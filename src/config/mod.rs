@@ -9,8 +9,10 @@ mod dns;
 pub mod duration;
 mod file;
 mod github;
+mod registries;
 mod repositories;
 mod telemetry;
+mod tree;
 mod values;
 mod workload;
 
@@ -25,6 +27,7 @@ use crate::cluster::kubernetes::config::KubernetesConfig;
 use crate::database::postgres::PostgresConfig;
 use crate::forge::github::GitHubConfig;
 use crate::forge::signature::WebhookSecrets;
+use crate::image::Registry;
 use crate::preview::Site;
 use crate::reconcile::{Limits, Pacing};
 use crate::repository::Repositories;
@@ -123,6 +126,8 @@ pub struct Config {
     pub pacing: Pacing,
     /// The sweeps.
     pub sweep: SweepConfig,
+    /// The image registries that may be asked, and whose images may run.
+    pub registries: Vec<Registry>,
     /// The repositories.
     pub repositories: Repositories,
 }

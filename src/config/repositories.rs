@@ -3,11 +3,13 @@
 //! Refuses two that an event, or a preview's name, could not tell apart.
 
 use super::file::{PolicyPart, RepositoryPart};
+use super::registries::is_listed;
 use super::values::delta;
 use super::workload::shape;
 use super::{ClusterConfig, ConfigError};
 use crate::database::Seed;
 use crate::forge::RepositoryRef;
+use crate::image::Registry;
 use crate::preview::name::Prefix;
 use crate::preview::{Policy, RepositoryId};
 use crate::repository::{Repositories, Repository};
@@ -16,6 +18,7 @@ pub(super) fn repositories(
     defaults: &PolicyPart,
     parts: Vec<RepositoryPart>,
     cluster: &ClusterConfig,
+    registries: &[Registry],
 ) -> Result<Repositories, ConfigError> {
     if parts.is_empty() {
         return Err(ConfigError::new("repositories", "is empty; name at least one repository"));
@@ -46,12 +49,16 @@ pub(super) fn repositories(
         }
         let seed = Seed::read(&part.seed.directories, &part.seed.extensions)
             .map_err(|error| ConfigError::new(&key("seed"), error.to_string()))?;
+        let shape = shape(part.workload, cluster, |field| key(&format!("workload.{field}")))?;
+        if let Some(image) = &shape.image {
+            is_listed(image, registries, &key("workload.image"))?;
+        }
         list.push(Repository {
             reference,
             id,
             prefix,
             policy: policy(&key("policy"), &part.policy, defaults)?,
-            shape: shape(part.workload, cluster, |field| key(&format!("workload.{field}")))?,
+            shape,
             seed,
         });
     }

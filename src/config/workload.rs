@@ -1,6 +1,6 @@
 //! `repositories[].workload`: what runs in a repository's previews.
 //!
-//! Refuses an image that is not pinned, and a way out to what no preview may reach.
+//! Refuses an image that neither is pinned nor names its commit, and a way out to what no preview may reach.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::{ClusterConfig, ConfigError};
-use crate::workload::{Egress, Image, PodShape, Proof, Shape};
+use crate::workload::{Egress, ImageTemplate, PodShape, Proof, Shape};
 
 #[derive(Deserialize, Debug)]
 #[serde(deny_unknown_fields)]
@@ -58,14 +58,16 @@ pub(super) fn shape(
     key: impl Fn(&str) -> String,
 ) -> Result<Shape, ConfigError> {
     let wrong = |field: &str, why: &str| Err(ConfigError::new(&key(field), why));
-    let image = part.image.as_deref().map(Image::parse).transpose();
+    let image = part.image.as_deref().map(ImageTemplate::parse).transpose();
     let image = image.map_err(|error| ConfigError::new(&key("image"), error.to_string()))?;
     match cluster {
         ClusterConfig::Local(_) if part.command.is_empty() => {
             return wrong("command", "is empty; the local cluster runs a command");
         }
         ClusterConfig::Kubernetes(_) if image.is_none() => {
-            return wrong("image", "is missing; Kubernetes runs an image, pinned by digest");
+            let why =
+                "is missing; Kubernetes runs an image, by digest or with {{ sha }} in its tag";
+            return wrong("image", why);
         }
         _ => {}
     }
@@ -80,7 +82,10 @@ pub(super) fn shape(
     };
     let usual = PodShape::default();
     let pod = PodShape {
-        image,
+        image: match &image {
+            Some(ImageTemplate::Pinned(pinned)) => Some(pinned.clone()),
+            _ => None,
+        },
         port: part.port.unwrap_or(usual.port),
         replicas: part.replicas.unwrap_or(usual.replicas),
         cpu_millicores: part.cpu_millicores.unwrap_or(usual.cpu_millicores),
@@ -112,6 +117,7 @@ pub(super) fn shape(
         env: part.env.into_iter().collect(),
         probe_path,
         proof,
+        image,
         pod,
     })
 }

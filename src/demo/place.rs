@@ -15,6 +15,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 
 use super::postgres::Guests;
+use crate::workload::Image;
 
 /// How long the API server may take to answer a witness.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(20);
@@ -99,6 +100,17 @@ impl Place {
                     cluster.ingress_class,
                     database.port(),
                 )
+            }
+        }
+    }
+
+    /// Where the image is, as the configuration's `registries`; pulled by the cluster, never asked.
+    pub fn registries(&self) -> anyhow::Result<String> {
+        match self {
+            Self::Machine(_) => Ok("[]".to_owned()),
+            Self::Cluster(cluster) => {
+                let image = Image::parse(&cluster.image)?;
+                Ok(format!("[{{host: '{}'}}]", image.name().registry()))
             }
         }
     }

@@ -193,8 +193,10 @@ cluster:
     target: {target}
     data_dir: {data}
 databases: {{}}
+registries: {}
 repositories:
 {}{}",
+        script.place.registries()?,
         repository(SHOP, "", "1d"),
         repository(DOCS, "    prefix: docs\n", script.place.short_ttl()),
     ))

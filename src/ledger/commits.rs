@@ -1,10 +1,12 @@
-//! The commits that were heads of a preview's pull request.
+//! The commits that were heads of a preview's pull request, and the image of each.
 //!
 //! Rows are added by the table's own trigger, whoever writes the facts. Refuses to say which of two
 //! commits is newer: a branch can go back.
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::leases::{Lease, LeaseLost};
 use super::{Ledger, LedgerError};
 use crate::preview::CommitSha;
 
@@ -19,5 +21,48 @@ impl Ledger {
         .fetch_one(&self.pool)
         .await?;
         Ok(known)
+    }
+
+    /// When a commit was first seen to be the head, and its image, by digest, if that is known.
+    pub async fn image_of(
+        &self,
+        id: Uuid,
+        sha: &CommitSha,
+    ) -> Result<Option<(DateTime<Utc>, Option<String>)>, LedgerError> {
+        let row =
+            sqlx::query_as("SELECT seen_at, image FROM commits WHERE preview_id = $1 AND sha = $2")
+                .bind(id)
+                .bind(sha.as_str())
+                .fetch_optional(&self.pool)
+                .await?;
+        Ok(row)
+    }
+
+    /// Remembers the image of a commit for good; the one that is remembered, should somebody have been
+    /// quicker.
+    pub async fn pin(
+        &self,
+        lease: &Lease,
+        sha: &CommitSha,
+        image: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Result<String, LeaseLost>, LedgerError> {
+        let pinned: Option<String> = sqlx::query_scalar(
+            "INSERT INTO commits (preview_id, sha, seen_at, image)
+                 SELECT id, $4, $6, $5 FROM previews
+                 WHERE id = $1 AND lease_owner = $2 AND epoch = $3
+             ON CONFLICT (preview_id, sha)
+                 DO UPDATE SET image = COALESCE(commits.image, EXCLUDED.image)
+             RETURNING image",
+        )
+        .bind(lease.preview.id)
+        .bind(lease.owner)
+        .bind(lease.epoch)
+        .bind(sha.as_str())
+        .bind(image)
+        .bind(now)
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(pinned.ok_or(LeaseLost))
     }
 }

@@ -6,13 +6,17 @@ use chrono::{DateTime, Utc};
 
 use super::desired::Desired;
 use super::notice::{Notice, Told};
-use super::observed::{Confirmation, Health, Observed, Resolution, Seen, Served, Standing};
+use super::observed::{
+    Confirmation, Health, ImageSeen, Observed, Resolution, Seen, Served, Standing,
+};
 
 /// A part of a preview.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Part {
     /// The pull request itself: have we read it since it last changed?
     PullRequest,
+    /// The image of the wanted commit, by digest.
+    Image,
     /// The namespace.
     Namespace,
     /// The database and its role.
@@ -31,8 +35,9 @@ pub enum Part {
 
 impl Part {
     /// Every part, in the order in which people read them.
-    pub const ALL: [Part; 8] = [
+    pub const ALL: [Part; 9] = [
         Part::PullRequest,
+        Part::Image,
         Part::Namespace,
         Part::Database,
         Part::Workload,
@@ -46,6 +51,7 @@ impl Part {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::PullRequest => "PullRequest",
+            Self::Image => "Image",
             Self::Namespace => "Namespace",
             Self::Database => "Database",
             Self::Workload => "Workload",
@@ -119,6 +125,14 @@ pub fn conditions(
             match &seen.pull {
                 Confirmation::Confirmed => (Status::True, String::new()),
                 Confirmation::Unconfirmed(why) => (Status::Unknown, why.clone()),
+            },
+        ),
+        (
+            Part::Image,
+            match &seen.image {
+                _ if want.is_none() => (Status::False, "none is needed".to_owned()),
+                ImageSeen::Known => (Status::True, String::new()),
+                ImageSeen::Awaited(why) | ImageSeen::Refused(why) => (Status::False, why.clone()),
             },
         ),
         (

@@ -142,6 +142,17 @@ pub enum Resolution {
     Wrong(String),
 }
 
+/// Whether the image of the wanted commit is known by its digest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImageSeen {
+    /// It is, or none is needed.
+    Known,
+    /// Not yet: it may still be built, or its registry could not be asked. The text says which.
+    Awaited(String),
+    /// It will not be until a person changes something; the text says what.
+    Refused(String),
+}
+
 /// What the public URL answers, asked as a browser asks: through DNS, the route and TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Served {
@@ -194,6 +205,8 @@ impl Observed {
 pub struct Observed {
     /// Whether the facts can be acted upon where that cannot be undone.
     pub pull: Confirmation,
+    /// The image of the wanted commit.
+    pub image: ImageSeen,
     /// The namespace.
     pub namespace: Seen<NamespaceSeen>,
     /// The database.

@@ -4,6 +4,7 @@
 //! to wait for the world inside a pass.
 
 mod apply;
+mod image;
 mod observe;
 mod outcome;
 pub mod pace;
@@ -24,6 +25,7 @@ use crate::cluster::Cluster;
 use crate::database::Databases;
 use crate::dns::Dns;
 use crate::forge::Forge;
+use crate::image::Images;
 use crate::ledger::{Lease, Ledger, LedgerError, Preview};
 use crate::preview::Site;
 use crate::repository::{Repositories, Repository};
@@ -48,6 +50,8 @@ pub struct Seams {
     pub dns: Arc<dyn Dns>,
     /// Where pull requests live.
     pub forge: Arc<dyn Forge>,
+    /// What knows the images of commits.
+    pub images: Arc<dyn Images>,
     /// What asks their URLs.
     pub visitor: Arc<dyn Visitor>,
 }
@@ -68,6 +72,8 @@ pub struct Limits {
     pub listen: bool,
     /// How long a URL may answer something else, with all in place behind it, before people are told.
     pub serve_patience: TimeDelta,
+    /// How long a commit's image may take to be built before people are told.
+    pub image_patience: TimeDelta,
 }
 
 impl Default for Limits {
@@ -79,6 +85,7 @@ impl Default for Limits {
             poll: Duration::from_secs(1),
             listen: true,
             serve_patience: TimeDelta::seconds(60),
+            image_patience: TimeDelta::minutes(30),
         }
     }
 }

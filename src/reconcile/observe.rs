@@ -6,25 +6,54 @@
 use chrono::{DateTime, Utc};
 
 use super::Reconciler;
+use super::image::{is_by_commit, pinned};
 use crate::fault::Disposition;
-use crate::ledger::Preview;
-use crate::preview::observed::{Confirmation, Resolution, RouteSeen, Served, Standing};
+use crate::ledger::{Lease, LeaseLost, LedgerError, Preview};
+use crate::preview::observed::{Confirmation, ImageSeen, Resolution, RouteSeen, Served, Standing};
 use crate::preview::{Desired, Memory, Observed, Part, Policy, Revision, Seen, Status, Told};
 use crate::repository::Repository;
 use crate::visit::Visit;
+use crate::workload::Image;
 
-/// Asks every backend, and re-reads the pull request into `memory` where hearsay is not enough; why
-/// it could not be read, if so.
+/// What one look came to.
+pub(super) struct Look {
+    pub(super) seen: Observed,
+    /// Why the pull request could not be read, if so.
+    pub(super) unread: Option<(Disposition, String)>,
+    /// The image of the wanted commit, where each commit has its own and it is known.
+    pub(super) image: Option<Image>,
+}
+
+/// Asks every backend, and re-reads the pull request into `memory` where hearsay is not enough.
 pub(super) async fn look(
     this: &Reconciler,
-    preview: &Preview,
+    lease: &Lease,
     memory: &mut Memory,
     repository: &Repository,
     now: DateTime<Utc>,
-) -> (Observed, Option<(Disposition, String)>) {
+) -> Result<Result<Look, LeaseLost>, LedgerError> {
+    let preview = &lease.preview;
     let (name, policy) = (&preview.name, &repository.policy);
+    // Which image is wanted depends on the head; everything else is asked at once.
+    let mut read = None;
+    let mut pins = (ImageSeen::Known, None);
+    if is_by_commit(repository) {
+        read = Some(confirm(this, preview, memory, policy, now).await);
+        match pinned(this, lease, repository, memory, now).await? {
+            Ok(found) => pins = found,
+            Err(lost) => return Ok(Err(lost)),
+        }
+    }
+    let (seen_image, image) = pins;
+    let repository = &repository.with_image(image.clone());
+    let confirmed = async {
+        match read {
+            Some(read) => read,
+            None => confirm(this, preview, memory, policy, now).await,
+        }
+    };
     let (read, cluster, databases, record) = tokio::join!(
-        confirm(this, preview, memory, policy, now),
+        confirmed,
         this.seams.cluster.observe(name, &repository.shape),
         this.seams.databases.observe(name, &preview.password),
         this.seams.dns.observe(name),
@@ -69,6 +98,7 @@ pub(super) async fn look(
     };
     let seen = Observed {
         pull,
+        image: seen_image,
         namespace: cluster.namespace,
         database: databases.database,
         role: databases.role,
@@ -80,7 +110,7 @@ pub(super) async fn look(
         deployment,
         told: preview.told.clone(),
     };
-    (seen, unread)
+    Ok(Ok(Look { seen, unread, image }))
 }
 
 /// Asks the URL, once everything that it leads through was seen in place.

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::pace::Ending;
 use crate::fault::Disposition;
-use crate::ledger::Preview;
+use crate::ledger::{Findings, Preview};
 use crate::preview::condition::{Condition, Status};
 use crate::preview::observed::{Health, WorkloadSeen};
 use crate::preview::{Desired, Observed, Outlook, Part, Plan, Seen, Step, Told};
@@ -57,6 +57,24 @@ pub(super) fn moving(seen: &Observed) -> bool {
     seen.workload.present().is_some_and(starting)
         || matches!(seen.namespace, Seen::Leaving(_))
         || matches!(seen.database, Seen::Unknown(_) | Seen::Leaving(_))
+}
+
+/// What a pass found that found nothing.
+pub(super) fn unchanged(preview: &Preview) -> Findings {
+    Findings {
+        memory: preview.memory.clone(),
+        phase: preview.phase,
+        conditions: preview.conditions.clone(),
+        outlook: preview.outlook.clone(),
+        error: None,
+        told: None,
+        deeds: Vec::new(),
+        expires_at: preview.expires_at,
+        going: preview.going.map(|going| going.reason),
+        receipt: preview.receipt.clone(),
+        wake_at: None,
+        failures: preview.failures,
+    }
 }
 
 /// `before` is what the pass before came to.
@@ -120,6 +138,7 @@ pub(super) fn seam(part: Part) -> &'static str {
         Part::Database => "databases",
         Part::Dns => "dns",
         Part::Served => "visitor",
+        Part::Image => "images",
         Part::PullRequest | Part::Notice => "forge",
     }
 }

@@ -9,8 +9,8 @@ use chrono::{DateTime, Utc};
 
 use super::Reconciler;
 use super::apply::{StepError, apply};
-use super::observe::look;
-use super::outcome::{Deeds, MOVING_FAILURES, alone, describe, ending, moving, seam};
+use super::observe::{Look, look};
+use super::outcome::{Deeds, MOVING_FAILURES, alone, describe, ending, moving, seam, unchanged};
 use super::pace::{Ending, wake_at};
 use crate::clock::jitter;
 use crate::fault::{Disposition, Progress};
@@ -90,12 +90,16 @@ impl Reconciler {
         let Some(repository) = self.repository_of(preview) else {
             return Ok(Some(self.unconfigured(preview, now)));
         };
-        let policy = &repository.policy;
         let mut memory = preview.memory.clone();
-        let (seen, unread) = look(self, preview, &mut memory, repository, now).await;
+        let Ok(looked) = look(self, lease, &mut memory, repository, now).await? else {
+            return Ok(None);
+        };
+        let Look { seen, unread, image } = looked;
+        let repository = &repository.with_image(image);
         if let Some((disposition, _)) = &unread {
             self.metrics.fault("forge", *disposition);
         }
+        let policy = &repository.policy;
         memory.renew(policy);
         let desired = memory.desired(policy, now);
         let mut plan = plan(&desired, &seen, &memory.facts.head);
@@ -279,21 +283,4 @@ struct Ground<'a> {
     desired: &'a Desired,
     seen: &'a Observed,
     receipt: Option<&'a Receipt>,
-}
-
-fn unchanged(preview: &Preview) -> Findings {
-    Findings {
-        memory: preview.memory.clone(),
-        phase: preview.phase,
-        conditions: preview.conditions.clone(),
-        outlook: preview.outlook.clone(),
-        error: None,
-        told: None,
-        deeds: Vec::new(),
-        expires_at: preview.expires_at,
-        going: preview.going.map(|going| going.reason),
-        receipt: preview.receipt.clone(),
-        wake_at: None,
-        failures: preview.failures,
-    }
 }

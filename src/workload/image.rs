@@ -4,27 +4,24 @@
 
 use std::fmt;
 
+mod error;
+mod name;
+mod tag;
+mod template;
+
+pub use self::error::ImageError;
+pub use self::name::ImageName;
+pub use self::tag::ImageTag;
+pub use self::template::{ImageTemplate, TagTemplate};
+
+pub(crate) use self::name::is_registry;
+
 /// `registry.example.com/acme/shop@sha256:…`
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Image {
-    name: String,
+    name: ImageName,
     digest: String,
 }
-
-/// Why a text is no pinned image.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ImageError {
-    /// By tag, or by nothing.
-    #[error("{0:?} is not pinned; name it by digest: registry/name@sha256:<64 hex digits>")]
-    NotPinned(String),
-    /// Not as the OCI distribution specification spells names.
-    #[error(
-        "{0:?} is not an image's name: registry/path in lower-case letters, digits and . _ - /"
-    )]
-    Name(String),
-}
-
-const MAX_NAME_BYTES: usize = 255;
 
 impl Image {
     /// Parses `name@sha256:…`; see
@@ -32,27 +29,33 @@ impl Image {
     pub fn parse(text: &str) -> Result<Self, ImageError> {
         let pinned = || ImageError::NotPinned(text.to_owned());
         let (name, digest) = text.split_once('@').ok_or_else(pinned)?;
-        let hex = digest.strip_prefix("sha256:").ok_or_else(pinned)?;
-        let is_hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
-        if hex.len() != 64 || !hex.chars().all(is_hex) {
+        if !is_digest(digest) {
             return Err(pinned());
         }
         // A tag beside the digest means nothing, and would be taken for something.
-        let (registry, path) = name.split_once('/').unwrap_or(("", name));
-        let fine = |part: &str| {
-            !part.is_empty()
-                && part.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-                && part.chars().all(|c| {
-                    c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-')
-                })
-        };
-        let (host, port) = registry.split_once(':').unwrap_or((registry, "443"));
-        let registry_fine = registry.is_empty() || fine(host) && port.parse::<u16>().is_ok();
-        if name.len() > MAX_NAME_BYTES || !registry_fine || !path.split('/').all(fine) {
-            return Err(ImageError::Name(name.to_owned()));
-        }
-        Ok(Self { name: name.to_owned(), digest: digest.to_owned() })
+        Ok(Self { name: ImageName::parse(name)?, digest: digest.to_owned() })
     }
+
+    /// What a tag names now, by the digest that its registry gave; `None` where that is not
+    /// `sha256:` and 64 lower-case hexadecimal digits.
+    pub fn pin(tag: &ImageTag, digest: &str) -> Option<Self> {
+        is_digest(digest).then(|| Self { name: tag.name().clone(), digest: digest.to_owned() })
+    }
+
+    /// Registry and repository.
+    pub fn name(&self) -> &ImageName {
+        &self.name
+    }
+
+    /// `sha256:` and 64 lower-case hexadecimal digits.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+}
+
+fn is_digest(text: &str) -> bool {
+    let is_hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+    text.strip_prefix("sha256:").is_some_and(|hex| hex.len() == 64 && hex.chars().all(is_hex))
 }
 
 impl fmt::Display for Image {
@@ -68,16 +71,18 @@ mod tests {
     #[test]
     fn only_a_pinned_image_with_a_lawful_name_is_taken() {
         let digest = format!("sha256:{}", "0a".repeat(32));
-        for name in ["shop", "acme/shop", "ghcr.io/acme/shop", "127.0.0.1:5000/a/b_c-d.e"] {
+        for name in ["ghcr.io/acme/shop", "localhost/shop", "127.0.0.1:5000/a/b_c-d.e"] {
             let text = format!("{name}@{digest}");
-            assert_eq!(Image::parse(&text).unwrap().to_string(), text);
+            let image = Image::parse(&text).unwrap();
+            assert_eq!(image.to_string(), text);
+            assert_eq!((image.name().to_string(), image.digest()), (name.to_owned(), &*digest));
         }
         for text in ["shop", "ghcr.io/acme/shop:latest", "shop@sha256:abc", "shop@md5:00", "@"] {
             assert_eq!(Image::parse(text), Err(ImageError::NotPinned(text.to_owned())));
         }
         for name in ["", "Acme/shop", "a//b", "ghcr.io/acme/shop:1", "a/../b", "a b", "x:y/z"] {
             let text = format!("{name}@{digest}");
-            assert_eq!(Image::parse(&text), Err(ImageError::Name(name.to_owned())), "{text}");
+            assert!(Image::parse(&text).is_err(), "{text}");
         }
     }
 }

@@ -12,7 +12,9 @@ use crate::preview::{PreviewName, Revision, Suffix};
 
 mod image;
 
-pub use image::Image;
+pub use image::{Image, ImageError, ImageName, ImageTag, ImageTemplate, TagTemplate};
+
+pub(crate) use image::is_registry;
 
 /// What the team runs, from the repository's configuration; the same for each of its previews.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub struct Shape {
     pub probe_path: String,
     /// How an answer of the public URL shows which commit it is of.
     pub proof: Proof,
+    /// Which image each commit has; also `pod.image` where it is the same for all.
+    pub image: Option<ImageTemplate>,
     /// What a cluster that runs containers needs to know beside that.
     pub pod: PodShape,
 }

@@ -97,6 +97,7 @@ fn order(digit: char, image: &str) -> WorkloadOrder {
             env: vec![],
             probe_path: "/".to_owned(),
             proof: Proof::Header,
+            image: None,
             pod: PodShape { image: Some(Image::parse(&image).unwrap()), ..PodShape::default() },
         },
         env: vec![("DATABASE_URL".to_owned(), "postgres://x".to_owned())],

@@ -119,6 +119,10 @@ fn no_secret_can_be_a_value() {
             "config: {github: {webhook_secret_previous: x}}",
             "secrets.githubWebhookSecretPrevious.existingSecret",
         ),
+        (
+            "config: {registries: [{host: r.example.com, password: hush}]}",
+            "config.registries[0].password is a secret",
+        ),
         ("config: {x: 'postgres://ada:hush@db/shop'}", "a URL with a password"),
         ("extraEnv: [{name: X, value: 'redis://:hush@db'}]", "a URL with a password"),
         ("podAnnotations: {x: '-----BEGIN RSA PRIVATE KEY-----'}", "a private key"),

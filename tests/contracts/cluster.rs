@@ -124,6 +124,7 @@ fn shape() -> Shape {
         env: vec![],
         probe_path: "/".to_owned(),
         proof: Proof::Header,
+        image: None,
         pod: PodShape { image: Some(Image::parse(&image).unwrap()), ..PodShape::default() },
     }
 }

@@ -14,4 +14,5 @@ pub mod forge_github_login;
 mod forge_github_rights;
 pub mod forge_stage;
 mod github_app;
+mod images;
 mod visits;

@@ -8,9 +8,15 @@ pub fn after(version: i64) -> Option<&'static str> {
     Some(match version {
         1 => LEDGER,
         2 => COMMITS,
+        3 => IMAGES,
         _ => return None,
     })
 }
+
+const IMAGES: &str = r#"
+UPDATE commits SET image = 'registry.example.com/acme/shop@sha256:' || repeat('0a', 32)
+WHERE sha = 'cccccccccccccccccccccccccccccccccccccccc';
+"#;
 
 const COMMITS: &str = r#"
 INSERT INTO commits (preview_id, sha, seen_at, served_at)

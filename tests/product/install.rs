@@ -116,6 +116,10 @@ fn values(
                 "target": cluster.node_ip, "ttl_seconds": 5,
                 "servers": [servers.zone.address], "resolvers": [servers.zone.address],
             } },
+            "registries": [{
+                "host": cluster.registry, "insecure": true,
+                "addresses": [format!("{}/32", cluster.node_ip)],
+            }],
             // A replica that is killed is soon replaced.
             "reconcile": { "lease": "20s", "pass_deadline": "15s" },
             "repositories": [

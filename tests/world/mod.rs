@@ -11,6 +11,7 @@ pub mod database;
 pub mod dns;
 pub mod faults;
 pub mod forge;
+pub mod images;
 pub mod listener;
 pub mod outage;
 pub mod postgres;
@@ -44,6 +45,7 @@ use database::FakeDatabases;
 use dns::FakeDns;
 use faults::Faults;
 use forge::FakeForge;
+use images::FakeImages;
 use visits::FakeVisitor;
 
 /// The id of `acme/shop`.
@@ -82,6 +84,7 @@ pub struct World {
     pub dns: FakeDns,
     pub forge: FakeForge,
     pub visitor: FakeVisitor,
+    pub images: FakeImages,
     pub faults: Faults,
     deliveries: AtomicU32,
     updates: AtomicU32,
@@ -133,6 +136,7 @@ pub fn repository() -> Repository {
             env: Vec::new(),
             probe_path: "/".to_owned(),
             proof: Proof::Header,
+            image: None,
             pod: PodShape { image: Some(image()), ..PodShape::default() },
         },
         seed: Seed::new(Vec::new(), &[]).unwrap(),
@@ -158,6 +162,7 @@ impl World {
         let databases = FakeDatabases::new(faults.clone());
         let dns = FakeDns::new("test", faults.clone());
         let forge = FakeForge::new(faults.clone());
+        let images = FakeImages::new("registry.test", faults.clone());
         let visitor = FakeVisitor::new(cluster.clone(), faults.clone());
         let seams = Seams {
             cluster: Arc::new(cluster.clone()),
@@ -165,6 +170,7 @@ impl World {
             dns: Arc::new(dns.clone()),
             forge: Arc::new(forge.clone()),
             visitor: Arc::new(visitor.clone()),
+            images: Arc::new(images.clone()),
         };
         let reconciler = replica(&ledger, seams, clock.clone(), limits);
         let sweeper = Sweeper::new(reconciler.clone(), sweep_config());
@@ -178,6 +184,7 @@ impl World {
             dns,
             forge,
             visitor,
+            images,
             faults,
             deliveries: AtomicU32::new(0),
             updates: AtomicU32::new(0),
@@ -186,11 +193,20 @@ impl World {
 
     /// Counts with these metrics from now on.
     pub fn count_with(&mut self, metrics: Metrics) {
+        self.rebuild(repository(), metrics);
+    }
+
+    /// Runs this repository's previews from now on.
+    pub fn configure(&mut self, repository: Repository) {
+        self.rebuild(repository, Metrics::default());
+    }
+
+    fn rebuild(&mut self, repository: Repository, metrics: Metrics) {
         let old = &self.reconciler;
         self.reconciler = Arc::new(Reconciler {
             ledger: old.ledger.clone(),
             seams: old.seams.clone(),
-            repositories: Repositories::new(vec![repository()]),
+            repositories: Repositories::new(vec![repository]),
             site: site(),
             clock: self.clock.clone(),
             pacing: Pacing::default(),

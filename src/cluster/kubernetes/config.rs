@@ -112,20 +112,3 @@ pub struct Network {
     /// What no preview may reach, whatever its repository allows.
     pub forbidden: Vec<IpNet>,
 }
-
-/// What holds the credentials of clouds and nodes: link-local addresses, and the metadata services
-/// that have others (AWS, GCE and Oracle over IPv6, Azure, Alibaba).
-pub const METADATA: [&str; 7] = [
-    "169.254.0.0/16",
-    "fe80::/10",
-    "fd00:ec2::254/128",
-    "fd20:ce::254/128",
-    "fd00:c1::a9fe:a9fe/128",
-    "168.63.129.16/32",
-    "100.100.100.200/32",
-];
-
-/// Networks that are nobody's on the internet (RFC 1918, RFC 6598, RFC 4193): where a cluster's API
-/// server, nodes, pods and services are, and an intranet.
-pub const PRIVATE: [&str; 5] =
-    ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"];

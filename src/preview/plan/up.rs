@@ -6,7 +6,9 @@
 
 use super::super::desired::Spec;
 use super::super::notice::{Notice, Told};
-use super::super::observed::{Confirmation, Health, Observed, Resolution, Seen, Served, Standing};
+use super::super::observed::{
+    Confirmation, Health, ImageSeen, Observed, Resolution, Seen, Served, Standing,
+};
 use super::super::step::Step;
 use super::{Draft, Outlook, Plan};
 
@@ -26,8 +28,20 @@ pub(super) fn up(spec: &Spec, seen: &Observed) -> Plan {
         }
     };
     let database = up_database(spec, seen, &mut draft);
-    let stands = namespace && database;
     let mut failing = None;
+    let image = match &seen.image {
+        ImageSeen::Known => true,
+        ImageSeen::Awaited(why) => {
+            draft.waits.push(format!("image: {why}"));
+            false
+        }
+        ImageSeen::Refused(why) => {
+            draft.waits.push(format!("image: {why}"));
+            failing = Some(why);
+            false
+        }
+    };
+    let stands = namespace && database && image;
     let ready = match &seen.workload {
         Seen::Present(workload) if workload.revision == *want => match &workload.health {
             Health::Ready => stands,
@@ -37,7 +51,7 @@ pub(super) fn up(spec: &Spec, seen: &Observed) -> Plan {
             }
             Health::Failing { why, .. } => {
                 draft.waits.push(format!("workload: {why}"));
-                failing = Some(why);
+                failing = failing.or(Some(why));
                 false
             }
             Health::Dead(_) => ensure(&mut draft, stands, Step::EnsureWorkload(want.clone())),
