@@ -1,11 +1,17 @@
 //! A commit's image: waited for while it is built, pinned when it is there, and never changed after.
 
 use chrono::TimeDelta;
+use mayfly::forge::signature::sign;
+use mayfly::http::router;
 use mayfly::preview::{Notice, Part, Phase, Status};
 use mayfly::workload::{ImageTag, ImageTemplate};
+use reqwest::Method;
+use secrecy::SecretString;
+use serde_json::{Value, json};
 
 use crate::world::faults::Mode;
-use crate::world::{World, number, pr, repository, sha};
+use crate::world::listener::{Listener, SECRET, state};
+use crate::world::{SHOP, World, number, pr, repository, sha};
 
 /// A world in which each commit has an image of its own.
 async fn world() -> World {
@@ -122,4 +128,47 @@ async fn a_registry_that_is_away_is_asked_again_and_holds_up_nothing_that_runs()
     world.faults.heal();
     world.settle().await;
     assert!(world.serves(7, 'b'));
+}
+
+#[tokio::test]
+async fn whoever_waits_for_an_image_looks_at_once_when_something_was_built() {
+    let world = world().await;
+    let listener = Listener::start(router(state(&world.reconciler))).await;
+    let deliver = async |event: &str, more: Value| {
+        let mut body = json!({ "repository": { "id": SHOP.0, "full_name": "acme/shop" } });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let body = body.to_string();
+        let signature = sign(&SecretString::from(SECRET), body.as_bytes());
+        let request = listener
+            .request(Method::POST, "/webhooks/github")
+            .header("content-type", "application/json")
+            .header("x-github-event", event)
+            .header("x-github-delivery", mayfly::clock::fresh_id().to_string())
+            .header("x-hub-signature-256", signature);
+        listener.send(request.body(body)).await.ok(202)["outcome"].as_str().unwrap().to_owned()
+    };
+    world.open(7, 'a').await;
+    world.settle_for(TimeDelta::minutes(2)).await;
+    let run = |action: &str, digit| json!({ "action": action, "workflow_run": { "head_sha": sha(digit).to_string() } });
+    let suite =
+        json!({ "action": "completed", "check_suite": { "head_sha": sha('a').to_string() } });
+    for (event, body, outcome) in [
+        ("workflow_run", run("requested", 'a'), "ignored"),
+        ("workflow_run", run("completed", 'b'), "ignored"),
+        ("check_suite", suite, "poked"),
+        ("registry_package", json!({ "action": "published" }), "poked"),
+        ("workflow_run", run("completed", 'a'), "poked"),
+    ] {
+        world.images.push(&tag('a'), '1');
+        assert_eq!(deliver(event, body).await, outcome, "{event}");
+        let due = world.ledger.next_due().await.unwrap().unwrap() <= world.now();
+        assert_eq!(due, outcome == "poked", "{event}");
+        world.images.erase(&tag('a'));
+        world.settle_for(TimeDelta::milliseconds(1)).await;
+    }
+    world.images.push(&tag('a'), '1');
+    assert_eq!(deliver("workflow_run", run("completed", 'a')).await, "poked");
+    world.settle().await;
+    assert_eq!(world.phase(7).await, Phase::Ready);
+    assert_eq!(deliver("workflow_run", run("completed", 'a')).await, "ignored", "nobody waits");
 }

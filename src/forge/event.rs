@@ -39,6 +39,15 @@ pub enum Event {
         /// The pull request as it was then.
         facts: PullFacts,
     },
+    /// Something was built, and may have pushed an image: whoever waits for one looks again.
+    Built {
+        /// The repository's id.
+        repository_id: RepositoryId,
+        /// The repository's name at the time.
+        full_name: RepositoryRef,
+        /// Of which commit; of any where the event does not say.
+        commit: Option<CommitSha>,
+    },
     /// An event that we do not act upon, by name.
     Ignored(String),
 }
@@ -59,6 +68,20 @@ struct Delivery {
     action: String,
     repository: DeliveryRepository,
     pull_request: PullRequest,
+}
+
+/// What CI and package registries say; the commit is under the event's own name.
+#[derive(Deserialize)]
+struct Build {
+    action: String,
+    repository: DeliveryRepository,
+    workflow_run: Option<BuildHead>,
+    check_suite: Option<BuildHead>,
+}
+
+#[derive(Deserialize)]
+struct BuildHead {
+    head_sha: String,
 }
 
 #[derive(Deserialize)]
@@ -119,6 +142,9 @@ pub fn parse(event: &str, body: &[u8]) -> Result<Event, EventError> {
     match event {
         "ping" => return Ok(Event::Ping),
         USED => {}
+        "workflow_run" | "check_suite" | "registry_package" | "package" => {
+            return built(event, body);
+        }
         other => return Ok(Event::Ignored(plain(other, MAX_WORD_CHARS))),
     }
     let delivery: Delivery = serde_json::from_slice(body).map_err(shape)?;
@@ -135,6 +161,26 @@ pub fn parse(event: &str, body: &[u8]) -> Result<Event, EventError> {
         action: plain(&delivery.action, MAX_WORD_CHARS),
         facts,
     })
+}
+
+fn built(event: &str, body: &[u8]) -> Result<Event, EventError> {
+    let build: Build = serde_json::from_slice(body).map_err(shape)?;
+    let full_name = RepositoryRef::parse(&build.repository.full_name)
+        .ok_or(EventError::Field("repository.full_name"))?;
+    let head = build.workflow_run.or(build.check_suite);
+    // Packages name no commit that could be relied upon; a run that began has built nothing yet.
+    let commit = match (event, head) {
+        ("registry_package" | "package", _) => None,
+        _ if build.action != "completed" => {
+            return Ok(Event::Ignored(plain(event, MAX_WORD_CHARS)));
+        }
+        (_, Some(head)) => {
+            Some(CommitSha::parse(&head.head_sha).ok_or(EventError::Field("head_sha"))?)
+        }
+        (_, None) => return Err(EventError::Field("head_sha")),
+    };
+    let repository_id = RepositoryId(build.repository.id);
+    Ok(Event::Built { repository_id, full_name, commit })
 }
 
 impl PullRequest {

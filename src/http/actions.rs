@@ -172,6 +172,25 @@ pub(super) async fn reset_data(
     .await
 }
 
+/// Asks the registry for the head's image now: for a build that says so when it has pushed.
+#[utoipa::path(post, path = "/api/v1/previews/{id}/image", tag = "previews",
+    params(("id" = String, Path, description = "The id, or the name: pr-7")),
+    security(("token" = [])),
+    responses((status = 202, body = PreviewDto), (status = "4XX", body = Problem,
+        content_type = "application/problem+json"), (status = "5XX", body = Problem,
+        content_type = "application/problem+json")))]
+pub(super) async fn image(
+    State(site): State<AppState>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    simple(&site, &caller.name, &id, "image", |memory, policy, now| {
+        must_be_up(memory, policy, now)?;
+        Ok(memory.facts.head.to_string())
+    })
+    .await
+}
+
 /// Approves one commit of a fork; a push after it needs another approval.
 #[utoipa::path(post, path = "/api/v1/previews/{id}/approve", tag = "previews",
     params(("id" = String, Path, description = "The id, or the name: pr-7")),

@@ -19,9 +19,11 @@ use tokio::time::timeout;
 
 use super::error::Problem;
 use super::{AppState, BODY_TIMEOUT, WEBHOOK_BODY_BYTES};
+use crate::forge::RepositoryRef;
 use crate::forge::event::{Event, parse};
 use crate::forge::signature::SignatureError;
 use crate::ledger::{Delivery, Learned, PullHint};
+use crate::preview::{CommitSha, RepositoryId};
 
 /// The longest delivery id and event name that are taken, in bytes; GitHub's ids have 36.
 const MAX_DELIVERY_ID_BYTES: usize = 100;
@@ -145,6 +147,24 @@ async fn within<T>(
     timeout(limit, work).await.unwrap_or_else(|_| Err(Problem::busy()))
 }
 
+/// Something was built: whoever waits for an image looks for it now.
+async fn look_for_image(
+    site: &AppState,
+    id: RepositoryId,
+    name: &RepositoryRef,
+    commit: Option<&CommitSha>,
+) -> Result<(StatusCode, Answer), Problem> {
+    let reconciler = &site.reconciler;
+    let answer = |outcome| (StatusCode::ACCEPTED, Answer { outcome, detail: String::new() });
+    if reconciler.repositories.find(id, name).is_none() {
+        return Ok(answer("ignored"));
+    }
+    let now = reconciler.clock.now();
+    let poked = reconciler.ledger.poke_awaiting(id, commit, now).await?;
+    reconciler.wake.notify_one();
+    Ok(answer(if poked > 0 { "poked" } else { "ignored" }))
+}
+
 /// Learns from a body that is signed.
 async fn learn(
     site: &AppState,
@@ -170,6 +190,9 @@ async fn learn(
             return Ok((StatusCode::OK, Answer { outcome: "pong", detail: String::new() }));
         }
         Event::Ignored(what) => return Ok(ignored(format!("event {what} is not used"))),
+        Event::Built { repository_id, full_name, commit } => {
+            return look_for_image(site, repository_id, &full_name, commit.as_ref()).await;
+        }
         Event::Pull { repository_id, full_name, action, facts } => {
             (repository_id, full_name, action, facts)
         }

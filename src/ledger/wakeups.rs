@@ -8,7 +8,7 @@ use sqlx::postgres::PgListener;
 use uuid::Uuid;
 
 use super::{CHANNEL, Ledger, LedgerError};
-use crate::preview::PreviewName;
+use crate::preview::{CommitSha, PreviewName, RepositoryId};
 
 /// Hears other replicas' wake-ups.
 #[derive(Debug)]
@@ -51,6 +51,32 @@ impl Ledger {
         .fetch_one(&self.pool)
         .await?;
         Ok(poked > 0)
+    }
+
+    /// Makes those of a repository's previews due that are not served yet: all of them, or those of
+    /// one head; how many there were.
+    pub async fn poke_awaiting(
+        &self,
+        repository: RepositoryId,
+        head: Option<&CommitSha>,
+        now: DateTime<Utc>,
+    ) -> Result<i64, LedgerError> {
+        Ok(sqlx::query_scalar(
+            "WITH poked AS (
+                 UPDATE previews SET pokes = pokes + 1,
+                     wake_at = LEAST(COALESCE(wake_at, $3), $3)
+                 WHERE repository_id = $1 AND gone_at IS NULL
+                   AND phase IN ('Pending', 'Starting', 'Updating')
+                   AND ($2::text IS NULL OR facts->>'head' = $2) RETURNING id),
+             told AS (SELECT pg_notify($4, '') FROM poked LIMIT 1)
+             SELECT (SELECT count(*) FROM poked) + 0 * (SELECT count(*) FROM told)",
+        )
+        .bind(repository.0)
+        .bind(head.map(CommitSha::as_str))
+        .bind(now)
+        .bind(CHANNEL)
+        .fetch_one(&self.pool)
+        .await?)
     }
 
     /// Doubts what is known of one preview: the pull request is read again, at once.

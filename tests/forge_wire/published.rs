@@ -2,6 +2,7 @@
 //!
 //! Made by `tests/fixtures/github/refresh`.
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use jsonschema::Draft;
@@ -89,6 +90,17 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
+/// What we read of the events that say that something was built.
+const BUILT: [(&str, &str, &str); 7] = [
+    ("workflow_run$completed", "/workflow_run/head_sha", "string"),
+    ("workflow_run$completed", "/repository/id", "integer"),
+    ("check_suite$completed", "/check_suite/head_sha", "string"),
+    ("check_suite$completed", "/repository/full_name", "string"),
+    ("registry_package$published", "/repository/id", "integer"),
+    ("package$published", "/repository/full_name", "string"),
+    ("package$published", "/action", "string"),
+];
+
 /// What of our reading is not in these definitions.
 fn drifts(root: &Value) -> Vec<String> {
     let mut drifts = Vec::new();
@@ -102,6 +114,14 @@ fn drifts(root: &Value) -> Vec<String> {
             if types.is_empty() || types.iter().any(|t| !taken.contains(&t.as_str())) {
                 drifts.push(format!("{name}{place}: {types:?}, taken for {taken:?}"));
             }
+        }
+    }
+    for (name, place, taken) in BUILT {
+        let path: Vec<_> = place.split('/').skip(1).collect();
+        let found = definitions.get(name).map(|schema| at(root, schema, &path));
+        let types: BTreeSet<_> = found.into_iter().flatten().flat_map(types).collect();
+        if !types.iter().eq([taken]) {
+            drifts.push(format!("{name}{place}: {types:?}, taken for {taken}"));
         }
     }
     drifts
@@ -120,7 +140,17 @@ fn every_published_example_is_read() {
                 assert_eq!(json!(facts.key.number.get()), payload["number"]);
                 assert_eq!(json!(facts.head.as_str()), payload["pull_request"]["head"]["sha"]);
             }
-            Event::Ignored(other) => panic!("{other} is ignored"),
+            Event::Built { repository_id, commit, .. } => {
+                assert_eq!(json!(repository_id.0), payload["repository"]["id"]);
+                let head = &payload[event]["head_sha"];
+                assert_eq!(
+                    commit.map(|it| json!(it.as_str())),
+                    Some(head.clone()).filter(|it| !it.is_null())
+                );
+            }
+            Event::Ignored(other) => {
+                assert!(payload["action"] != "completed" && event != "pull_request", "{other}");
+            }
         }
         read += 1;
     }
@@ -141,6 +171,9 @@ fn a_published_schema_that_changed_is_noticed() {
     };
     assert!(drift(&|pull| drop(pull.as_object_mut().unwrap().remove("updated_at"))) > 0);
     assert!(drift(&|pull| pull["number"] = json!({ "type": "string" })) > 0);
+    let mut root = PUBLISHED.clone();
+    root["definitions"].as_object_mut().unwrap().remove("workflow_run$completed");
+    assert_eq!(drifts(&root).len(), 2);
     assert!(drift(&|pull| pull["title"] = json!({ "type": ["string", "null"] })) > 0);
 }
 
