@@ -35,6 +35,12 @@ pub async fn push_shop(cluster: &Cluster) -> String {
     output(&mut push).await
 }
 
+/// What CI does when it has built a commit: the image is there under the commit's tag.
+pub async fn tag(cluster: &Cluster, image: &str, tag: &str) {
+    let mut crane = Command::new(&cluster.crane);
+    output(crane.args(["--insecure", "copy", image, tag])).await;
+}
+
 /// A copy without what a debugger wants: a hundred megabytes less to push and to pull.
 async fn strip(scratch: &Path, binary: &Path) -> PathBuf {
     let stripped = scratch.join(binary.file_name().unwrap());

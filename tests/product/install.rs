@@ -11,13 +11,31 @@ use super::zone;
 pub const RELEASE: &str = "mayfly";
 
 /// How soon previews of `acme/docs` expire.
-const SHORT_TTL: &str = "40s";
+const SHORT_TTL: &str = "60s";
 
 /// What the webhooks are signed with.
 pub const WEBHOOK_SECRET: &str = "a secret of the node's test";
 
+/// How visitors come to previews.
+#[derive(Clone, Copy)]
+pub enum Way {
+    Ingress,
+    Gateway,
+}
+
+/// What is installed: repository and digest of Mayfly's image, and the shop's image.
+pub struct Images {
+    pub mayfly: (String, String),
+    pub shop: String,
+}
+
+/// The image of a commit of `acme/docs`, or of all of them.
+pub fn docs_image(cluster: &Cluster, tag: &str) -> String {
+    format!("{}/acme/docs:{tag}", cluster.registry)
+}
+
 /// Installs it, waits until every replica is ready, and asks its own test.
-pub async fn install(cluster: &Cluster, servers: &Servers, mayfly: (String, String), shop: &str) {
+pub async fn install(cluster: &Cluster, servers: &Servers, images: &Images) {
     let namespace = json!({
         "apiVersion": "v1", "kind": "Namespace",
         "metadata": { "name": RELEASE,
@@ -43,14 +61,23 @@ pub async fn install(cluster: &Cluster, servers: &Servers, mayfly: (String, Stri
                   "2_rows.sql": seed("seed/001_products.sql") },
     });
     cluster.apply(&[secret, seeds]).await;
-    let file = tempfile::NamedTempFile::new().unwrap();
-    let values = values(cluster, servers, mayfly, shop).to_string();
-    std::fs::write(file.path(), values).unwrap();
-    let values = file.path().to_str().unwrap();
-    let install = ["install", RELEASE, "charts/mayfly", "--values", values];
-    let wait = ["--wait", "--timeout", "180s"];
-    cluster.helm(RELEASE, &[&install[..], &wait[..]].concat()).await;
+    bring(cluster, "install", &values(cluster, servers, images, Way::Ingress)).await;
     cluster.helm(RELEASE, &["test", RELEASE]).await;
+}
+
+/// The same installation, whose previews are behind the Gateway from now on.
+pub async fn move_to_the_gateway(cluster: &Cluster, servers: &Servers, images: &Images) {
+    bring(cluster, "upgrade", &values(cluster, servers, images, Way::Gateway)).await;
+}
+
+/// Installs or upgrades, and waits until every replica is ready.
+async fn bring(cluster: &Cluster, verb: &str, values: &Value) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), values.to_string()).unwrap();
+    let values = file.path().to_str().unwrap();
+    let what = [verb, RELEASE, "charts/mayfly", "--values", values];
+    let wait = ["--wait", "--timeout", "180s"];
+    cluster.helm(RELEASE, &[&what[..], &wait[..]].concat()).await;
 }
 
 /// Takes it away again, with its namespace.
@@ -59,18 +86,15 @@ pub async fn uninstall(cluster: &Cluster) {
     cluster.kubectl(&["delete", "namespace", RELEASE, "--timeout=120s"]).await;
 }
 
-fn values(
-    cluster: &Cluster,
-    servers: &Servers,
-    (repository, digest): (String, String),
-    shop: &str,
-) -> Value {
+fn values(cluster: &Cluster, servers: &Servers, images: &Images, way: Way) -> Value {
+    let (repository, digest) = &images.mayfly;
+    let shop = &images.shop;
     let machine = format!("{}/32", cluster.machine_ip);
-    let repository_of = |name: &str, prefix: Option<&str>, ttl: &str| {
+    let repository_of = |name: &str, prefix: Option<&str>, image: &str, ttl: &str| {
         let mut repository = json!({
             "name": name,
             "workload": {
-                "image": shop,
+                "image": image,
                 "env": { "BIND_ADDRESS": "0.0.0.0" },
                 "probe_path": "/healthz",
                 "cpu_millicores": 200,
@@ -88,6 +112,21 @@ fn values(
         let ports: Vec<_> = ports.iter().map(|port| json!({ "port": port })).collect();
         json!({ "to": [{ "ipBlock": { "cidr": machine } }], "ports": ports })
     };
+    let mut kubernetes = json!({
+        "network": {
+            "database": [{ "cidr": machine, "port": servers.previews.address().port() }],
+            "forbidden": ["10.0.0.0/8"],
+        },
+    });
+    match way {
+        Way::Ingress => kubernetes["ingress"] = json!({ "class": "traefik" }),
+        Way::Gateway => {
+            kubernetes["gateway"] = json!({ "namespace": "ingress", "name": "shared" });
+        }
+    }
+    let node = format!("{}/32", cluster.node_ip);
+    let registry = cluster.registry.rsplit_once(':').map_or(80, |(_, port)| port.parse().unwrap());
+    let to = |cidr: &str, port: u16| json!({ "to": [{ "ipBlock": { "cidr": cidr } }], "ports": [{ "port": port }] });
     let dns = servers.zone.address.port();
     let databases = servers.previews.address().port();
     json!({
@@ -103,13 +142,7 @@ fn values(
                 "limits": { "points_per_minute": 100_000, "writes_per_minute": 10_000,
                             "writes_per_hour": 100_000 },
             },
-            "cluster": { "kubernetes": {
-                "ingress": { "class": "traefik" },
-                "network": {
-                    "database": [{ "cidr": machine, "port": databases }],
-                    "forbidden": ["10.0.0.0/8"],
-                },
-            } },
+            "cluster": { "kubernetes": kubernetes },
             "dns": { "rfc2136": {
                 "server": servers.zone.address, "zone": SUFFIX,
                 "key_name": zone::KEY, "secret_file": "/etc/mayfly/secrets/dns-tsig-key",
@@ -123,8 +156,8 @@ fn values(
             // A replica that is killed is soon replaced.
             "reconcile": { "lease": "20s", "pass_deadline": "15s" },
             "repositories": [
-                repository_of("acme/shop", None, "1d"),
-                repository_of("acme/docs", Some("docs"), SHORT_TTL),
+                repository_of("acme/shop", None, shop, "1d"),
+                repository_of("acme/docs", Some("docs"), &docs_image(cluster, "{{ sha }}"), SHORT_TTL),
             ],
         },
         "secrets": { "dnsTsigKey": { "existingSecret": "mayfly" } },
@@ -137,8 +170,8 @@ fn values(
             "zone": { "to": [{ "ipBlock": { "cidr": machine } }],
                       "ports": [{ "port": dns }, { "port": dns, "protocol": "UDP" }] },
             "forge": to_machine(&[servers.github_port]),
-            "previews": { "to": [{ "ipBlock": { "cidr": format!("{}/32", cluster.node_ip) } }],
-                          "ports": [{ "port": 80 }] },
+            "previews": to(&node, 80),
+            "registries": to(&node, registry),
         } },
     })
 }

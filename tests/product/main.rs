@@ -22,6 +22,7 @@ use std::time::Instant;
 
 use cluster::Cluster;
 use ground::Ground;
+use install::Images;
 use stage::{Servers, Stage};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -37,13 +38,14 @@ async fn pull_requests_live_and_go_in_a_real_cluster_and_nothing_is_left() {
     let before = Ground::look(&cluster, &servers).await;
 
     chapter("the chart is installed, and its own test passes");
-    install::install(&cluster, &servers, mayfly, &shop).await;
+    let images = Images { mayfly, shop };
+    install::install(&cluster, &servers, &images).await;
     let stage = Stage::of(cluster, servers).await;
 
     chapter("pull requests open");
-    story::open(&stage, &shop).await;
+    story::open(&stage, &images.shop).await;
     chapter("previews are kept apart");
-    isolation::hold(&stage, &shop).await;
+    isolation::hold(&stage, &images.shop).await;
     chapter("a push");
     story::push(&stage).await;
     chapter("a replica is killed");
@@ -54,8 +56,12 @@ async fn pull_requests_live_and_go_in_a_real_cluster_and_nothing_is_left() {
     story::reopen_while_it_goes(&stage).await;
     chapter("one has expired");
     story::expire(&stage).await;
-    chapter("all are closed, and Mayfly goes");
+    chapter("all are closed");
     story::close_all(&stage).await;
+    chapter("a whole life behind the Gateway");
+    install::move_to_the_gateway(&stage.cluster, &stage.servers, &images).await;
+    story::live_behind_the_gateway(&stage).await;
+    chapter("Mayfly goes");
 
     let Stage { cluster, servers, .. } = stage;
     install::uninstall(&cluster).await;

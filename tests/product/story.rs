@@ -9,7 +9,8 @@ use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
 use super::ground::of_preview;
-use super::install::RELEASE;
+use super::images;
+use super::install::{RELEASE, docs_image};
 use super::isolation::pod_of;
 use super::stage::{DOCS, PATIENCE, SHOP, SUFFIX, Stage};
 use super::wait::within;
@@ -32,12 +33,22 @@ pub async fn open(stage: &Stage, image: &str) {
     for (repo, number) in [(SHOP, 1), (SHOP, 2), (DOCS, 9)] {
         open_pull(stage, repo, number).await;
     }
+    // Its build is slower than the webhook, and is waited for.
+    let awaited = |seen: &Value| {
+        let mut conditions = seen["conditions"].as_array().into_iter().flatten();
+        let image = conditions.find(|it| it["part"] == "Image");
+        image.is_some_and(|it| it["status"] == "False")
+    };
+    stage.until_seen("docs-pr-9", "waiting for its image", awaited).await;
+    images::tag(&stage.cluster, image, &docs_image(&stage.cluster, &commit(9, 1))).await;
     for (preview, number) in [("docs-pr-9", 9), ("pr-1", 1), ("pr-2", 2)] {
         stage.until_ready(preview, &commit(number, 1)).await;
         let pod = stage.cluster.get(preview, &pod_of(&stage.cluster, preview).await).await;
         let container = &pod["spec"]["containers"][0];
-        assert_eq!(container["image"], image, "pinned by digest");
         let digest = image.split('@').nth(1).unwrap();
+        let name = if preview == "docs-pr-9" { "docs" } else { "shop" };
+        let pinned = format!("{}/acme/{name}@{digest}", stage.cluster.registry);
+        assert_eq!(container["image"], pinned, "pinned by digest");
         let pulled = pod["status"]["containerStatuses"][0]["imageID"].as_str().unwrap();
         assert!(pulled.ends_with(digest), "{pulled} is what runs");
     }
@@ -172,4 +183,17 @@ pub async fn close_all(stage: &Stage) {
     }
     stage.servers.github.close(DOCS, 9, false);
     assert_eq!(stage.deliver(DOCS, 9, "closed").await, 202);
+}
+
+/// Opened, pushed to and closed, with an HTTPRoute where the others had an Ingress.
+pub async fn live_behind_the_gateway(stage: &Stage) {
+    open_pull(stage, SHOP, 4).await;
+    stage.until_ready("pr-4", &commit(4, 1)).await;
+    let route = stage.cluster.get("pr-4", "httproute/web").await;
+    let header = &route["spec"]["rules"][0]["filters"][0]["responseHeaderModifier"]["set"];
+    assert!(header.to_string().contains(&commit(4, 1)), "the route says its commit: {route:#}");
+    stage.servers.github.push(SHOP, 4, &commit(4, 2));
+    assert_eq!(stage.deliver(SHOP, 4, "synchronize").await, 202);
+    stage.until_ready("pr-4", &commit(4, 2)).await;
+    close_pull(stage, SHOP, 4, "pr-4").await;
 }
