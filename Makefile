@@ -27,6 +27,7 @@ test-node:
 	cargo build --quiet --bin mayfly --example test-cluster --example sample-shop
 	cargo test --test node
 	cargo test --test product -- --nocapture
+	cargo test --test suite lifecycle_external_dns
 
 # What else a change has to pass.
 check:

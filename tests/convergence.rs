@@ -45,7 +45,8 @@ struct World {
     route: Option<Revision>,
     /// Where visitors are led: whoever serves routes hears of a change a moment later.
     heard: Option<Revision>,
-    record: bool,
+    /// Removed by somebody else, who takes a moment.
+    record: Seen<()>,
     /// Whether the record is what resolvers say: a moment after it was written.
     reachable: bool,
     deployment: bool,
@@ -54,7 +55,7 @@ struct World {
 
 impl World {
     fn resolution(&self) -> Resolution {
-        match (self.record, self.reachable) {
+        match (!self.record.is_absent(), self.reachable) {
             (true, true) => Resolution::Right { addresses: Default::default() },
             (true, false) => Resolution::NotYet("a secondary lags behind".to_owned()),
             (false, _) => Resolution::Wrong("no such name".to_owned()),
@@ -92,7 +93,7 @@ impl World {
                 }),
                 None => Seen::Absent,
             },
-            record: there(self.record),
+            record: self.record.clone(),
             resolution: self.resolution(),
             served: self.served(desired),
             deployment: there(self.deployment),
@@ -154,7 +155,7 @@ impl World {
             }
             Step::EnsureRecord => {
                 assert!(self.route.is_some(), "a name that leads nowhere");
-                self.record = true;
+                self.record = Seen::Present(());
             }
             Step::Publish(notice) => {
                 if let Notice::Ready { revision, .. } = notice {
@@ -170,11 +171,12 @@ impl World {
                 self.told = Told::Said(notice.clone());
             }
             Step::RemoveRecord => {
-                self.record = false;
-                self.reachable = false;
+                if !self.record.is_absent() {
+                    self.record = Seen::Leaving("it is asked to go".into());
+                }
             }
             Step::RemoveRoute => {
-                assert!(!self.record, "a name left behind that leads nowhere");
+                assert!(self.record.is_absent(), "a name left behind that leads nowhere");
                 self.route = None;
             }
             Step::RemoveNamespace => {
@@ -208,7 +210,10 @@ impl World {
             self.others = false;
         }
         self.heard = self.route.clone();
-        self.reachable = self.record;
+        if matches!(self.record, Seen::Leaving(_)) {
+            self.record = Seen::Absent;
+        }
+        self.reachable = self.record.present().is_some();
         if let Some((_, health @ (Health::Progressing(_) | Health::Failing { .. }))) =
             &mut self.workload
         {
@@ -217,7 +222,7 @@ impl World {
     }
 
     fn serves(&self, revision: &Revision) -> bool {
-        self.record
+        self.record.present().is_some()
             && self.reachable
             && self.route.as_ref() == Some(revision)
             && self.heard.as_ref() == Some(revision)
@@ -229,7 +234,7 @@ impl World {
             && self.database.is_absent()
             && !self.role
             && self.route.is_none()
-            && !self.record
+            && self.record.is_absent()
     }
 }
 
@@ -263,7 +268,9 @@ fn every_world() -> Vec<World> {
             ] {
                 for role in [true, false] {
                     for route in [None, Some(revision('a', 0)), Some(revision('b', 1))] {
-                        for record in [true, false] {
+                        for record in
+                            [Seen::Present(()), Seen::Absent, Seen::Leaving("asked".into())]
+                        {
                             for (told, deployment) in every_word() {
                                 worlds.push(World {
                                     namespace: namespace.clone(),
@@ -273,8 +280,8 @@ fn every_world() -> Vec<World> {
                                     others: route.is_some() && workload.is_some(),
                                     route: route.clone(),
                                     heard: route.clone(),
-                                    record,
-                                    reachable: record,
+                                    record: record.clone(),
+                                    reachable: !record.is_absent(),
                                     deployment,
                                     told,
                                 });
@@ -478,7 +485,7 @@ fn at_most_two_words_are_said_per_revision() {
         others: false,
         route: None,
         heard: None,
-        record: false,
+        record: Seen::Absent,
         reachable: false,
         deployment: false,
         told: Told::Never,

@@ -18,7 +18,7 @@ use crate::world::wait::within;
 use crate::world::{World, number, pr, sha};
 
 /// Namespaces take seconds to go, and machines may be slow.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A world whose cluster is real, and a loop that runs in it.
 struct Place {
@@ -34,7 +34,7 @@ impl Place {
         let world = World::new().await;
         world.clock.set(ServerClock::default().now());
         let stop = CancellationToken::new();
-        let (_, running) = start(&world, &cluster, stop.clone());
+        let (_, running) = start(&world, with(&world, &cluster), stop.clone());
         Some(Self { world, cluster, stop, running })
     }
 
@@ -53,15 +53,18 @@ impl Place {
     }
 }
 
+/// The seams of a world, of which the cluster is real.
+fn with(world: &World, cluster: &Arc<RealCluster>) -> Seams {
+    let visitor = Arc::new(PretendedIngress(cluster.clone()));
+    Seams { cluster: cluster.cluster.clone(), visitor, ..world.reconciler.seams.clone() }
+}
+
 /// A controller of its own over this world's ledger.
-fn start(
+pub fn start(
     world: &World,
-    cluster: &Arc<RealCluster>,
+    seams: Seams,
     stop: CancellationToken,
 ) -> (Arc<Reconciler>, JoinHandle<()>) {
-    let fakes = world.reconciler.seams.clone();
-    let visitor = Arc::new(PretendedIngress(cluster.clone()));
-    let seams = Seams { cluster: cluster.cluster.clone(), visitor, ..fakes };
     let clock = Arc::new(ServerClock::default());
     // A lease that its holder took to the grave is waited for.
     let limits = Limits {
@@ -163,7 +166,7 @@ async fn a_controller_that_is_replaced_half_way_leaves_nothing_behind() {
     place.running.abort();
     world.close(n, 'a').await;
     let stop = CancellationToken::new();
-    let (_, second) = start(world, &place.cluster, stop.clone());
+    let (_, second) = start(world, with(world, &place.cluster), stop.clone());
     place.until_phase(n, Phase::Gone).await;
     assert_eq!(place.cluster.cluster.owned().await.unwrap(), []);
     assert_eq!(world.leftovers(), Vec::<String>::new());

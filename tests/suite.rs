@@ -18,6 +18,7 @@ mod images;
 mod leases;
 mod ledger_model;
 mod lifecycle;
+mod lifecycle_external_dns;
 mod lifecycle_kubernetes;
 mod migrations;
 mod names;

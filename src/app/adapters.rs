@@ -14,7 +14,7 @@ use crate::cluster::local::{LocalCluster, LocalConfig};
 use crate::config::{ClusterConfig, Config, LocalClusterConfig};
 use crate::dns::Dns;
 use crate::dns::embedded::EmbeddedDns;
-use crate::dns::external_dns::{CONTROLLER_ANNOTATIONS, RELEASED, RouteNote};
+use crate::dns::external_dns::{CONTROLLER_ANNOTATIONS, Heed, RELEASED, RouteNote};
 use crate::fault::Fault;
 use crate::preview::PreviewName;
 
@@ -83,12 +83,21 @@ enum Place {
 }
 
 /// What ExternalDNS reads, kept on the routes of a Kubernetes cluster.
-struct RouteNotes(Arc<KubernetesCluster>);
+pub struct RouteNotes(pub Arc<KubernetesCluster>);
 
 #[async_trait]
 impl RouteNote for RouteNotes {
     async fn set_released(&self, name: &PreviewName, released: bool) -> Result<(), Fault> {
         let value = released.then_some(RELEASED);
         self.0.annotate_route(name, &CONTROLLER_ANNOTATIONS.map(|key| (key, value))).await
+    }
+
+    async fn heed(&self, name: &PreviewName) -> Result<Heed, Fault> {
+        let released = CONTROLLER_ANNOTATIONS.map(|key| (key, RELEASED));
+        Ok(match self.0.is_route_annotated(name, &released).await? {
+            None => Heed::Absent,
+            Some(false) => Heed::Heeded,
+            Some(true) => Heed::Released,
+        })
     }
 }

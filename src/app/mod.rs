@@ -18,6 +18,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use self::adapters::RouteNotes;
 use self::book::LedgerBook;
 use crate::clock::{Clock, ServerClock, fresh_id};
 use crate::cluster::local::proxy::Proxy;

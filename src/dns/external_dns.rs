@@ -8,11 +8,17 @@
 //! <https://kubernetes-sigs.github.io/external-dns/latest/docs/annotations/annotations/>
 //! <https://kubernetes-sigs.github.io/external-dns/latest/docs/registry/txt/>
 
+mod lag;
+mod registry;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use hickory_resolver::proto::rr::RecordType;
 
+use self::lag::Lag;
+pub use self::lag::REGISTRY_LAG_SECONDS;
+use self::registry::{is_owned_by, places};
 use super::Dns;
 use super::ask::{Server, absolute, text};
 use super::gate::{Gate, GateConfig, Verdict};
@@ -30,11 +36,16 @@ pub const CONTROLLER_ANNOTATIONS: [&str; 2] =
 /// The value that a released route's annotation has: any but `dns-controller` will do.
 pub const RELEASED: &str = "mayfly-released";
 
-/// The types whose records ExternalDNS may have written for a host, as its registry spells them.
-const TYPES: [&str; 3] = ["a", "aaaa", "cname"];
-
-/// What a template of an affix has where the type belongs.
-const TYPE_TEMPLATE: &str = "%{record_type}";
+/// What ExternalDNS makes of a preview's route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heed {
+    /// Nothing: there is no route of ours.
+    Absent,
+    /// It writes, and keeps, the record.
+    Heeded,
+    /// It removes the record: the route is annotated so that it is ignored.
+    Released,
+}
 
 /// Whoever holds the route objects.
 #[async_trait]
@@ -42,6 +53,9 @@ pub trait RouteNote: Send + Sync {
     /// Annotates the preview's route so that ExternalDNS ignores it (`released`), or heeds it again.
     /// A route that is not there is a success.
     async fn set_released(&self, name: &PreviewName, released: bool) -> Result<(), Fault>;
+
+    /// What ExternalDNS makes of the preview's route as it is annotated now.
+    async fn heed(&self, name: &PreviewName) -> Result<Heed, Fault>;
 }
 
 /// How ExternalDNS is set up.
@@ -62,6 +76,7 @@ pub struct ExternalDns {
     config: ExternalDnsConfig,
     gate: Gate,
     routes: Arc<dyn RouteNote>,
+    lag: Lag,
 }
 
 impl ExternalDns {
@@ -72,31 +87,16 @@ impl ExternalDns {
         clock: Arc<dyn Clock>,
         routes: Arc<dyn RouteNote>,
     ) -> Self {
-        Self { gate: Gate { config: config.gate.clone(), suffix, clock }, config, routes }
-    }
-
-    /// The names at which the registry may keep whose a host's record is. Before 0.18 there was one
-    /// without the type beside those with it.
-    fn registry(&self, name: &PreviewName) -> Vec<String> {
-        let ExternalDnsConfig { txt_prefix, txt_suffix, .. } = &self.config;
-        let (label, rest) = (name.namespace(), self.gate.suffix.as_str());
-        let templated = [txt_prefix, txt_suffix].iter().any(|a| a.contains(TYPE_TEMPLATE));
-        let with = |kind: &str, label: &str| {
-            let [before, after] =
-                [txt_prefix, txt_suffix].map(|affix| affix.replace(TYPE_TEMPLATE, kind));
-            format!("{before}{label}{after}.{rest}")
-        };
-        let typed = TYPES.map(|kind| match templated {
-            true => with(kind, &label),
-            false => with(kind, &format!("{kind}-{label}")),
-        });
-        typed.into_iter().chain((!templated).then(|| with("", &label))).collect()
+        let gate = Gate { config: config.gate.clone(), suffix, clock };
+        Self { gate, config, routes, lag: Lag::default() }
     }
 
     /// Whether the registry says that the host is its owner's.
     async fn is_registered(&self, at: &Authority, name: &PreviewName) -> Result<bool, String> {
         let server = Server::at(at.address)?;
-        for place in self.registry(name) {
+        let ExternalDnsConfig { txt_prefix, txt_suffix, .. } = &self.config;
+        let (label, rest) = (name.namespace(), self.gate.suffix.as_str());
+        for place in places(txt_prefix, txt_suffix, &label, rest) {
             let answer = server.authority(&absolute(&place)?, RecordType::TXT).await;
             let answer = answer.map_err(|why| format!("{}: {why}", at.label))?;
             let mut texts = answer.records.iter().filter_map(|record| text(&record.data));
@@ -110,24 +110,33 @@ impl ExternalDns {
     async fn look(&self, name: &PreviewName) -> Result<Seen<()>, String> {
         let told = self.gate.authorities(name).await?;
         let Some((at, led)) = told.iter().find(|(_, led)| !led.is_nowhere()) else {
+            self.lag.end(name);
             return Ok(Seen::Absent);
         };
-        Ok(match self.is_registered(at, name).await? {
-            true => Seen::Present(()),
-            false => Seen::Foreign(format!(
-                "it leads to {}, and no record of ExternalDNS says that its owner {:?} wrote that",
-                led.words(),
-                self.config.owner_id
+        let registered = self.is_registered(at, name).await?;
+        let heed = self.routes.heed(name).await.map_err(|fault| fault.to_string())?;
+        if registered || heed == Heed::Absent {
+            self.lag.end(name);
+        }
+        let (leads, now) = (led.words(), self.gate.clock.now());
+        match (registered, heed) {
+            (true, Heed::Heeded) => Ok(Seen::Present(())),
+            (true, _) => Ok(Seen::Leaving(
+                "ExternalDNS has yet to remove it, as it does when it runs with --policy=sync"
+                    .to_owned(),
             )),
-        })
+            // Without a route ExternalDNS writes nothing that it could have yet to register.
+            (false, Heed::Heeded | Heed::Released) if self.lag.allows(name, now) => Err(format!(
+                "it leads to {leads}, and ExternalDNS has yet to say whether it wrote that"
+            )),
+            (false, _) => Ok(Seen::Foreign(format!(
+                "it leads to {leads}, and no record of ExternalDNS says that its owner {:?} wrote \
+                 that; remove it, or set dns.external_dns.owner_id, txt_prefix and txt_suffix as \
+                 ExternalDNS has them",
+                self.config.owner_id
+            ))),
+        }
     }
-}
-
-/// Whether a registry's text names this owner: `"heritage=external-dns,external-dns/owner=…,…"`.
-fn is_owned_by(text: &str, owner: &str) -> bool {
-    let mut words = text.trim_matches('"').split(',');
-    words.next() == Some("heritage=external-dns")
-        && words.any(|word| word.strip_prefix("external-dns/owner=") == Some(owner))
 }
 
 #[async_trait]

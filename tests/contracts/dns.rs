@@ -23,7 +23,7 @@ use crate::world::dns::FakeDns;
 use crate::world::faults::{Faults, Mode};
 
 const INSTANCE: &str = "here";
-const SUFFIX: &str = "preview.example.test";
+pub const SUFFIX: &str = "preview.example.test";
 const TARGET: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 const FOREIGN: i64 = 666;

@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod control_plane;
 pub mod database;
 pub mod dns;
+pub mod external_dns;
 pub mod faults;
 pub mod forge;
 pub mod images;

@@ -35,7 +35,7 @@ use self::kinds::Kind;
 use self::patience::Patience;
 use super::{Cluster, ClusterSeen};
 use crate::clock::Clock;
-use crate::fault::Fault;
+use crate::fault::{Disposition, Fault};
 use crate::preview::{PreviewName, Revision, Seen, Stamp};
 use crate::workload::{Shape, WorkloadOrder};
 
@@ -86,16 +86,7 @@ impl KubernetesCluster {
         annotations: &[(&str, Option<&str>)],
     ) -> Result<(), Fault> {
         let doing = format!("annotating the route of {name}");
-        let (kind, here) = (route::kind(&self.config), name.namespace());
-        let found = self.calls.get(&doing, Kind::Namespace, None, &here).await?;
-        match marks::stand(found.as_ref(), &self.stamp(name)) {
-            Seen::Absent => return Ok(()),
-            Seen::Foreign(whose) => return Err(Fault::not_ours(doing, whose)),
-            _ => {}
-        }
-        let Some(live) = self.calls.get(&doing, kind, Some(&here), route::WEB).await? else {
-            return Ok(());
-        };
+        let Some(live) = self.live_route(&doing, name).await? else { return Ok(()) };
         if annotations.iter().all(|(key, value)| marks::annotation(&live, key) == *value) {
             return Ok(());
         }
@@ -106,7 +97,36 @@ impl KubernetesCluster {
         let object = json!({
             "metadata": { "name": route::WEB, "uid": uid, "annotations": wanted },
         });
-        self.calls.merge(&doing, kind, Some(&here), &object).await
+        let kind = route::kind(&self.config);
+        self.calls.merge(&doing, kind, Some(&name.namespace()), &object).await
+    }
+
+    /// Whether the preview's route has all of these annotations; `None` where no route of ours is.
+    pub async fn is_route_annotated(
+        &self,
+        name: &PreviewName,
+        annotations: &[(&str, &str)],
+    ) -> Result<Option<bool>, Fault> {
+        let doing = format!("reading the annotations of the route of {name}");
+        let live = match self.live_route(&doing, name).await {
+            Err(fault) if fault.disposition == Disposition::NotOurs => None,
+            live => live?,
+        };
+        let has = |live: &Value| {
+            annotations.iter().all(|(key, value)| marks::annotation(live, key) == Some(*value))
+        };
+        Ok(live.as_ref().map(has))
+    }
+
+    /// The route, where there is one; a fault where the namespace is not ours.
+    async fn live_route(&self, doing: &str, name: &PreviewName) -> Result<Option<Value>, Fault> {
+        let (kind, here) = (route::kind(&self.config), name.namespace());
+        let found = self.calls.get(doing, Kind::Namespace, None, &here).await?;
+        match marks::stand(found.as_ref(), &self.stamp(name)) {
+            Seen::Absent => Ok(None),
+            Seen::Foreign(whose) => Err(Fault::not_ours(doing, whose)),
+            _ => self.calls.get(doing, kind, Some(&here), route::WEB).await,
+        }
     }
 
     fn stamp(&self, name: &PreviewName) -> Stamp {

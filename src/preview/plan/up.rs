@@ -89,7 +89,10 @@ pub(super) fn up(spec: &Spec, seen: &Observed) -> Plan {
             draft.waits.push(format!("DNS: {why}"));
             false
         }
-        (Seen::Present(()) | Seen::Absent, _) => ensure(&mut draft, routed, Step::EnsureRecord),
+        // What is on its way out is asked to stay: the intent became another.
+        (Seen::Present(()) | Seen::Absent | Seen::Leaving(_), _) => {
+            ensure(&mut draft, routed, Step::EnsureRecord)
+        }
         (other, _) => draft.wait("DNS record", other),
     };
     let served = named

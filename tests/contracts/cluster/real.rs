@@ -438,14 +438,17 @@ async fn a_note_on_the_route_is_set_and_taken_away_and_outlives_a_repair() {
     let (name, a) = (it.name(7), revision('a'));
     let note = "external-dns.example.test/controller";
     it.cluster.annotate_route(&name, &[(note, Some("x"))]).await.expect("nothing to annotate");
+    let has = async || it.cluster.is_route_annotated(&name, &[(note, "x")]).await.unwrap();
+    assert_eq!(has().await, None, "there is no route");
     serve(&*it.cluster, &name, &order(&a)).await;
+    assert_eq!(has().await, Some(false));
     let annotation = async || {
         let route = it.read("Ingress", &name.namespace(), "web").await.unwrap();
         route["metadata"]["annotations"].get(note).cloned()
     };
     for _ in 0..2 {
         it.cluster.annotate_route(&name, &[(note, Some("x"))]).await.unwrap();
-        assert_eq!(annotation().await, Some(json!("x")));
+        assert_eq!((annotation().await, has().await), (Some(json!("x")), Some(true)));
         it.cluster.ensure_route(&name, &a).await.unwrap();
     }
     assert_eq!(annotation().await, Some(json!("x")), "the repair left it alone");
