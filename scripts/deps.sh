@@ -92,5 +92,5 @@ if [[ " ${packages[*]} " == *" bind9 "* ]]; then
 fi
 export DEBIAN_FRONTEND=noninteractive
 "${as_root[@]}" apt-get update -q
-"${as_root[@]}" apt-get install -q -y --no-install-recommends \
+"${as_root[@]}" apt-get -o DPkg::Lock::Timeout=120 install -q -y --no-install-recommends \
     -o Dpkg::Options::=--force-confold "${packages[@]}"

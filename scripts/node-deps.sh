@@ -29,4 +29,4 @@ if [ ! -e /usr/sbin/policy-rc.d ]; then
 fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -q >&2
-apt-get install -q -y --no-install-recommends "${packages[@]}" >&2
+apt-get -o DPkg::Lock::Timeout=120 install -q -y --no-install-recommends "${packages[@]}" >&2
