@@ -58,7 +58,7 @@ impl Tool {
 /// One migration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// What the tool knows it by: a version, a name, `app.name` (Django), `file::author::id`
+    /// What the tool knows it by: a version, a name, `app.name` (Django), `file::id::author`
     /// (Liquibase).
     pub id: String,
     /// The tool's checksum of its text, where it keeps one; hexadecimal where it is bytes.

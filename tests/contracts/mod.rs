@@ -1,6 +1,7 @@
 //! One suite per seam. Each runs on the stateful fake and on the real adapter.
 
 pub mod cluster;
+#[macro_use]
 mod database;
 mod database_server;
 pub mod description;
@@ -13,3 +14,5 @@ mod forge_github_login;
 mod forge_github_rights;
 mod forge_stage;
 mod github_app;
+mod migration_history;
+mod rehearsal;

@@ -7,12 +7,17 @@
 //! Refuses to let a preview's role own its database, and to touch what is not marked.
 
 mod admin;
+mod baseline;
+mod catalogue;
 mod clone;
+mod history;
 mod look;
 mod prepare;
+mod rehearse;
 mod remove;
 mod script;
 mod template;
+mod watch;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -23,6 +28,7 @@ use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{Mutex, Semaphore, mpsc};
 
+use super::catalogue::Catalogue;
 use super::{DatabaseOrder, Databases, DatabasesSeen, Password, Seed};
 use crate::clock::Clock;
 use crate::fault::{Fault, Progress};
@@ -105,6 +111,10 @@ struct Inner {
     clones: Semaphore,
     /// Why the last build of each template failed, so that it is not tried at full speed.
     failed: Mutex<HashMap<String, template::FailedBuild>>,
+    /// Catalogues of templates, by their oid, the oldest first.
+    baselines: Mutex<Vec<(u32, Arc<Catalogue>)>>,
+    /// The migrations that are or were watched.
+    runs: rehearse::Runs,
 }
 
 impl PostgresDatabases {
@@ -127,6 +137,8 @@ impl PostgresDatabases {
             slots: Arc::new(Semaphore::new(16)),
             clones: Semaphore::new(config.clones_at_once.max(1)),
             failed: Mutex::default(),
+            baselines: Mutex::default(),
+            runs: rehearse::Runs::default(),
             config,
         });
         template::retire(&inner, keep).await?;
