@@ -2,7 +2,7 @@
 -- everywhere, since the session's search_path is pg_catalog alone.
 --
 -- Left out: the server's own, what belongs to an extension, indexes that are a constraint's, sequences
--- that are an identity column's, and the NOT NULL constraints of 18, which their columns say.
+-- that are an identity column's, functions that are a range type's, and the NOT NULL constraints of 18, which their columns say.
 WITH spaces AS (
     SELECT oid, nspname FROM pg_namespace
     WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
@@ -92,14 +92,15 @@ UNION ALL
                                          FROM pg_aggregate a WHERE a.aggfnoid = p.oid)
                           ELSE pg_get_functiondef(p.oid) END
     FROM pg_proc p JOIN spaces n ON n.oid = p.pronamespace
-    WHERE NOT EXISTS (SELECT FROM extended e WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid)
+    WHERE NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass
+                          AND d.objid = p.oid AND d.deptype IN ('e', 'i'))
 UNION ALL
     SELECT 'trigger', format('%s.%I', c.name, t.tgname), pg_get_triggerdef(t.oid)
-               || CASE t.tgenabled WHEN 'O' THEN '' ELSE ' ENABLED ' || t.tgenabled END
+               || CASE t.tgenabled WHEN 'O' THEN '' ELSE ' ENABLED ' || t.tgenabled::text END
     FROM relations c JOIN pg_trigger t ON t.tgrelid = c.oid WHERE NOT t.tgisinternal
 UNION ALL
     SELECT 'policy', format('%s.%I', c.name, p.polname), concat_ws(' ',
-        CASE WHEN p.polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END, 'FOR ' || p.polcmd,
+        CASE WHEN p.polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END, 'FOR ' || p.polcmd::text,
         'USING (' || pg_get_expr(p.polqual, p.polrelid) || ')',
         'WITH CHECK (' || pg_get_expr(p.polwithcheck, p.polrelid) || ')')
     FROM relations c JOIN pg_policy p ON p.polrelid = c.oid

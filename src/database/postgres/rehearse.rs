@@ -4,7 +4,7 @@
 //! not. Refuses to watch without a bound on how many.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
@@ -28,19 +28,21 @@ pub(super) struct Run {
     watcher: Watcher,
 }
 
-/// The last migrations of each preview.
-pub(super) type Runs = tokio::sync::Mutex<HashMap<PreviewName, Run>>;
+/// The last migrations of each preview; the lock is held for no longer than a look.
+pub(super) type Runs = Mutex<HashMap<PreviewName, Arc<Run>>>;
 
 #[async_trait]
 impl Rehearsals for PostgresDatabases {
     async fn watch(&self, name: &PreviewName, revision: &Revision) {
         let inner = &self.inner;
-        let goes_on = |run: &Run| run.revision == *revision && run.watcher.is_running();
-        if inner.runs.lock().await.get(name).is_some_and(goes_on) {
+        let runs = || inner.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        let goes_on = |run: &Arc<Run>| run.revision == *revision && run.watcher.is_running();
+        if runs().get(name).is_some_and(goes_on) {
             return;
         }
         let before = catalogue::read(&inner.admin, &name.database()).await;
-        let mut runs = inner.runs.lock().await;
+        let watcher = Watcher::start(inner, name).await;
+        let mut runs = runs();
         runs.remove(name);
         if runs.len() >= RUNS_MAX {
             runs.retain(|_, run| run.watcher.is_running());
@@ -49,22 +51,21 @@ impl Rehearsals for PostgresDatabases {
             tracing::warn!(preview = %name, "its migrations are not watched: too many at once");
             return;
         }
-        let watcher = Watcher::start(inner, name).await;
-        runs.insert(name.clone(), Run { revision: revision.clone(), before, watcher });
+        runs.insert(name.clone(), Arc::new(Run { revision: revision.clone(), before, watcher }));
     }
 
     async fn report(&self, name: &PreviewName, revision: &Revision, seed: &Seed) -> Report {
         let inner = &self.inner;
-        let mut runs = inner.runs.lock().await;
-        let mut run = runs.get_mut(name).filter(|run| run.revision == *revision);
-        if let Some(run) = &mut run {
+        let run = inner.runs.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        let run = run.filter(|run| run.revision == *revision);
+        if let Some(run) = &run {
             run.watcher.stop().await;
         }
         let after = catalogue::read(&inner.admin, &name.database()).await;
         let template = baseline::of(inner, seed).await;
         let before = run.as_ref().and_then(|run| run.before.as_ref().ok());
         let (watch, statements) = match &run {
-            Some(run) => watched(run, before.or(after.as_ref().ok())),
+            Some(run) => watched(run, before.or(template.as_deref().ok())),
             None => (unwatched(), Vec::new()),
         };
         Report {
@@ -86,7 +87,7 @@ impl Rehearsals for PostgresDatabases {
 }
 
 fn watched(run: &Run, known: Option<&Catalogue>) -> (Watch, Vec<Statement>) {
-    let seen = run.watcher.seen.lock().unwrap_or_else(PoisonError::into_inner);
+    let seen = run.watcher.seen();
     let statements = &seen.statements;
     let watch = Watch {
         samples: statements.samples(),
