@@ -89,7 +89,7 @@ impl Stage {
         let mut session = self.place.admin().await;
         let (now, pids): (DateTime<Utc>, Vec<i32>) = sqlx::query_as(
             "SELECT clock_timestamp(), coalesce(array_agg(pid), '{}') FROM pg_stat_activity
-             WHERE query LIKE '%held AS MATERIALIZED%' AND pid <> pg_backend_pid()",
+             WHERE application_name = 'mayfly' AND query LIKE '%held AS MATERIALIZED%'",
         )
         .fetch_one(&mut session)
         .await
@@ -377,7 +377,7 @@ async fn a_lost_session_of_the_administrator_makes_a_gap_and_the_watch_goes_on()
     let stage = Stage::new(Administrator::Creator).await;
     stage.watch('a').await;
     let samplers = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-                    WHERE usename = $1 AND query LIKE '%held AS MATERIALIZED%'";
+                    WHERE usename = $1 AND application_name = 'mayfly' AND query LIKE '%held AS MATERIALIZED%'";
     let mut session = stage.place.admin().await;
     until("a sampler to end", async || {
         let ended = sqlx::query_scalar::<_, i64>(samplers).bind(&stage.place.admin);
@@ -385,7 +385,7 @@ async fn a_lost_session_of_the_administrator_makes_a_gap_and_the_watch_goes_on()
     })
     .await;
     let there = "SELECT count(*) FROM pg_stat_activity
-                 WHERE usename = $1 AND query LIKE '%held AS MATERIALIZED%'";
+                 WHERE usename = $1 AND application_name = 'mayfly' AND query LIKE '%held AS MATERIALIZED%'";
     until("the watch to go on", async || {
         let there = sqlx::query_scalar::<_, i64>(there).bind(&stage.place.admin);
         there.fetch_one(&mut session).await.unwrap() > 0

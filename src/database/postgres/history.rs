@@ -62,34 +62,39 @@ fn tool(table: &str, has_dirty: bool) -> Option<Tool> {
     })
 }
 
-/// Id, checksum and whether it finished, from `{}`, in the order in which the tool counts.
+/// Id, checksum and whether it finished, from `{}`, in the order in which the tool counts. The order
+/// is the table's columns', never the output's: as texts, version 10 comes before 9.
 fn query(tool: Tool) -> &'static str {
     match tool {
-        Tool::Sqlx => "version::text, encode(checksum, 'hex'), success FROM {} ORDER BY version",
-        Tool::Diesel | Tool::Rails => "version::text, NULL::text, true FROM {} ORDER BY version",
+        Tool::Sqlx => {
+            "version::text, encode(checksum, 'hex'), success FROM {} m ORDER BY m.version"
+        }
+        Tool::Diesel | Tool::Rails => {
+            "version::text, NULL::text, true FROM {} m ORDER BY m.version"
+        }
         // Repeatable ones have no version, and run again whenever they change.
         Tool::Flyway => {
-            "version::text, checksum::text, success FROM {} WHERE version IS NOT NULL
-             ORDER BY installed_rank"
+            "version::text, checksum::text, success FROM {} m WHERE version IS NOT NULL
+             ORDER BY m.installed_rank"
         }
         Tool::Liquibase => {
-            "concat_ws('::', filename, id, author), md5sum::text, true FROM {}
-             ORDER BY orderexecuted"
+            "concat_ws('::', filename, id, author), md5sum::text, true FROM {} m
+             ORDER BY m.orderexecuted"
         }
-        Tool::GolangMigrate => "version::text, NULL::text, NOT dirty FROM {} ORDER BY version",
-        Tool::Alembic => "version_num::text, NULL::text, true FROM {} ORDER BY version_num",
-        Tool::Django => "concat(app, '.', name), NULL::text, true FROM {} ORDER BY id",
+        Tool::GolangMigrate => "version::text, NULL::text, NOT dirty FROM {} m ORDER BY m.version",
+        Tool::Alembic => "version_num::text, NULL::text, true FROM {} m ORDER BY m.version_num",
+        Tool::Django => "concat(app, '.', name), NULL::text, true FROM {} m ORDER BY m.id",
         Tool::Prisma => {
-            "migration_name::text, checksum::text, finished_at IS NOT NULL FROM {}
-             WHERE rolled_back_at IS NULL ORDER BY migration_name, started_at"
+            "migration_name::text, checksum::text, finished_at IS NOT NULL FROM {} m
+             WHERE rolled_back_at IS NULL ORDER BY m.migration_name, m.started_at"
         }
-        Tool::Knex => "name::text, NULL::text, true FROM {} ORDER BY id",
+        Tool::Knex => "name::text, NULL::text, true FROM {} m ORDER BY m.id",
         // Down is another row, or none, as the version of goose likes; row 0 is its own.
         Tool::Goose => {
             "version_id::text, NULL::text, true
              FROM (SELECT DISTINCT ON (version_id) version_id, is_applied FROM {}
                    ORDER BY version_id, id DESC) latest
-             WHERE is_applied AND version_id > 0 ORDER BY version_id"
+             WHERE is_applied AND version_id > 0 ORDER BY latest.version_id"
         }
     }
 }

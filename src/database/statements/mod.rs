@@ -3,13 +3,16 @@
 //! Pure: takes what was seen, in the order in which it was seen. Refuses to hold more than a bound,
 //! and to name a lock that it did not see.
 
+mod entry;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::catalogue::Catalogue;
 use super::mask::mask;
 use super::rehearsal::MIGRATION_APPLICATION;
-use crate::preview::rehearsal::{Lock, LockMode, Statement, Took};
+use crate::preview::rehearsal::{LockMode, Statement, Took};
+use entry::Entry;
 
 /// How many statements are kept; the rest is counted.
 pub const STATEMENTS_MAX: usize = 300;
@@ -36,25 +39,12 @@ pub struct Sighting {
 /// What one session is known to be doing.
 #[derive(Debug, Default)]
 struct Session {
-    begun_us: i64,
+    begun_us: Option<i64>,
     /// Where its statement is kept, unless there were too many.
     entry: Option<usize>,
     transaction_us: Option<i64>,
     /// The locks that earlier statements of the transaction were seen with.
     held: BTreeSet<(u32, LockMode)>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    application: String,
-    text: String,
-    times: u32,
-    /// How long its former times took, and whether the end of each was seen.
-    before: Took,
-    last: Took,
-    waited: Duration,
-    locks: BTreeMap<u32, LockMode>,
-    waits_for: Option<(u32, LockMode)>,
 }
 
 /// What was seen so far.
@@ -96,8 +86,8 @@ impl Statements {
             session.transaction_us = seen.transaction_us;
             session.held.clear();
         }
-        if session.begun_us != seen.begun_us {
-            session.begun_us = seen.begun_us;
+        if session.begun_us != Some(seen.begun_us) {
+            session.begun_us = Some(seen.begun_us);
             let text = mask(&seen.text);
             let entries = &mut self.entries;
             let same = session.entry.filter(|at| entries.get(*at).is_some_and(|e| e.text == text));
@@ -121,13 +111,9 @@ impl Statements {
         };
         for (relation, mode, granted) in seen.locks {
             if !granted {
-                entry.waited += since_last.min(span(seen.begun_us, at_us));
-                let stronger = entry.waits_for.is_none_or(|(_, waits)| waits < mode);
-                entry.waits_for = if stronger { Some((relation, mode)) } else { entry.waits_for };
+                entry.waits(relation, mode, since_last.min(span(seen.begun_us, at_us)));
             } else if session.held.insert((relation, mode)) {
-                let strongest = entry.locks.entry(relation).or_insert(mode);
-                *strongest = mode.max(*strongest);
-                entry.waits_for = entry.waits_for.filter(|waits| *waits != (relation, mode));
+                entry.holds(relation, mode);
             }
         }
     }
@@ -142,52 +128,6 @@ impl Statements {
     }
 }
 
-impl Entry {
-    fn new(application: String, text: String) -> Self {
-        Self {
-            application,
-            text,
-            times: 0,
-            before: Took::Exactly(Duration::ZERO),
-            last: Took::Exactly(Duration::ZERO),
-            waited: Duration::ZERO,
-            locks: BTreeMap::new(),
-            waits_for: None,
-        }
-    }
-
-    fn again(&mut self) {
-        self.times = self.times.saturating_add(1);
-        self.before = sum(self.before, self.last);
-        self.last = Took::AtLeast(Duration::ZERO);
-    }
-
-    fn statement(&self, known: &Catalogue) -> Statement {
-        let named = |(relation, mode): (u32, LockMode)| {
-            let stored = known.stored.get(&relation)?;
-            Some(Lock { relation: stored.name.clone(), mode })
-        };
-        let mut locks: Vec<_> =
-            self.locks.iter().filter_map(|(relation, mode)| named((*relation, *mode))).collect();
-        locks.sort_by(|a, b| b.mode.cmp(&a.mode).then_with(|| a.relation.cmp(&b.relation)));
-        Statement {
-            text: self.text.clone(),
-            times: self.times,
-            took: sum(self.before, self.last),
-            waited: self.waited,
-            locks,
-            waits_for: self.waits_for.and_then(named),
-        }
-    }
-}
-
-fn sum(one: Took, other: Took) -> Took {
-    match (one, other) {
-        (Took::Exactly(one), Took::Exactly(other)) => Took::Exactly(one + other),
-        _ => Took::AtLeast(one.duration() + other.duration()),
-    }
-}
-
 fn span(from_us: i64, to_us: i64) -> Duration {
     Duration::from_micros(u64::try_from(to_us.saturating_sub(from_us)).unwrap_or(0))
 }
@@ -198,6 +138,7 @@ mod tests {
 
     use super::*;
     use crate::database::catalogue::Stored;
+    use crate::preview::rehearsal::Lock;
 
     const MS: i64 = 1_000;
 
