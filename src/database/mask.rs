@@ -167,10 +167,9 @@ mod tests {
 
         #[test]
         fn a_secret_in_quotes_is_hidden_whatever_stands_around_it(
-            before in r#"([a-z ,;()=]|--[a-z']*\n|/\*[a-z']*\*/|"[a-z']*"|'[a-z\\]*'|\$\$[a-z']*\$\$ ){0,12}"#,
+            before in r#"([a-z ,;()=]|--[a-z']*\n|/\*[a-z']*\*/|"[a-z']*"| '[a-z\\]*'| \$\$[a-z']*\$\$ ){0,12}"#,
             secret in "[0-9]{6,9}",
         ) {
-            prop_assume!(!before.trim_end_matches(' ').ends_with(['e', 'E']));
             let masked = mask(&format!("{before} '{secret}'"));
             prop_assert!(!masked.contains(&secret), "{}", masked);
         }
