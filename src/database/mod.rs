@@ -3,9 +3,14 @@
 //! Domain words in and out. The server of the previews is not the ledger's: nothing here reads or
 //! writes what Mayfly remembers. A database or role without our mark is never touched.
 
+pub mod catalogue;
+pub mod history;
+mod mask;
 pub mod password;
 pub mod postgres;
+pub mod rehearsal;
 pub mod seed;
+mod statements;
 
 use async_trait::async_trait;
 
@@ -13,6 +18,7 @@ use crate::fault::{Fault, Progress};
 use crate::preview::observed::DatabaseSeen;
 use crate::preview::{PreviewName, Seen};
 pub use password::Password;
+pub use rehearsal::Rehearsals;
 pub use seed::Seed;
 
 /// One look at a preview's database and role.

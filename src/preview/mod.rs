@@ -14,6 +14,7 @@ pub mod observed;
 pub mod phase;
 pub mod plan;
 pub mod receipt;
+pub mod rehearsal;
 pub mod revision;
 pub mod stamp;
 pub mod step;

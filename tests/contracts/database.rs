@@ -126,22 +126,24 @@ pub async fn connect(config: PostgresConfig) -> Result<PostgresDatabases, Fault>
 
 /// A previews' server of its own for each test: another instance on the shared server, whose
 /// numbers no other test uses.
-struct Place {
-    databases: PostgresDatabases,
+pub struct Place {
+    pub databases: PostgresDatabases,
     base: i64,
-    instance: String,
+    pub instance: String,
     /// The role that administers.
-    admin: String,
+    pub admin: String,
     /// The superuser's URL of the database that it connects to, where locks of names are seen.
     home: String,
+    /// With which another replica connects.
+    pub config: PostgresConfig,
 }
 
 impl Place {
-    async fn new(admin: Administrator) -> Self {
+    pub async fn new(admin: Administrator) -> Self {
         Self::with(admin, |_| {}).await
     }
 
-    async fn with(admin: Administrator, change: impl FnOnce(&mut PostgresConfig)) -> Self {
+    pub async fn with(admin: Administrator, change: impl FnOnce(&mut PostgresConfig)) -> Self {
         let (unique, server) = (unique(), server().await);
         let url = match admin {
             Administrator::Superuser => server.url("postgres"),
@@ -152,30 +154,30 @@ impl Place {
         let mut config = config(url, unique);
         change(&mut config);
         let instance = config.instance.clone();
-        let databases = connect(config).await.unwrap();
-        Self { databases, base: i64::from(unique) * 1000, instance, admin, home }
+        let databases = connect(config.clone()).await.unwrap();
+        Self { databases, base: i64::from(unique) * 1000, instance, admin, home, config }
     }
 
-    fn pr(&self, number: i64) -> PreviewName {
+    pub fn pr(&self, number: i64) -> PreviewName {
         pr(self.base + number)
     }
 
-    async fn admin(&self) -> PgConnection {
+    pub async fn admin(&self) -> PgConnection {
         PgConnection::connect(&server().await.url("postgres")).await.unwrap()
     }
 
-    async fn run(&self, sql: String) {
+    pub async fn run(&self, sql: String) {
         let mut session = self.admin().await;
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut session).await.unwrap();
         session.close().await.unwrap();
     }
 
-    async fn make(&self, name: &PreviewName, password: &Password) {
+    pub async fn make(&self, name: &PreviewName, password: &Password) {
         make(&self.databases, name, &seed(), 0, password).await.unwrap();
     }
 
     /// Logs in with the preview's own credentials to any database.
-    async fn log_in(
+    pub async fn log_in(
         &self,
         name: &PreviewName,
         password: &Password,

@@ -1,6 +1,7 @@
 //! One suite per seam. Each runs on the stateful fake and on the real adapter.
 
 pub mod cluster;
+#[macro_use]
 mod database;
 mod database_outage;
 mod database_server;
@@ -15,4 +16,6 @@ mod forge_github_rights;
 pub mod forge_stage;
 mod github_app;
 mod images;
+mod migration_history;
+mod rehearsal;
 mod visits;

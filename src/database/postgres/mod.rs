@@ -7,12 +7,17 @@
 //! Refuses to let a preview's role own its database, and to touch what is not marked.
 
 mod admin;
+mod baseline;
+mod catalogue;
 mod clone;
+mod history;
 mod look;
 mod prepare;
+mod rehearse;
 mod remove;
 mod script;
 mod template;
+mod watch;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -23,6 +28,7 @@ use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{Mutex, OnceCell, Semaphore, mpsc};
 
+use super::catalogue::Catalogue;
 use super::{DatabaseOrder, Databases, DatabasesSeen, Password, Seed};
 use crate::clock::Clock;
 use crate::fault::{Disposition, Fault, Progress};
@@ -109,6 +115,10 @@ struct Inner {
     keep: Vec<String>,
     /// Whether the server was seen to be fit, and made ready for previews.
     prepared: OnceCell<()>,
+    /// Catalogues of templates, by their oid, the oldest first.
+    baselines: Mutex<Vec<(u32, Arc<Catalogue>)>>,
+    /// The migrations that are or were watched.
+    runs: rehearse::Runs,
 }
 
 impl Inner {
@@ -149,6 +159,8 @@ impl PostgresDatabases {
             failed: Mutex::default(),
             keep: keep.iter().map(|seed| seed.digest().to_owned()).collect(),
             prepared: OnceCell::new(),
+            baselines: Mutex::default(),
+            runs: rehearse::Runs::default(),
             config,
         });
         match inner.prepare().await {

@@ -27,9 +27,14 @@ pub(super) struct FailedBuild {
     fault: Fault,
 }
 
+/// What a seed's template is called.
+pub(super) fn name(inner: &Inner, seed: &Seed) -> String {
+    format!("{}{}", inner.admin.template_prefix, &seed.digest()[..16])
+}
+
 /// The template of a seed, built now if need be; `None` while somebody else builds it.
 pub(super) async fn ready(inner: &Inner, seed: &Seed) -> Result<Option<String>, Fault> {
-    let name = format!("{}{}", inner.admin.template_prefix, &seed.digest()[..16]);
+    let name = name(inner, seed);
     if is_ready(inner, &name).await? {
         return Ok(Some(name));
     }
@@ -43,7 +48,7 @@ pub(super) async fn ready(inner: &Inner, seed: &Seed) -> Result<Option<String>, 
     // Somebody may have finished it while we were taking the lock.
     let bound = inner.config.seed_timeout;
     let building = async {
-        match is_ready(inner, &name).await? {
+        match close_if_built(&mut locked.session, &inner.admin.owner, &name).await? {
             true => Ok(()),
             false => build(inner, &mut locked.session, &name, seed).await,
         }
@@ -77,6 +82,30 @@ async fn is_ready(inner: &Inner, name: &str) -> Result<bool, Fault> {
     .fetch_one(&mut *session)
     .await
     .map_err(fail)
+}
+
+/// Whether it is built; one that was left open while it was read is closed again. What makes a
+/// database a template is the last act of its building, in one statement with its closing.
+async fn close_if_built(
+    session: &mut PgConnection,
+    owner: &str,
+    name: &str,
+) -> Result<bool, Fault> {
+    let fail = |error: sqlx::Error| fault(format!("looking for template {name}"), &error);
+    let open: Option<bool> = sqlx::query_scalar(
+        "SELECT datallowconn FROM pg_database
+         WHERE datname = $1 AND datistemplate AND pg_get_userbyid(datdba) = $2",
+    )
+    .bind(name)
+    .bind(owner)
+    .fetch_optional(&mut *session)
+    .await
+    .map_err(fail)?;
+    if open == Some(true) {
+        let close = format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", ident(name));
+        run(session, &close).await.map_err(fail)?;
+    }
+    Ok(open.is_some())
 }
 
 async fn build(
