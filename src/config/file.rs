@@ -1,7 +1,8 @@
 //! The configuration as it is written: one YAML file, and environment variables over it.
 //!
 //! Each key can be set by `MAYFLY_` and its path in upper case, joined by two underscores:
-//! `previews.suffix` is `MAYFLY_PREVIEWS__SUFFIX`. Refuses unknown keys, and secrets in the file.
+//! `previews.suffix` is `MAYFLY_PREVIEWS__SUFFIX`, and an entry of a list is named by its place. Refuses
+//! unknown keys, and secrets in the file.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

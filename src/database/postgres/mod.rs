@@ -131,7 +131,8 @@ impl Inner {
             }
             Ok(())
         };
-        self.prepared.get_or_try_init(preparing).await.map(|()| ())
+        self.prepared.get_or_try_init(preparing).await?;
+        Ok(())
     }
 }
 

@@ -105,14 +105,13 @@ mod tests {
             assert_eq!((name.registry(), name.repository()), (registry, repository));
             assert_eq!(name.to_string(), text);
         }
-        for text in ["shop", "acme/shop", "a/b/c", "registry/acme/shop"] {
+        for text in ["shop", "acme/shop", "a/b/c", "registry/acme/shop", "r.io"] {
             assert_eq!(ImageName::parse(text), Err(ImageError::NoRegistry(text.to_owned())));
         }
         let (long, label) = (format!("r.io/{}", "a".repeat(251)), "a".repeat(64));
         for text in [
             "",
             "/",
-            "r.io",
             "r.io/",
             "/a",
             "r.io//a",
