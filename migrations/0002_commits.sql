@@ -11,9 +11,6 @@ CREATE TABLE commits (
     PRIMARY KEY (preview_id, sha)
 );
 
-INSERT INTO commits (preview_id, sha, seen_at)
-    SELECT id, facts->>'head', updated_at FROM previews;
-
 -- Noted here, and not by whoever writes the facts, so that the version before notes it too.
 CREATE FUNCTION note_commit() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -28,3 +25,7 @@ CREATE TRIGGER previews_first_commit AFTER INSERT ON previews
 
 CREATE TRIGGER previews_next_commit AFTER UPDATE OF facts ON previews
     FOR EACH ROW WHEN (OLD.facts->>'head' <> NEW.facts->>'head') EXECUTE FUNCTION note_commit();
+
+-- After the triggers: what is written from here on is noted by them.
+INSERT INTO commits (preview_id, sha, seen_at)
+    SELECT id, facts->>'head', updated_at FROM previews ON CONFLICT DO NOTHING;

@@ -76,6 +76,7 @@ const EDGES: [(&str, &[&str]); 22] = [
             "reconcile::Reconciler",
             "repository*",
             "telemetry*",
+            "workload::ImageTemplate",
         ],
     ),
     (

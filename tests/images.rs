@@ -99,7 +99,7 @@ async fn an_image_that_never_comes_and_one_that_is_refused_are_told_with_their_c
     refused.faults.always("images.resolve", Mode::Refuse);
     refused.open(7, 'a').await;
     refused.settle_for(TimeDelta::minutes(1)).await;
-    for (world, word) in [(late, "30m after the push"), (refused, "refused")] {
+    for (world, word) in [(late, "did not within 30m"), (refused, "refused")] {
         let notice = world.forge.comment(number(7)).unwrap().notice;
         let Notice::Failing { why, .. } = notice else { panic!("{notice:?}") };
         assert!(why.contains(word), "{why}");

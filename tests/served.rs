@@ -137,6 +137,7 @@ async fn a_wait_ends_when_the_commit_is_served_and_at_once_when_it_is_already() 
     assert_eq!((&answer["head"], &answer["phase"]), (&a.clone().into(), &"Ready".into()));
     waiter.wait(&a, "1ms").await.ok(200);
     // Asked for before anybody heard of it: the pull request is read again.
+    world.clock.advance(TimeDelta::seconds(11));
     world.silently(&world.facts(7, 'b'));
     let loops = async {
         while world.phase(7).await != Phase::Ready

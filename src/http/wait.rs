@@ -27,7 +27,10 @@ const USUAL: Duration = Duration::from_secs(5 * 60);
 pub(super) const LONGEST: Duration = Duration::from_secs(30 * 60);
 
 /// How many wait at once in one process.
-const WAITING: usize = 512;
+const WAITING: usize = 128;
+
+/// How often one waiter looks at most: passes of other previews wake it too.
+const GAP: Duration = Duration::from_millis(250);
 
 /// How soon what another replica recorded is seen; what this one did is seen at once.
 const POLL: Duration = Duration::from_secs(1);
@@ -81,9 +84,8 @@ pub(super) async fn wait(
             }
             Stand::Never(problem) => return Err(problem),
             Stand::NotYet { heard_of: false } if !doubted => {
-                doubted = true;
                 let now = site.reconciler.clock.now();
-                site.reconciler.ledger.doubt(preview.id, now).await?;
+                doubted = site.reconciler.ledger.doubt_again(preview.id, now).await?;
                 site.reconciler.wake.notify_one();
             }
             Stand::NotYet { .. } => {}
@@ -92,7 +94,11 @@ pub(super) async fn wait(
         if now >= deadline {
             return Err(late(&preview, &sha));
         }
-        let _ = tokio::time::timeout_at(deadline.min(now + POLL), recorded).await;
+        let woken = async {
+            tokio::time::sleep(GAP).await;
+            recorded.await;
+        };
+        let _ = tokio::time::timeout_at(deadline.min(now + POLL), woken).await;
     }
 }
 

@@ -24,6 +24,7 @@ use crate::forge::event::{Event, parse};
 use crate::forge::signature::SignatureError;
 use crate::ledger::{Delivery, Learned, PullHint};
 use crate::preview::{CommitSha, RepositoryId};
+use crate::workload::ImageTemplate;
 
 /// The longest delivery id and event name that are taken, in bytes; GitHub's ids have 36.
 const MAX_DELIVERY_ID_BYTES: usize = 100;
@@ -156,7 +157,8 @@ async fn look_for_image(
 ) -> Result<(StatusCode, Answer), Problem> {
     let reconciler = &site.reconciler;
     let answer = |outcome| (StatusCode::ACCEPTED, Answer { outcome, detail: String::new() });
-    if reconciler.repositories.find(id, name).is_none() {
+    let repository = reconciler.repositories.find(id, name);
+    if !repository.is_some_and(|it| matches!(it.shape.image, Some(ImageTemplate::Tagged(_)))) {
         return Ok(answer("ignored"));
     }
     let now = reconciler.clock.now();
@@ -191,6 +193,7 @@ async fn learn(
         }
         Event::Ignored(what) => return Ok(ignored(format!("event {what} is not used"))),
         Event::Built { repository_id, full_name, commit } => {
+            let _turn = intake.learning.acquire().await.map_err(|_| Problem::busy())?;
             return look_for_image(site, repository_id, &full_name, commit.as_ref()).await;
         }
         Event::Pull { repository_id, full_name, action, facts } => {

@@ -38,8 +38,8 @@ impl Ledger {
         Ok(row)
     }
 
-    /// Remembers the image of a commit for good; the one that is remembered, should somebody have been
-    /// quicker.
+    /// Remembers the image of a commit for good, unless the configuration names another repository of
+    /// images by now; the one that is remembered, should somebody have been quicker.
     pub async fn pin(
         &self,
         lease: &Lease,
@@ -52,7 +52,9 @@ impl Ledger {
                  SELECT id, $4, $6, $5 FROM previews
                  WHERE id = $1 AND lease_owner = $2 AND epoch = $3
              ON CONFLICT (preview_id, sha)
-                 DO UPDATE SET image = COALESCE(commits.image, EXCLUDED.image)
+                 DO UPDATE SET image = CASE
+                     WHEN split_part(commits.image, '@', 1) = split_part(EXCLUDED.image, '@', 1)
+                     THEN commits.image ELSE EXCLUDED.image END
              RETURNING image",
         )
         .bind(lease.preview.id)

@@ -10,6 +10,9 @@ use uuid::Uuid;
 use super::{CHANNEL, Ledger, LedgerError};
 use crate::preview::{CommitSha, PreviewName, RepositoryId};
 
+/// How long a hint is fresh enough that a waiter's doubt adds nothing to it.
+const DOUBT_AGAIN_SECONDS: i64 = 10;
+
 /// Hears other replicas' wake-ups.
 #[derive(Debug)]
 pub struct Wakeups(PgListener);
@@ -95,6 +98,23 @@ impl Ledger {
         .execute(&self.pool)
         .await?;
         Ok(())
+    }
+
+    /// [`Ledger::doubt`], unless somebody did, or gave a hint, within [`DOUBT_AGAIN_SECONDS`]: for whoever
+    /// may ask as often as they like. Whether it did.
+    pub async fn doubt_again(&self, id: Uuid, now: DateTime<Utc>) -> Result<bool, LedgerError> {
+        let hinted_at: Option<DateTime<Utc>> =
+            sqlx::query_scalar("SELECT hinted_at FROM previews WHERE id = $1")
+                .bind(id)
+                .fetch_optional(&self.pool)
+                .await?;
+        match hinted_at {
+            Some(at) if now - at >= TimeDelta::seconds(DOUBT_AGAIN_SECONDS) => {
+                self.doubt(id, now).await?;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
     }
 
     /// Makes every preview of which something may be there due, spread over this long.

@@ -130,7 +130,7 @@ pub fn conditions(
         (
             Part::Image,
             match &seen.image {
-                _ if want.is_none() => (Status::False, "none is needed".to_owned()),
+                _ if want.is_none() => (Status::True, "none is needed".to_owned()),
                 ImageSeen::Known => (Status::True, String::new()),
                 ImageSeen::Awaited(why) | ImageSeen::Refused(why) => (Status::False, why.clone()),
             },

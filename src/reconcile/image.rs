@@ -10,7 +10,7 @@ use crate::config::duration::human;
 use crate::image::Found;
 use crate::ledger::{Lease, LeaseLost, LedgerError};
 use crate::preview::observed::ImageSeen;
-use crate::preview::{Desired, Memory};
+use crate::preview::{Desired, Memory, Part, Status};
 use crate::repository::Repository;
 use crate::workload::{Image, ImageTemplate};
 
@@ -38,8 +38,14 @@ pub(super) async fn pinned(
     };
     let commit = &spec.revision.commit;
     let remembered = this.ledger.image_of(lease.preview.id, commit).await?;
-    let (seen_at, image) = remembered.unwrap_or((now, None));
-    if let Some(image) = image.as_deref().and_then(|text| Image::parse(text).ok()) {
+    let image = remembered.and_then(|(_, image)| image);
+    // Since when it is wanted and not there: not since the push, which may have waited for an approval.
+    let awaited = lease.preview.conditions.iter().find(|it| it.part == Part::Image);
+    let awaited = awaited.filter(|it| it.status == Status::False).map_or(now, |it| it.since);
+    // What the configuration does not name any more may not run any more.
+    let configured = repository.shape.image.as_ref().map(ImageTemplate::name);
+    let image = image.as_deref().and_then(|text| Image::parse(text).ok());
+    if let Some(image) = image.filter(|image| Some(image.name()) == configured) {
         return Ok(Ok((ImageSeen::Known, Some(image))));
     }
     let tag = template.render(commit, memory.facts.key.number);
@@ -54,10 +60,10 @@ pub(super) async fn pinned(
             return Ok(Ok((ImageSeen::Known, Some(image))));
         }
         Found::Refused(why) => ImageSeen::Refused(why),
-        Found::NotYet(why) if now - seen_at >= this.limits.image_patience => {
+        Found::NotYet(why) if now - awaited >= this.limits.image_patience => {
             let patience = human(this.limits.image_patience);
             ImageSeen::Refused(format!(
-                "{why}, {patience} after the push: see the build, or push again"
+                "{why}, and did not within {patience}: see the build, or push again"
             ))
         }
         Found::NotYet(why) | Found::Unknown(why) => ImageSeen::Awaited(why),

@@ -258,12 +258,12 @@ fn the_network_is_shut_but_for_the_peers_that_are_named() {
         ports.sort_unstable();
         ports
     };
-    assert_eq!(ports(policy), [53, 53, 80, 443, 443, 443, 5432, 6443]);
+    assert_eq!(ports(policy), [53, 53, 80, 443, 443, 443, 443, 5432, 6443]);
     let full = rendered(FULL, "");
     let policy = &one(&full, "NetworkPolicy", "shop-mayfly")["spec"];
     assert_eq!(
         ports(policy),
-        [53, 53, 80, 443, 443, 5433, 6443],
+        [53, 53, 80, 443, 443, 443, 5433, 6443],
         "a rule can be changed, and dropped"
     );
     for rule in list(&policy["ingress"]) {

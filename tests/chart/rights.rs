@@ -14,7 +14,7 @@ const EVERYWHERE: [(&str, &str, &str); 10] = [
     // Written, and never read back.
     ("", "secrets", "create patch"),
     ("", "serviceaccounts", "create get patch"),
-    ("", "services", "create delete list patch"),
+    ("", "services", "create delete get list patch"),
     ("apps", "deployments", "create delete get list patch watch"),
     ("networking.k8s.io", "networkpolicies", "create get patch"),
 ];

@@ -105,7 +105,12 @@ pub(super) fn up(spec: &Spec, seen: &Observed) -> Plan {
             }
             Served::Wrong(why) => {
                 draft.waits.push(format!("URL: {why}"));
-                failing = failing.or(Some(why));
+                // Told once for a commit: what a URL answers instead can change with each look.
+                let said = |told: &Told| {
+                    matches!(told, Told::Said(Notice::Failing { commit, .. })
+                        if *commit == want.commit)
+                };
+                failing = failing.or(Some(why).filter(|_| !said(&seen.told)));
                 false
             }
         };
