@@ -100,7 +100,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// [`Ledger::doubt`], unless somebody did, or gave a hint, within [`DOUBT_AGAIN_SECONDS`]: for whoever
+    /// [`Ledger::doubt`], unless somebody did, or gave a hint, within ten seconds: for whoever
     /// may ask as often as they like. Whether it did.
     pub async fn doubt_again(&self, id: Uuid, now: DateTime<Utc>) -> Result<bool, LedgerError> {
         let hinted_at: Option<DateTime<Utc>> =
