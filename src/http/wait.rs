@@ -32,7 +32,7 @@ const WAITING: usize = 128;
 /// How often one waiter looks at most: passes of other previews wake it too.
 const GAP: Duration = Duration::from_millis(250);
 
-/// How soon what another replica recorded is seen; what this one did is seen at once.
+/// How soon what another replica recorded is seen; what this one did is seen after [`GAP`] at most.
 const POLL: Duration = Duration::from_secs(1);
 
 static PLACES: Semaphore = Semaphore::const_new(WAITING);

@@ -38,10 +38,12 @@ pub(super) async fn pinned(
     };
     let commit = &spec.revision.commit;
     let remembered = this.ledger.image_of(lease.preview.id, commit).await?;
-    let image = remembered.and_then(|(_, image)| image);
-    // Since when it is wanted and not there: not since the push, which may have waited for an approval.
+    let (seen_at, image) = remembered.unwrap_or((now, None));
+    // Since when it is wanted and not there: a push may have waited for an approval, and the condition
+    // may be about the commit before.
     let awaited = lease.preview.conditions.iter().find(|it| it.part == Part::Image);
     let awaited = awaited.filter(|it| it.status == Status::False).map_or(now, |it| it.since);
+    let awaited = awaited.max(seen_at);
     // What the configuration does not name any more may not run any more.
     let configured = repository.shape.image.as_ref().map(ImageTemplate::name);
     let image = image.as_deref().and_then(|text| Image::parse(text).ok());
