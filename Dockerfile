@@ -3,9 +3,12 @@
 # There is no shell and no package manager in it. scripts/image makes the same without an engine.
 #
 #   docker build -t mayfly .
+#   docker build -t mayfly --target with-charts .      with helm and kubectl, which render teams' charts
 #
 # Pin the builder's digest where you build for others: --build-arg BUILDER=rust:1.95-slim-bookworm@sha256:…
+# The same goes for GO, which builds helm and kubectl from the pins that the tests run with.
 ARG BUILDER=rust:1.95-slim-bookworm
+ARG GO=golang:1.26-bookworm
 FROM ${BUILDER} AS build
 WORKDIR /src
 # What the manifest names is compiled in a layer of its own: a change of our source does not build
@@ -23,7 +26,13 @@ RUN touch src/main.rs src/lib.rs \
     && cargo build --release --locked --bin mayfly \
     && scripts/image --rootfs /rootfs --binary target/release/mayfly
 
-FROM scratch
+# Built only for the target with-charts.
+FROM ${GO} AS tools
+WORKDIR /src
+COPY tests/tools tests/tools
+RUN mkdir /tools && tests/tools/build charts | while read -r name path; do cp "$path" "/tools/$name"; done
+
+FROM scratch AS plain
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="mayfly" \
@@ -36,3 +45,9 @@ ENV PATH=/usr/local/bin
 USER 65532:65532
 # No HEALTHCHECK: Kubernetes asks by itself. Compose: healthcheck: {test: [CMD, mayfly, healthcheck]}
 ENTRYPOINT ["/usr/local/bin/mayfly"]
+
+FROM plain AS with-charts
+COPY --from=tools /tools/ /usr/local/bin/
+
+# What is built when no target is named.
+FROM plain

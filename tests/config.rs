@@ -695,3 +695,106 @@ fn a_way_to_names_that_cannot_work_is_refused_by_its_key() {
         refused(read(&rfc2136(""), &[(TSIG.0, bad)]), "dns.rfc2136.secret", "");
     }
 }
+
+/// The good text on Kubernetes, with this chart in a directory that is there.
+fn charted(chart: &str) -> String {
+    let good = with(
+        "local: {data_dir: /var/lib/mayfly, proxy_listen: '127.0.0.1:8080'}",
+        "kubernetes: {ingress: {class: a}, network: {database: [{cidr: 192.0.2.1/32, port: 5432}]}}",
+    );
+    let good = good.replace("embedded: {", "embedded: {data_dir: /var/lib/mayfly, ");
+    let chart =
+        chart.replace("HERE", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/charts"));
+    good.replace("workload: {command: [serve]}", &format!("workload: {{chart: {{{chart}}}}}"))
+        + "tools: {helm: /bin/true, kubectl: /bin/true}\n"
+}
+
+#[test]
+fn a_chart_in_each_of_its_forms_is_taken_instead_of_an_image() {
+    let digest = format!("sha256:{}", "0a".repeat(32));
+    let service = "service: {name: shop, port: 80}";
+    for (chart, meant) in [
+        (
+            "helm: {directory: HERE/plain-web, values: {a: '{{ mayfly.host }}'}}".to_owned(),
+            "release: \"shop\"",
+        ),
+        (
+            format!("helm: {{oci: 'oci://ghcr.io/acme/shop', digest: '{digest}'}}"),
+            "reference: \"ghcr.io/acme/shop\"",
+        ),
+        (
+            "kustomize: {directory: HERE/kustomize, overlay: overlays/preview}".to_owned(),
+            "overlays/preview",
+        ),
+        ("manifests: {directory: HERE/manifests}".to_owned(), "Manifests"),
+    ] {
+        let config = read(&charted(&format!("{chart}, {service}")), &[]).unwrap();
+        let repository = config.repositories.iter().next().unwrap();
+        let shown = format!("{:?}", repository.shape.chart.as_ref().unwrap());
+        assert!(shown.contains(meant), "{shown}");
+        assert_eq!(config.tools.helm, Path::new("/bin/true"));
+    }
+}
+
+#[test]
+fn a_chart_that_cannot_be_rendered_is_refused_by_its_key() {
+    let service = "service: {name: shop, port: 80}";
+    let chart = |chart: &str| read(&charted(chart), &[]);
+    let key = |key: &str| format!("repositories[0].workload.chart{key}");
+    for (text, wrong, cure) in [
+        (
+            format!("helm: {{directory: /nonexistent}}, {service}"),
+            ".helm.directory",
+            "is no directory",
+        ),
+        (format!("helm: {{oci: ghcr.io/acme/shop}}, {service}"), ".helm.digest", "tag"),
+        (format!("helm: {{oci: ghcr.io/a/b, digest: v1}}, {service}"), ".helm.oci", "pinned"),
+        (format!("helm: {{}}, {service}"), ".helm.directory", "missing"),
+        (
+            format!("helm: {{directory: HERE/plain-web, release: A_b}}, {service}"),
+            ".helm.release",
+            "lower-case",
+        ),
+        (
+            format!("helm: {{directory: HERE/plain-web, values: {{mayfly: {{}}}}}}, {service}"),
+            ".helm.values.mayfly",
+            "Mayfly's own",
+        ),
+        (
+            format!("kustomize: {{directory: HERE/kustomize, overlay: ../x}}, {service}"),
+            ".kustomize.overlay",
+            "below",
+        ),
+        (service.to_owned(), "", "needs one of"),
+        (
+            format!(
+                "helm: {{directory: HERE/plain-web}}, manifests: {{directory: HERE}}, {service}"
+            ),
+            "",
+            "needs one of",
+        ),
+        (
+            "manifests: {directory: HERE}, service: {name: A, port: 80}".to_owned(),
+            ".service.name",
+            "name",
+        ),
+        (
+            "manifests: {directory: HERE}, service: {name: a, port: 0}".to_owned(),
+            ".service.port",
+            "1",
+        ),
+    ] {
+        refused(chart(&text), &key(wrong), cure);
+    }
+    let fine = charted(&format!("helm: {{directory: HERE/plain-web}}, {service}"));
+    let both = fine.replace("workload: {", "workload: {command: [serve], ");
+    refused(read(&both, &[]), &key(""), "remove one");
+    let gone = fine.replace("helm: /bin/true", "helm: /nonexistent/helm");
+    refused(read(&gone, &[]), "tools.helm", "is no program");
+    for (from, to, key, cure) in [
+        ("tools: {", "tools: {timeout: 30s, ", "tools.timeout", "pass_deadline"),
+        ("tools: {", "tools: {memory_mebibytes: 1, ", "tools.memory_mebibytes", "at least 128"),
+    ] {
+        refused(read(&fine.replace(from, to), &[]), key, cure);
+    }
+}

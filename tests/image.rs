@@ -72,6 +72,34 @@ fn the_same_program_makes_the_same_digest() {
 }
 
 #[test]
+fn a_static_program_can_be_put_beside_and_one_that_would_not_run_there_cannot() {
+    let room = tempfile::tempdir().unwrap();
+    let root = room.path().join("root");
+    let program = room.path().join("static");
+    // As much of a static program as ldd looks at: a header that names no loader.
+    let mut elf = std::fs::read("/bin/true").unwrap();
+    elf.truncate(64);
+    std::fs::write(&program, elf).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&program, mode).unwrap();
+    let with = format!("helm={}", program.display());
+    let root = root.to_str().unwrap();
+    let made = image(&["--rootfs", root, "--binary", "/bin/true", "--with", &with]);
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let put = room.path().join("root/usr/local/bin/helm");
+    assert_eq!(std::fs::read(put).unwrap(), std::fs::read(program).unwrap());
+    for wrong in
+        ["helm=/bin/true", "helm=/usr/bin/ldd", "helm=/nonexistent", "../x=/bin/true", "helm"]
+    {
+        let fresh = room.path().join("fresh");
+        let fresh = fresh.to_str().unwrap();
+        let made = image(&["--rootfs", fresh, "--binary", "/bin/true", "--with", wrong]);
+        assert!(!made.status.success(), "{wrong}");
+        assert!(!Path::new(fresh).exists(), "{wrong}");
+    }
+}
+
+#[test]
 fn an_image_is_never_made_over_something_or_of_nothing() {
     let room = tempfile::tempdir().unwrap();
     let there = room.path().to_str().unwrap();

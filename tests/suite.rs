@@ -27,4 +27,5 @@ mod served;
 mod sigkill;
 mod told;
 mod webhooks;
+mod workload;
 mod world;

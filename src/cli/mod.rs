@@ -21,6 +21,7 @@ use crate::config::{Config, ConfigError};
 use crate::http;
 use crate::ledger::Ledger;
 use crate::telemetry::{Spans, init_logs};
+use crate::workload::chart;
 
 /// Ephemeral preview environments for pull requests.
 #[derive(Parser)]
@@ -79,6 +80,12 @@ enum Command {
     /// Make a GitHub App with the permissions that Mayfly needs.
     #[command(subcommand)]
     GithubApp(github_app::GitHubAppCommand),
+    /// Expand plain manifests; Mayfly calls this itself, in a process that it can bound.
+    #[command(hide = true, name = chart::manifests::COMMAND)]
+    ExpandManifests {
+        /// The directory of templates; the facts come on standard input.
+        directory: PathBuf,
+    },
     /// Show everything on this machine: three pull requests, from opening to receipt.
     Demo(demo::DemoArgs),
 }
@@ -139,6 +146,16 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Healthcheck(args) => healthcheck::run(args).await?,
         Command::Token(command) => token::run(command).await?,
         Command::GithubApp(command) => github_app::run(command).await?,
+        Command::ExpandManifests { directory } => {
+            let (facts, output) = (std::io::stdin().lock(), std::io::stdout().lock());
+            let expanded =
+                chart::manifests::expand(&directory, facts, std::io::BufWriter::new(output));
+            if let Err(error) = expanded {
+                // Without a word of ours before it: it is shown on the pull request.
+                eprintln!("{error}");
+                return Ok(ExitCode::FAILURE);
+            }
+        }
         Command::Demo(args) => return demo::run(args).await,
     }
     Ok(ExitCode::SUCCESS)

@@ -6,7 +6,6 @@
 
 pub mod kubernetes;
 pub mod local;
-mod log_lines;
 
 use async_trait::async_trait;
 

@@ -12,6 +12,7 @@ use super::github::{github, webhook_secrets};
 use super::registries::registries;
 use super::repositories::repositories;
 use super::telemetry::otlp;
+use super::tools;
 use super::values::{absolute, delta, fixed, local_address, secret, time};
 use super::{ClusterConfig, Config, ConfigError, SweepConfig};
 use crate::database::postgres::{PostgresConfig, SslMode};
@@ -72,6 +73,9 @@ pub(super) fn check(file: File) -> Result<Config, ConfigError> {
     let proof = file.previews.proof;
     let patience = delta("previews.proof.patience", proof.patience.as_deref(), "60s")?;
     let (limits, pacing) = reconcile(&file.reconcile, patience)?;
+    let repositories = repositories(&file.policy, file.repositories, &cluster, &registries)?;
+    let render_limits = tools::limits(&file.tools, limits.pass_deadline)?;
+    let tools = tools::tools(file.tools, &instance, &repositories)?;
     let listen = file.listen.unwrap_or_else(|| local_address(8081));
     let operations = file.operations_listen.unwrap_or_else(|| local_address(9090));
     let proxy = match &cluster {
@@ -170,7 +174,9 @@ pub(super) fn check(file: File) -> Result<Config, ConfigError> {
                 "3d",
             )?,
         },
-        repositories: repositories(&file.policy, file.repositories, &cluster, &registries)?,
+        tools,
+        render_limits,
+        repositories,
         registries,
         cluster,
         instance,

@@ -57,6 +57,8 @@ pub(super) struct File {
     pub(super) policy: PolicyPart,
     #[serde(default)]
     pub(super) registries: Vec<RegistryPart>,
+    #[serde(default)]
+    pub(super) tools: super::tools::ToolsPart,
     pub(super) repositories: Vec<RepositoryPart>,
 }
 

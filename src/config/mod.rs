@@ -3,6 +3,7 @@
 //! Every number that someone may tune is here, with its default. Refuses to start on a key that it
 //! does not know, and names the key and the cure.
 
+mod chart;
 mod check;
 mod cluster;
 mod dns;
@@ -12,6 +13,7 @@ mod github;
 mod registries;
 mod repositories;
 mod telemetry;
+mod tools;
 mod tree;
 mod values;
 mod workload;
@@ -33,6 +35,7 @@ use crate::reconcile::{Limits, Pacing};
 use crate::repository::Repositories;
 use crate::telemetry::{LogFormat, OtlpConfig};
 use crate::visit::VisitConfig;
+use crate::workload::chart::{RenderLimits, Tools};
 
 pub use self::dns::{DnsConfig, EmbeddedDnsConfig};
 
@@ -128,6 +131,10 @@ pub struct Config {
     pub sweep: SweepConfig,
     /// The image registries that may be asked, and whose images may run.
     pub registries: Vec<Registry>,
+    /// The programs that render charts.
+    pub tools: Tools,
+    /// What one rendering may take.
+    pub render_limits: RenderLimits,
     /// The repositories.
     pub repositories: Repositories,
 }

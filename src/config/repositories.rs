@@ -49,7 +49,8 @@ pub(super) fn repositories(
         }
         let seed = Seed::read(&part.seed.directories, &part.seed.extensions)
             .map_err(|error| ConfigError::new(&key("seed"), error.to_string()))?;
-        let shape = shape(part.workload, cluster, |field| key(&format!("workload.{field}")))?;
+        let shape =
+            shape(part.workload, &part.name, cluster, |field| key(&format!("workload.{field}")))?;
         if let Some(image) = &shape.image {
             is_listed(image, registries, &key("workload.image"))?;
         }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use super::chart::{ChartPart, chart};
 use super::{ClusterConfig, ConfigError};
 use crate::workload::{Egress, ImageTemplate, PodShape, Proof, Shape};
 
@@ -27,6 +28,7 @@ pub(super) struct WorkloadPart {
     replicas: Option<u16>,
     cpu_millicores: Option<u32>,
     memory_mebibytes: Option<u32>,
+    chart: Option<ChartPart>,
     #[serde(default)]
     egress: Vec<EgressPart>,
 }
@@ -54,6 +56,7 @@ const MAX_MEMORY_MEBIBYTES: u32 = 1024 * 1024;
 
 pub(super) fn shape(
     part: WorkloadPart,
+    repository: &str,
     cluster: &ClusterConfig,
     key: impl Fn(&str) -> String,
 ) -> Result<Shape, ConfigError> {
@@ -64,10 +67,14 @@ pub(super) fn shape(
         ClusterConfig::Local(_) if part.command.is_empty() => {
             return wrong("command", "is empty; the local cluster runs a command");
         }
-        ClusterConfig::Kubernetes(_) if image.is_none() => {
-            let why =
-                "is missing; Kubernetes runs an image, by digest or with {{ sha }} in its tag";
-            return wrong("image", why);
+        ClusterConfig::Kubernetes(_) if part.chart.is_some() && !part.command.is_empty() => {
+            return wrong("chart", "says what runs, and so does command; remove one of them");
+        }
+        ClusterConfig::Kubernetes(_) if image.is_none() && part.chart.is_none() => {
+            return wrong(
+                "image",
+                "is missing; Kubernetes runs an image, by digest or with {{ sha }} in its tag, or a chart",
+            );
         }
         _ => {}
     }
@@ -111,6 +118,12 @@ pub(super) fn shape(
             return wrong(field, &format!("is more than {most}, the most that a preview may have"));
         }
     }
+    let chart = part.chart.map(|part| {
+        chart(part, repository, |field| match field {
+            "" => key("chart"),
+            field => key(&format!("chart.{field}")),
+        })
+    });
     Ok(Shape {
         command: part.command,
         directory: part.directory,
@@ -119,6 +132,7 @@ pub(super) fn shape(
         proof,
         image,
         pod,
+        chart: chart.transpose()?,
     })
 }
 

@@ -10,9 +10,17 @@ use ipnet::IpNet;
 
 use crate::preview::{PreviewName, Revision, Suffix};
 
+pub mod chart;
+pub mod gate;
 mod image;
+pub(crate) mod lines;
+mod object;
+mod print;
 
+pub use chart::Chart;
 pub use image::{Image, ImageError, ImageName, ImageTag, ImageTemplate, TagTemplate};
+pub use object::{Object, ObjectRef, inventory};
+pub use print::print;
 
 pub(crate) use image::is_registry;
 
@@ -33,6 +41,8 @@ pub struct Shape {
     pub image: Option<ImageTemplate>,
     /// What a cluster that runs containers needs to know beside that.
     pub pod: PodShape,
+    /// The team's own chart, which a cluster that runs containers deploys instead.
+    pub chart: Option<Chart>,
 }
 
 /// How an answer of the public URL shows which commit it is of.

@@ -139,6 +139,7 @@ pub fn repository() -> Repository {
             proof: Proof::Header,
             image: None,
             pod: PodShape { image: Some(image()), ..PodShape::default() },
+            chart: None,
         },
         seed: Seed::new(Vec::new(), &[]).unwrap(),
     }

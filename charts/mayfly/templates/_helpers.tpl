@@ -111,6 +111,9 @@ seccompProfile:
 - name: secrets
   mountPath: /etc/mayfly/secrets
   readOnly: true
+# Where teams' charts are rendered (tools.work_dir): the one place that can be written.
+- name: tmp
+  mountPath: /tmp
 {{- range .Values.seeds }}
 - name: seed-{{ .name }}
   mountPath: /etc/mayfly/seeds/{{ .name }}

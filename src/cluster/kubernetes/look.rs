@@ -11,11 +11,11 @@ use super::kinds::Kind;
 use super::marks::{self, ORDERED, REVISION, annotation, label};
 use super::route::{self, WEB, revision_of};
 use super::{Calls, KubernetesCluster};
-use crate::cluster::{ClusterSeen, log_lines};
+use crate::cluster::ClusterSeen;
 use crate::fault::Fault;
 use crate::preview::observed::{Health, NamespaceSeen, RouteSeen, WorkloadSeen};
 use crate::preview::{PreviewName, Revision, Seen};
-use crate::workload::Shape;
+use crate::workload::{Shape, lines};
 
 /// What is asked for in a look, for messages.
 pub(super) const LOOKING: &str = "looking at the cluster";
@@ -144,7 +144,7 @@ pub(super) fn newest(deployments: &[Value]) -> Option<(Revision, &Value)> {
 /// What a workload wrote last; a log that cannot be read is no reason to know less of the rest.
 async fn last_lines(calls: &Calls, here: &str, pod: &str, previous: bool) -> String {
     match calls.log("reading the log", here, pod, previous).await {
-        Ok(text) => log_lines::last(&text),
+        Ok(text) => lines::last(&text),
         Err(fault) => format!("its log cannot be read: {}", fault.why),
     }
 }

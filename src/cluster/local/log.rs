@@ -6,7 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use crate::cluster::log_lines::shown;
+use crate::workload::lines::shown;
 
 const FILE: &str = "workload.log";
 const MAX_BYTES: u64 = 10 * 1024 * 1024;

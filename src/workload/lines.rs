@@ -1,4 +1,4 @@
-//! Lines that a workload wrote, fit to be shown to people.
+//! Lines that a workload or a tool wrote, fit to be shown to people.
 //!
 //! Refuses to show a password of a URL, control characters, or more than a few short lines.
 
@@ -6,13 +6,13 @@ const MAX_SHOWN: usize = 200;
 const MAX_LINES: usize = 5;
 
 /// The last few lines that are not blank.
-pub(super) fn last(text: &str) -> String {
+pub(crate) fn last(text: &str) -> String {
     let lines: Vec<_> = text.lines().map(shown).filter(|line| !line.is_empty()).collect();
     lines[lines.len().saturating_sub(MAX_LINES)..].join("\n")
 }
 
 /// One line, fit to be shown.
-pub(super) fn shown(line: &str) -> String {
+pub(crate) fn shown(line: &str) -> String {
     let clean: String = line.chars().filter(|c| !c.is_control()).collect();
     mask(clean.trim()).chars().take(MAX_SHOWN).collect()
 }

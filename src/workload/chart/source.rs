@@ -1,0 +1,69 @@
+//! Where a chart is, in one of the three forms that teams keep theirs in.
+//!
+//! Everything here is from the controller's configuration. Refuses to know a tag or a remote base:
+//! what they name today is not what they name tomorrow.
+
+use std::path::PathBuf;
+
+use serde_json::{Map, Value};
+
+/// How a repository's previews are deployed when the built-in shape does not do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chart {
+    /// What is rendered.
+    pub source: ChartSource,
+    /// The Service that the preview's route leads to.
+    pub service: ServicePort,
+}
+
+/// One port of a Service that the chart has to render.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServicePort {
+    /// The Service's name.
+    pub name: String,
+    /// The port, by its number.
+    pub port: u16,
+}
+
+/// What is rendered, and by what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChartSource {
+    /// By `helm template`.
+    Helm {
+        /// Where the chart is.
+        chart: HelmChart,
+        /// The release's name, by which charts call their objects.
+        release: String,
+        /// The controller's own values, each map over the one before. In their texts,
+        /// `{{ mayfly.… }}` stands for the facts.
+        overlays: Vec<Map<String, Value>>,
+    },
+    /// By `kubectl kustomize`.
+    Kustomize {
+        /// Everything that the overlay is made of.
+        directory: PathBuf,
+        /// The overlay's own directory below that one.
+        overlay: PathBuf,
+    },
+    /// YAML files as templates.
+    Manifests {
+        /// Where they are.
+        directory: PathBuf,
+    },
+}
+
+/// Where a Helm chart is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HelmChart {
+    /// A directory with its `Chart.yaml`, and its dependencies in `charts/`.
+    Directory(PathBuf),
+    /// In an OCI registry.
+    Oci {
+        /// `registry/path`, without `oci://` and without a tag.
+        reference: String,
+        /// `sha256:` and 64 hex digits: the digest of its manifest.
+        digest: String,
+        /// Whether the registry is asked without TLS.
+        plain_http: bool,
+    },
+}

@@ -1,0 +1,9 @@
+//! What teams run: their charts rendered by the real helm and kubectl, and the gate that judges what
+//! comes of it.
+
+mod bounds;
+mod fuzz;
+mod gate;
+mod programs;
+mod pull;
+mod rendering;
