@@ -4,6 +4,6 @@
 mod bounds;
 mod fuzz;
 mod gate;
-mod programs;
+pub mod programs;
 mod pull;
 mod rendering;

@@ -5,6 +5,7 @@
 mod demo;
 mod github_app;
 mod healthcheck;
+mod render;
 mod token;
 
 use std::io::Write;
@@ -38,6 +39,7 @@ Examples:
   mayfly migrate --config mayfly.yaml            bring the ledger's schema up to date
   mayfly serve --config mayfly.yaml              run the controller
   mayfly token create --name ci --role operator  make an API token
+  mayfly render --repo acme/shop --pr 7 --diff   what would change in the cluster, and why
   mayfly github-app create --organization acme   make the GitHub App that it logs in as
 
 Every key of the configuration can be set by a variable: previews.suffix by
@@ -80,6 +82,8 @@ enum Command {
     /// Make a GitHub App with the permissions that Mayfly needs.
     #[command(subcommand)]
     GithubApp(github_app::GitHubAppCommand),
+    /// Print what would be applied for a pull request, and nothing else is done.
+    Render(render::RenderArgs),
     /// Expand plain manifests; Mayfly calls this itself, in a process that it can bound.
     #[command(hide = true, name = chart::manifests::COMMAND)]
     ExpandManifests {
@@ -146,6 +150,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Healthcheck(args) => healthcheck::run(args).await?,
         Command::Token(command) => token::run(command).await?,
         Command::GithubApp(command) => github_app::run(command).await?,
+        Command::Render(args) => render::run(args).await?,
         Command::ExpandManifests { directory } => {
             let (facts, output) = (std::io::stdin().lock(), std::io::stdout().lock());
             let expanded =

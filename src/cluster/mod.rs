@@ -53,10 +53,20 @@ pub trait Cluster: Send + Sync {
 
     /// Leads the public host to the workload of this revision, which has to be ready. Where visitors
     /// hear of that a moment later, what was served before stays.
-    async fn ensure_route(&self, name: &PreviewName, revision: &Revision) -> Result<(), Fault>;
+    async fn ensure_route(
+        &self,
+        name: &PreviewName,
+        shape: &Shape,
+        revision: &Revision,
+    ) -> Result<(), Fault>;
 
-    /// Takes away what is there of other revisions than this one, which the route leads to.
-    async fn remove_others(&self, name: &PreviewName, revision: &Revision) -> Result<(), Fault>;
+    /// Takes away what is there of other revisions or shapes than this one, which the route leads to.
+    async fn remove_others(
+        &self,
+        name: &PreviewName,
+        shape: &Shape,
+        revision: &Revision,
+    ) -> Result<(), Fault>;
 
     /// Takes the route away.
     async fn remove_route(&self, name: &PreviewName) -> Result<(), Fault>;

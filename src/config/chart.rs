@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::ConfigError;
 use crate::workload::Image;
-use crate::workload::chart::{Chart, ChartSource, HelmChart, KEY, ServicePort};
+use crate::workload::chart::{Chart, ChartSource, HelmChart, KEY, Quota, ServicePort};
 
 #[derive(Deserialize, Debug)]
 #[serde(deny_unknown_fields)]
@@ -18,6 +18,16 @@ pub(super) struct ChartPart {
     kustomize: Option<KustomizePart>,
     manifests: Option<ManifestsPart>,
     service: ServicePart,
+    #[serde(default)]
+    quota: QuotaPart,
+}
+
+#[derive(Deserialize, Debug, Default)]
+#[serde(deny_unknown_fields, default)]
+struct QuotaPart {
+    pods: Option<u32>,
+    cpu_millicores: Option<u32>,
+    memory_mebibytes: Option<u32>,
 }
 
 #[derive(Deserialize, Debug)]
@@ -82,7 +92,22 @@ pub(super) fn chart(
         return Err(wrong("service.port", "must be at least 1"));
     }
     let service = ServicePort { name: part.service.name, port: part.service.port };
-    Ok(Chart { source, service })
+    let (usual, own) = (Quota::default(), part.quota);
+    let quota = Quota {
+        pods: own.pods.unwrap_or(usual.pods),
+        cpu_millicores: own.cpu_millicores.unwrap_or(usual.cpu_millicores),
+        memory_mebibytes: own.memory_mebibytes.unwrap_or(usual.memory_mebibytes),
+    };
+    for (field, value) in [
+        ("quota.pods", quota.pods),
+        ("quota.cpu_millicores", quota.cpu_millicores),
+        ("quota.memory_mebibytes", quota.memory_mebibytes),
+    ] {
+        if value == 0 {
+            return Err(wrong(field, "must be at least 1"));
+        }
+    }
+    Ok(Chart { source, service, quota })
 }
 
 fn helm(

@@ -72,6 +72,15 @@ pub trait Forge: Send + Sync {
     /// Reads one pull request.
     async fn pull(&self, repo: &RepositoryRef, number: PullNumber) -> Result<PullFacts, Fault>;
 
+    /// Reads a file of the branch that a pull request wants to be merged into, never of the pull
+    /// request itself; `None` where that has no such file.
+    async fn base_file(
+        &self,
+        repo: &RepositoryRef,
+        number: PullNumber,
+        path: &str,
+    ) -> Result<Option<String>, Fault>;
+
     /// Lists every open pull request: all pages, or a fault.
     async fn open_pulls(&self, repo: &RepositoryRef) -> Result<Vec<PullFacts>, Fault>;
 

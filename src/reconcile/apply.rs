@@ -3,14 +3,13 @@
 //! Refuses to choose: one exhaustive match, without a condition. The intent is in the ledger before
 //! anything exists.
 
-use super::Reconciler;
+use super::{Reconciler, Wanted};
 use crate::database::DatabaseOrder;
 use crate::fault::{Fault, Progress};
 use crate::forge::Announcement;
 use crate::ledger::{Kind, Lease, LeaseLost, LedgerError};
 use crate::preview::{Receipt, Step};
 use crate::repository::Repository;
-use crate::workload;
 
 /// Why a step was not done.
 #[derive(Debug, thiserror::Error)]
@@ -57,15 +56,18 @@ pub(super) async fn apply(
         }
         Step::EnsureWorkload(revision) => {
             let url = seams.databases.url(name, &preview.password);
-            let suffix = &this.site.suffix;
-            let order = workload::order(&repository.shape, name, suffix, revision, &url);
+            let number = preview.memory.facts.key.number;
+            let wanted = Wanted { repository, name, number, revision, database_url: &url };
+            let order = this.renderer.order(wanted, &this.site, seams.forge.as_ref()).await?;
             seams.cluster.ensure_workload(name, &order).await?;
         }
         Step::EnsureRoute(revision) => {
             intend(Kind::Route).await??;
-            seams.cluster.ensure_route(name, revision).await?;
+            seams.cluster.ensure_route(name, &repository.shape, revision).await?;
         }
-        Step::RemoveOthers(revision) => seams.cluster.remove_others(name, revision).await?,
+        Step::RemoveOthers(revision) => {
+            seams.cluster.remove_others(name, &repository.shape, revision).await?;
+        }
         Step::EnsureRecord => {
             intend(Kind::Record).await??;
             return Ok(seams.dns.ensure_record(name).await?);

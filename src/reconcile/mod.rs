@@ -9,6 +9,7 @@ mod observe;
 mod outcome;
 pub mod pace;
 mod pass;
+mod render;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use crate::repository::{Repositories, Repository};
 use crate::telemetry::Metrics;
 use crate::visit::Visitor;
 pub use pace::Pacing;
+pub use render::{Renderer, Wanted};
 
 /// How long to wait, at least, for a due row that somebody has locked.
 const LOCKED_PAUSE: Duration = Duration::from_millis(10);
@@ -98,6 +100,8 @@ pub struct Reconciler {
     pub seams: Seams,
     /// The configured repositories.
     pub repositories: Repositories,
+    /// What turns a repository's chart into objects.
+    pub renderer: Renderer,
     /// Where previews are reached.
     pub site: Site,
     /// Tells the time.

@@ -98,7 +98,7 @@ pub struct Egress {
 }
 
 /// One workload, ready to be run.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq)]
 pub struct WorkloadOrder {
     /// Which revision this is.
     pub revision: Revision,
@@ -106,6 +106,8 @@ pub struct WorkloadOrder {
     pub shape: Shape,
     /// The preview's own environment, which wins over the shape's; holds the database password.
     pub env: Vec<(String, String)>,
+    /// What the team's chart was rendered to, as the gate has taken it; none without a chart.
+    pub objects: Vec<Object>,
 }
 
 impl fmt::Debug for WorkloadOrder {
@@ -115,13 +117,23 @@ impl fmt::Debug for WorkloadOrder {
             .field("revision", &self.revision)
             .field("command", &self.shape.command)
             .field("env", &names)
+            .field("objects", &self.objects)
             .finish_non_exhaustive()
     }
 }
 
+/// The identity that every pod of a preview has, if its chart makes no other.
+pub const SERVICE_ACCOUNT: &str = "preview";
+
+/// The Secret of a preview that holds the URL of its database.
+pub const DATABASE_SECRET: &str = "database";
+
+/// The key in it, and the variable in which a workload finds it.
+pub const DATABASE_VARIABLE: &str = "DATABASE_URL";
+
 /// The variables that are the preview's own, whatever its shape says.
 pub const OWN_VARIABLES: [&str; 5] =
-    ["DATABASE_URL", "PR_NUMBER", "COMMIT_SHA", "PREVIEW_NAME", "PREVIEW_HOST"];
+    [DATABASE_VARIABLE, "PR_NUMBER", "COMMIT_SHA", "PREVIEW_NAME", "PREVIEW_HOST"];
 
 /// Orders the built-in shape: the configured command with the preview's environment.
 ///
@@ -144,5 +156,6 @@ pub fn order(
         revision: revision.clone(),
         shape: shape.clone(),
         env: OWN_VARIABLES.into_iter().map(str::to_owned).zip(values).collect(),
+        objects: Vec::new(),
     }
 }

@@ -102,6 +102,7 @@ fn order(digit: char, image: &str) -> WorkloadOrder {
             chart: None,
         },
         env: vec![("DATABASE_URL".to_owned(), "postgres://x".to_owned())],
+        objects: vec![],
     }
 }
 
@@ -203,8 +204,8 @@ async fn a_previews_whole_life_needs_no_right_beyond_the_charts() {
     for order in [&first, &second] {
         cluster.ensure_workload(&name, order).await.unwrap();
         ready(&cluster, &name, order).await;
-        cluster.ensure_route(&name, &order.revision).await.unwrap();
-        cluster.remove_others(&name, &order.revision).await.unwrap();
+        cluster.ensure_route(&name, &order.shape, &order.revision).await.unwrap();
+        cluster.remove_others(&name, &order.shape, &order.revision).await.unwrap();
     }
     let deployments: Api<Deployment> = Api::namespaced(admin.clone(), &name.namespace());
     let left = deployments.list(&ListParams::default()).await.unwrap().items;

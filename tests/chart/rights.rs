@@ -32,6 +32,22 @@ const BY_ISSUER: [(&str, &str, &str); 1] = [("cert-manager.io", "certificates", 
 const BY_GATEWAY: [(&str, &str, &str); 1] =
     [("gateway.networking.k8s.io", "httproutes", "create delete get list patch watch")];
 
+/// Besides, where a repository is deployed by its own chart.
+const BY_CHARTS: [(&str, &str, &str); 8] = [
+    ("", "configmaps", "create delete get list patch"),
+    ("", "secrets", "delete"),
+    ("", "serviceaccounts", "create delete get list patch"),
+    ("apps", "statefulsets", "create delete get list patch"),
+    ("autoscaling", "horizontalpodautoscalers", "create delete get list patch"),
+    ("batch", "cronjobs", "create delete get list patch"),
+    ("batch", "jobs", "create delete get list patch"),
+    ("policy", "poddisruptionbudgets", "create delete get list patch"),
+];
+
+/// Values by which a repository has one.
+pub const CHARTED: &str = "config: {repositories: [{name: acme/shop, workload: {chart: {\
+                           service: {name: shop, port: 80}, manifests: {directory: /charts}}}}]}";
+
 fn words(value: &Value) -> Vec<&str> {
     let mut words: Vec<_> = list(value).iter().map(|word| word.as_str().unwrap()).collect();
     words.sort_unstable();
@@ -95,6 +111,10 @@ fn the_controller_may_do_exactly_what_is_in_this_table() {
     assert_eq!(roles(&objects), [["ClusterRole", "", cluster]]);
     let role = one(&objects, "ClusterRole", cluster);
     assert_eq!(grants(role), expected(&[&EVERYWHERE, &BY_INGRESS, &BY_ISSUER]));
+
+    let objects = rendered(MINIMAL, CHARTED);
+    let role = one(&objects, "ClusterRole", cluster);
+    assert_eq!(grants(role), expected(&[&EVERYWHERE, &BY_INGRESS, &BY_CHARTS]));
 
     let objects = rendered(GATEWAY, "");
     let gateway = "preview-system-shop-mayfly-gateway";

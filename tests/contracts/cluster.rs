@@ -1,6 +1,7 @@
 //! What every cluster promises the loop, asked of the fake, of the local adapter and of Kubernetes.
 
 mod certificate;
+mod chart;
 mod fake;
 pub mod kubernetes;
 mod local;
@@ -135,6 +136,7 @@ fn order(revision: &Revision) -> WorkloadOrder {
         revision: revision.clone(),
         shape: shape(),
         env: vec![("COMMIT_SHA".to_owned(), revision.commit.to_string())],
+        objects: vec![],
     }
 }
 
@@ -175,7 +177,7 @@ async fn serve(cluster: &dyn Cluster, name: &PreviewName, order: &WorkloadOrder)
     cluster.ensure_namespace(name, &shape()).await.unwrap();
     cluster.ensure_workload(name, order).await.unwrap();
     until_ready(cluster, name, &order.revision).await;
-    cluster.ensure_route(name, &order.revision).await.unwrap();
+    cluster.ensure_route(name, &shape(), &order.revision).await.unwrap();
 }
 
 async fn routed(cluster: &dyn Cluster, name: &PreviewName) -> Option<Revision> {
@@ -220,16 +222,16 @@ async fn a_workload_ordered_twice_becomes_ready_once(subject: &impl Subject) {
 
 async fn a_route_leads_to_a_ready_revision_only(subject: &impl Subject) {
     let (cluster, name, a) = (subject.cluster(), subject.name(7), revision('a'));
-    assert!(cluster.ensure_route(&name, &a).await.is_err());
+    assert!(cluster.ensure_route(&name, &shape(), &a).await.is_err());
     cluster.ensure_namespace(&name, &shape()).await.unwrap();
-    assert!(cluster.ensure_route(&name, &a).await.is_err());
+    assert!(cluster.ensure_route(&name, &shape(), &a).await.is_err());
     cluster.ensure_workload(&name, &order(&a)).await.unwrap();
     until_ready(cluster, &name, &a).await;
-    let fault = cluster.ensure_route(&name, &revision('b')).await.unwrap_err();
+    let fault = cluster.ensure_route(&name, &shape(), &revision('b')).await.unwrap_err();
     assert_eq!(fault.disposition, Disposition::Transient);
     assert_eq!(routed(cluster, &name).await, None);
-    cluster.ensure_route(&name, &a).await.unwrap();
-    cluster.ensure_route(&name, &a).await.unwrap();
+    cluster.ensure_route(&name, &shape(), &a).await.unwrap();
+    cluster.ensure_route(&name, &shape(), &a).await.unwrap();
     assert_eq!(routed(cluster, &name).await, Some(a));
     cluster.remove_route(&name).await.unwrap();
     cluster.remove_route(&name).await.unwrap();
@@ -242,10 +244,10 @@ async fn a_new_revision_starts_beside_the_one_that_is_served(subject: &impl Subj
     cluster.ensure_workload(&name, &order(&b)).await.unwrap();
     assert_eq!(routed(cluster, &name).await, Some(a));
     until_ready(cluster, &name, &b).await;
-    cluster.ensure_route(&name, &b).await.unwrap();
+    cluster.ensure_route(&name, &shape(), &b).await.unwrap();
     assert_eq!(routed(cluster, &name).await, Some(b.clone()));
-    cluster.remove_others(&name, &b).await.unwrap();
-    cluster.remove_others(&name, &b).await.unwrap();
+    cluster.remove_others(&name, &shape(), &b).await.unwrap();
+    cluster.remove_others(&name, &shape(), &b).await.unwrap();
     let seen = cluster.observe(&name, &shape()).await;
     assert!(seen.workload.present().is_some_and(|it| !it.others), "{seen:?}");
     assert_eq!(seen.route.present().and_then(|it| it.revision.clone()), Some(b));
@@ -271,7 +273,7 @@ async fn what_is_not_ours_is_never_touched(subject: &impl Subject) {
     for answer in [
         cluster.ensure_namespace(&name, &shape()).await,
         cluster.ensure_workload(&name, &order(&a)).await,
-        cluster.ensure_route(&name, &a).await,
+        cluster.ensure_route(&name, &shape(), &a).await,
         cluster.remove_namespace(&name).await,
     ] {
         assert_eq!(answer.unwrap_err().disposition, Disposition::NotOurs);

@@ -30,6 +30,19 @@ async fn an_unknown_pull_request_is_a_fault(stage: impl Stage) {
     assert!(stage.forge().publish(&repo(), number(7), &gone(7)).await.is_err());
 }
 
+async fn a_file_of_the_base_branch_is_read_as_it_is_and_one_that_is_missing_is_none(
+    stage: impl Stage,
+) {
+    let read = async |n| stage.forge().base_file(&repo(), number(n), "values-preview.yaml").await;
+    stage.open(7);
+    assert_eq!(read(7).await.unwrap(), None);
+    for text in ["replicas: 2\n", "# größer\nreplicas: 3\n"] {
+        stage.put_file("values-preview.yaml", text);
+        assert_eq!(read(7).await.unwrap().as_deref(), Some(text));
+    }
+    assert!(read(8).await.is_err(), "of an unknown pull request nothing is known");
+}
+
 async fn a_listing_is_complete_and_only_of_open_ones(stage: impl Stage) {
     (1..=250).for_each(|n| stage.open(n));
     stage.close(3, false);
@@ -131,6 +144,7 @@ macro_rules! contract {
 contract!(
     a_pull_request_is_read_as_it_is,
     an_unknown_pull_request_is_a_fault,
+    a_file_of_the_base_branch_is_read_as_it_is_and_one_that_is_missing_is_none,
     a_listing_is_complete_and_only_of_open_ones,
     saying_it_twice_is_the_same_as_once,
     the_one_comment_says_the_latest,

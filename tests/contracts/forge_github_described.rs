@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::description::Description;
 use super::forge_github::opened;
 use super::forge_github_login::{app, key};
-use super::forge_stage::{Real, gone, number, preparing, ready, repo};
+use super::forge_stage::{REPO, Real, gone, number, preparing, ready, repo};
 
 /// A stage on which all that we ever ask was asked.
 async fn everything() -> Real {
@@ -19,6 +19,9 @@ async fn everything() -> Real {
     }
     app.open_pulls(&repo()).await.unwrap();
     app.pull(&repo(), number(7)).await.unwrap();
+    app.base_file(&repo(), number(7), "values-preview.yaml").await.unwrap();
+    real.hub.put_file(REPO, "values-preview.yaml", "replicas: 2\n");
+    app.base_file(&repo(), number(7), "values-preview.yaml").await.unwrap();
     app.owned(&repo()).await.unwrap();
     real.hub.note_delivery(HookDelivery {
         id: 5,

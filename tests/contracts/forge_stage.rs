@@ -64,6 +64,8 @@ pub trait Stage {
     /// Opens a pull request by a member whose head is [`sha`] of its number.
     fn open(&self, n: u32);
     fn close(&self, n: u32, merged: bool);
+    /// The base branch has this file.
+    fn put_file(&self, path: &str, text: &str);
     fn comments(&self, n: u32) -> usize;
     /// Whether the comment carries the words for this.
     fn comment_says(&self, n: u32, announcement: &Announcement) -> bool;
@@ -104,6 +106,10 @@ impl Stage for Fake {
 
     fn open(&self, n: u32) {
         self.put(n, PullState::Open);
+    }
+
+    fn put_file(&self, path: &str, text: &str) {
+        self.0.put_file(&repo(), path, text);
     }
 
     fn close(&self, n: u32, merged: bool) {
@@ -172,6 +178,10 @@ impl Stage for Real {
 
     fn open(&self, n: u32) {
         self.hub.open_pull(REPO, n, PullSpec::new(&format!("Change {n}"), sha(n).as_str()));
+    }
+
+    fn put_file(&self, path: &str, text: &str) {
+        self.hub.put_file(REPO, path, text);
     }
 
     fn close(&self, n: u32, merged: bool) {

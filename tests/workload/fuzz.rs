@@ -134,8 +134,11 @@ fn forbidden(path: &str, value: &Value, found: &mut Vec<String>) {
         }
         "hostPath" | "serviceAccountToken" => wrong(is_on(value)),
         "serviceAccount" => wrong(is_on(value)),
-        "runAsNonRoot" => wrong(!value.is_null() && *value != Value::Bool(true)),
-        "runAsUser" => wrong(*value == json!(0)),
+        // Elsewhere they are words without a meaning.
+        "runAsNonRoot" if parts.get(1) == Some(&"securityContext") => {
+            wrong(!value.is_null() && *value != Value::Bool(true));
+        }
+        "runAsUser" if parts.get(1) == Some(&"securityContext") => wrong(*value == json!(0)),
         "procMount" => wrong(is_on(value) && *value != json!("Default")),
         "serviceAccountName" => {
             let of_pod = path == "/serviceAccountName";

@@ -179,7 +179,7 @@ fn what_belongs_to_the_node_or_to_others_is_refused_in_a_container() {
             "image",
             json!(format!("acme/shop@sha256:{}", "0a".repeat(32))),
             "image",
-            "names no registry",
+            "does not say its registry",
         ),
         (
             "image",

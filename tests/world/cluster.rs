@@ -295,7 +295,12 @@ impl Cluster for FakeCluster {
         })
     }
 
-    async fn ensure_route(&self, name: &PreviewName, revision: &Revision) -> Result<(), Fault> {
+    async fn ensure_route(
+        &self,
+        name: &PreviewName,
+        _: &Shape,
+        revision: &Revision,
+    ) -> Result<(), Fault> {
         self.faults.run("cluster.ensure_route", || {
             self.with(|it| {
                 let doing = "leading the route";
@@ -315,7 +320,12 @@ impl Cluster for FakeCluster {
         })
     }
 
-    async fn remove_others(&self, name: &PreviewName, revision: &Revision) -> Result<(), Fault> {
+    async fn remove_others(
+        &self,
+        name: &PreviewName,
+        _: &Shape,
+        revision: &Revision,
+    ) -> Result<(), Fault> {
         self.faults.run("cluster.remove_others", || {
             self.with(|it| {
                 let namespace = it.namespace(name, "retiring what was served")?;

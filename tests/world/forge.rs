@@ -28,6 +28,8 @@ struct Inner {
     /// The deliveries that failed, and the ids of those that were asked for again.
     failed: Vec<FailedDelivery>,
     redelivered: Vec<String>,
+    /// What the base branches hold, by repository and path.
+    files: BTreeMap<(String, String), String>,
 }
 
 /// The fake; clones share the world.
@@ -72,6 +74,12 @@ impl FakeForge {
         inner.comments.keys().filter(|((_, n), _)| *n == number).count()
     }
 
+    /// The base branch of a repository has this file from now on.
+    pub fn put_file(&self, repo: &RepositoryRef, path: &str, text: &str) {
+        let key = (repo.full_name(), path.to_owned());
+        self.inner.lock().unwrap().files.insert(key, text.to_owned());
+    }
+
     /// A delivery did not reach us.
     pub fn fail_delivery(&self, id: &str, at: DateTime<Utc>) {
         let (id, address) = (id.to_owned(), format!("/{id}"));
@@ -102,6 +110,19 @@ impl Inner {
 impl Forge for FakeForge {
     async fn pull(&self, repo: &RepositoryRef, number: PullNumber) -> Result<PullFacts, Fault> {
         self.faults.run("forge.pull", || self.inner.lock().unwrap().pull(repo, number).cloned())
+    }
+
+    async fn base_file(
+        &self,
+        repo: &RepositoryRef,
+        number: PullNumber,
+        path: &str,
+    ) -> Result<Option<String>, Fault> {
+        self.faults.run("forge.base_file", || {
+            let inner = self.inner.lock().unwrap();
+            inner.pull(repo, number)?;
+            Ok(inner.files.get(&(repo.full_name(), path.to_owned())).cloned())
+        })
     }
 
     async fn open_pulls(&self, repo: &RepositoryRef) -> Result<Vec<PullFacts>, Fault> {

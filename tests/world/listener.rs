@@ -154,6 +154,7 @@ pub fn reconciler(
         ledger: world.ledger.clone(),
         seams: world.reconciler.seams.clone(),
         repositories,
+        renderer: super::renderer(),
         site: super::site(),
         clock,
         pacing: Pacing::default(),

@@ -35,10 +35,11 @@ use mayfly::preview::{
     CommitSha, Memory, Phase, Policy, PreviewName, PullFacts, PullKey, PullNumber, PullState,
     RepositoryId, Site, Suffix,
 };
-use mayfly::reconcile::{Limits, Pacing, Reconciler, Seams};
+use mayfly::reconcile::{Limits, Pacing, Reconciler, Renderer, Seams};
 use mayfly::repository::{Repositories, Repository};
 use mayfly::sweep::Sweeper;
 use mayfly::telemetry::Metrics;
+use mayfly::workload::chart::{RenderLimits, Tools};
 use mayfly::workload::{Image, PodShape, Proof, Shape};
 
 use cluster::FakeCluster;
@@ -195,20 +196,26 @@ impl World {
 
     /// Counts with these metrics from now on.
     pub fn count_with(&mut self, metrics: Metrics) {
-        self.rebuild(repository(), metrics);
+        self.rebuild(repository(), metrics, renderer());
     }
 
     /// Runs this repository's previews from now on.
     pub fn configure(&mut self, repository: Repository) {
-        self.rebuild(repository, Metrics::default());
+        self.rebuild(repository, Metrics::default(), renderer());
     }
 
-    fn rebuild(&mut self, repository: Repository, metrics: Metrics) {
+    /// Runs this repository's previews from now on, and renders its chart with this.
+    pub fn configure_with(&mut self, repository: Repository, renderer: Renderer) {
+        self.rebuild(repository, Metrics::default(), renderer);
+    }
+
+    fn rebuild(&mut self, repository: Repository, metrics: Metrics, renderer: Renderer) {
         let old = &self.reconciler;
         self.reconciler = Arc::new(Reconciler {
             ledger: old.ledger.clone(),
             seams: old.seams.clone(),
             repositories: Repositories::new(vec![repository]),
+            renderer,
             site: site(),
             clock: self.clock.clone(),
             pacing: Pacing::default(),
@@ -409,6 +416,16 @@ fn sweep_config() -> SweepConfig {
     }
 }
 
+/// What renders charts here: nothing does, unless a test brings the programs.
+pub fn renderer() -> Renderer {
+    let absent = std::path::PathBuf::from("/nonexistent");
+    Renderer {
+        tools: Tools::new(absent.clone(), absent.clone(), absent.clone(), absent),
+        limits: RenderLimits::default(),
+        registries: Vec::new(),
+    }
+}
+
 fn replica(
     ledger: &Ledger,
     seams: Seams,
@@ -419,6 +436,7 @@ fn replica(
         ledger: ledger.clone(),
         seams,
         repositories: Repositories::new(vec![repository()]),
+        renderer: renderer(),
         site: site(),
         clock,
         pacing: Pacing::default(),

@@ -82,12 +82,22 @@ impl Cluster for RudeCluster {
         self.inner.ensure_workload(name, order).await
     }
 
-    async fn ensure_route(&self, name: &PreviewName, revision: &Revision) -> Result<(), Fault> {
-        self.inner.ensure_route(name, revision).await
+    async fn ensure_route(
+        &self,
+        name: &PreviewName,
+        shape: &Shape,
+        revision: &Revision,
+    ) -> Result<(), Fault> {
+        self.inner.ensure_route(name, shape, revision).await
     }
 
-    async fn remove_others(&self, name: &PreviewName, revision: &Revision) -> Result<(), Fault> {
-        self.inner.remove_others(name, revision).await
+    async fn remove_others(
+        &self,
+        name: &PreviewName,
+        shape: &Shape,
+        revision: &Revision,
+    ) -> Result<(), Fault> {
+        self.inner.remove_others(name, shape, revision).await
     }
 
     async fn remove_route(&self, name: &PreviewName) -> Result<(), Fault> {

@@ -159,7 +159,8 @@ impl Calls {
         Ok(())
     }
 
-    /// Deletes this very object; what is gone is deleted, and its namesake is left alone.
+    /// Deletes this very object; what is gone is deleted, and its namesake is left alone. An object
+    /// without a `metadata.uid` is meant by its name.
     pub(super) async fn delete(
         &self,
         doing: &str,
@@ -168,9 +169,9 @@ impl Calls {
         object: &Value,
     ) -> Result<(), Fault> {
         let text = |key: &str| object["metadata"][key].as_str().unwrap_or_default().to_owned();
-        let preconditions = Preconditions { uid: Some(text("uid")), resource_version: None };
-        let params =
-            DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
+        let uid = Some(text("uid")).filter(|uid| !uid.is_empty());
+        let preconditions = uid.map(|uid| Preconditions { uid: Some(uid), resource_version: None });
+        let params = DeleteParams { preconditions, ..DeleteParams::background() };
         let api = self.api(kind, namespace);
         match self.answer(doing, api.delete(&text("name"), &params)).await? {
             Ok(_) => Ok(()),
@@ -188,12 +189,13 @@ impl Calls {
         &self,
         doing: &str,
         namespace: &str,
-        pod: &str,
+        (pod, container): (&str, &str),
         previous: bool,
     ) -> Result<String, Fault> {
         let api: Api<k8s_openapi::api::core::v1::Pod> =
             Api::namespaced(self.client.clone(), namespace);
         let params = LogParams {
+            container: Some(container.to_owned()),
             previous,
             tail_lines: Some(20),
             limit_bytes: Some(LOG_BYTES),
@@ -245,6 +247,10 @@ fn fault(doing: &str, error: &Error) -> Fault {
         403 if message.contains("exceeded quota") => Fault::permanent(doing, message),
         403 if message.contains("User \"") => {
             Fault::permanent(doing, format!("{message}; grant it as the chart's ClusterRole does"))
+        }
+        // A field that its kind does not have; the server calls it an error of its own.
+        500 if message.contains("failed to create typed patch object") => {
+            Fault::permanent(doing, format!("{message}; correct the object"))
         }
         404 => Fault::transient(doing, message),
         409 | 408 | 410 | 429 => Fault::transient(doing, message),

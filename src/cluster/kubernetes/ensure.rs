@@ -16,11 +16,18 @@ use super::kinds::Kind;
 use super::look::newest;
 use super::marks::{PREVIEW, REVISION, label};
 use super::pods::{deployment, secret, web_name};
+use super::release::OF_RELEASE;
 use super::route::{self, WEB, revision_of};
 use crate::fault::Fault;
 use crate::preview::observed::Health;
 use crate::preview::{PreviewName, Revision};
 use crate::workload::{Shape, WorkloadOrder};
+
+/// What was seen while others were retired.
+pub(super) struct Retired {
+    /// Whether a Service of a chart is there.
+    pub(super) sees_release: bool,
+}
 
 impl KubernetesCluster {
     /// The namespace with its stamp, and then everything that has to stand in it, at once.
@@ -51,6 +58,10 @@ impl KubernetesCluster {
     pub(super) async fn run(&self, name: &PreviewName, order: &WorkloadOrder) -> Result<(), Fault> {
         let doing = format!("starting {name} at {}", order.revision.commit.short());
         let here = name.namespace();
+        if let Some(chart) = &order.shape.chart {
+            self.enter(name, &doing).await?;
+            return self.deploy(&doing, name, order, chart).await;
+        }
         if order.shape.pod.image.is_none() {
             let why = "its repository has no workload.image; configure one, pinned by digest";
             return Err(Fault::permanent(doing, why));
@@ -85,23 +96,23 @@ impl KubernetesCluster {
             return Ok(());
         }
         let keep: Vec<_> = served.iter().chain([&order.revision]).collect();
-        self.retire(&doing, &here, &keep).await
+        self.retire(&doing, &here, &keep).await.map(drop)
     }
 
     /// The way to this revision, which has to be ready.
-    pub(super) async fn lead(&self, name: &PreviewName, revision: &Revision) -> Result<(), Fault> {
+    pub(super) async fn lead(
+        &self,
+        name: &PreviewName,
+        shape: &Shape,
+        revision: &Revision,
+    ) -> Result<(), Fault> {
         let doing = format!("leading the route of {name} to {}", revision.commit.short());
         let here = name.namespace();
         self.enter(name, &doing).await?;
-        let wanted = web_name(revision);
-        let live = self.calls.get(&doing, Kind::Deployment, Some(&here), &wanted).await?;
-        let live = live.filter(|it| label(it, REVISION) == Some(&revision.to_string()));
-        let Some(live) = live else {
-            return Err(Fault::transient(&doing, "its workload is of another revision"));
-        };
-        match self.health(&here, &live).await? {
-            Health::Ready => {}
-            Health::Progressing(why) | Health::Failing { why, .. } | Health::Dead(why) => {
+        match self.health_of(&doing, &here, shape, revision).await? {
+            None => return Err(Fault::transient(&doing, "its workload is of another revision")),
+            Some(Health::Ready) => {}
+            Some(Health::Progressing(why) | Health::Failing { why, .. } | Health::Dead(why)) => {
                 return Err(Fault::transient(&doing, format!("its workload is not ready: {why}")));
             }
         }
@@ -109,24 +120,49 @@ impl KubernetesCluster {
         let certificate = self.certificate(&doing).await?;
         self.bring_certificate(&doing, name, certificate.as_ref()).await?;
         let kind = route::kind(&self.config);
-        let route = route::route(&self.config, name, revision, certificate.as_ref());
+        let route = route::route(&self.config, name, shape, revision, certificate.as_ref());
         self.calls.apply(&doing, kind, Some(&here), &route).await?;
         self.patience.note(name, kind, self.now_milliseconds());
         Ok(())
     }
 
-    /// Deletes Deployments and Services of other revisions than these.
+    /// How the workload of this revision is doing; `None` where there is none.
+    async fn health_of(
+        &self,
+        doing: &str,
+        here: &str,
+        shape: &Shape,
+        revision: &Revision,
+    ) -> Result<Option<Health>, Fault> {
+        if let Some(chart) = &shape.chart {
+            let seen = self.look_at_release(here, chart).await?;
+            let of_it = seen.present().filter(|it| it.revision == *revision);
+            return Ok(of_it.map(|it| it.health.clone()));
+        }
+        let wanted = web_name(revision);
+        let live = self.calls.get(doing, Kind::Deployment, Some(here), &wanted).await?;
+        match live.filter(|it| label(it, REVISION) == Some(&revision.to_string())) {
+            Some(live) => self.health(here, &live).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Deletes Deployments and Services of other revisions than these, but for those of a chart.
     pub(super) async fn retire(
         &self,
         doing: &str,
         here: &str,
         keep: &[&Revision],
-    ) -> Result<(), Fault> {
+    ) -> Result<Retired, Fault> {
+        let mut retired = Retired { sees_release: false };
         // Before each revision had a Service of its own, there was one without a revision's label.
         let services = format!("{PREVIEW}={here}");
         for (kind, labels) in [(Kind::Deployment, REVISION), (Kind::Service, &services)] {
             let all = self.calls.list(doing, kind, Some(here), labels).await?;
-            let unwanted = all.iter().filter(|live| {
+            let (of_release, own): (Vec<_>, Vec<_>) =
+                all.iter().partition(|live| label(live, OF_RELEASE).is_some());
+            retired.sees_release |= !of_release.is_empty();
+            let unwanted = own.into_iter().filter(|live| {
                 let revision = label(live, REVISION).and_then(Revision::parse);
                 !keep.iter().any(|keep| revision.as_ref() == Some(keep))
             });
@@ -134,7 +170,7 @@ impl KubernetesCluster {
                 self.calls.delete(doing, kind, Some(here), live).await?;
             }
         }
-        Ok(())
+        Ok(retired)
     }
 
     /// Whether there is somebody to serve the route: an Ingress of an unknown class waits for ever.

@@ -10,10 +10,10 @@ use super::config::{DatabasePeer, KubernetesConfig, Peer};
 use super::kinds::Kind;
 use super::marks::{STAMP, labels};
 use crate::preview::{PreviewName, Stamp};
-use crate::workload::{PodShape, Shape};
+use crate::workload::{Chart, PodShape, SERVICE_ACCOUNT, Shape};
 
 /// The name of everything of which a preview has one.
-pub(super) const ONE: &str = "preview";
+pub(super) const ONE: &str = SERVICE_ACCOUNT;
 
 /// How often a revision's pods fit into the quota: what is served, what comes, and what goes.
 const GENERATIONS: u32 = 3;
@@ -57,8 +57,8 @@ pub(super) fn fences(
     };
     let pod = &shape.pod;
     vec![
-        (Kind::ResourceQuota, object("v1", "ResourceQuota", ONE, quota(pod))),
-        (Kind::LimitRange, object("v1", "LimitRange", ONE, limits(pod))),
+        (Kind::ResourceQuota, object("v1", "ResourceQuota", ONE, quota(shape))),
+        (Kind::LimitRange, object("v1", "LimitRange", ONE, limits(shape))),
         (
             Kind::ServiceAccount,
             object("v1", "ServiceAccount", ONE, json!({ "automountServiceAccountToken": false })),
@@ -81,10 +81,17 @@ pub(super) fn fences(
     ]
 }
 
-fn quota(pod: &PodShape) -> Value {
-    let pods = u32::from(pod.replicas) * GENERATIONS;
-    let cpu = cpu(pod.cpu_millicores.saturating_mul(pods));
-    let memory = memory(pod.memory_mebibytes.saturating_mul(pods));
+fn quota(shape: &Shape) -> Value {
+    let pod = &shape.pod;
+    let (pods, cpu_millicores, memory_mebibytes) = match &shape.chart {
+        Some(Chart { quota, .. }) => (quota.pods, quota.cpu_millicores, quota.memory_mebibytes),
+        None => {
+            let pods = u32::from(pod.replicas) * GENERATIONS;
+            let times = |of_one: u32| of_one.saturating_mul(pods);
+            (pods, times(pod.cpu_millicores), times(pod.memory_mebibytes))
+        }
+    };
+    let (cpu, memory) = (cpu(cpu_millicores), memory(memory_mebibytes));
     json!({ "spec": { "hard": {
         "pods": pods.to_string(),
         "requests.cpu": cpu,
@@ -97,11 +104,14 @@ fn quota(pod: &PodShape) -> Value {
     } } })
 }
 
-fn limits(pod: &PodShape) -> Value {
-    let most = resources(pod);
-    json!({ "spec": { "limits": [
-        { "type": "Container", "default": most, "defaultRequest": most, "max": most },
-    ] } })
+fn limits(shape: &Shape) -> Value {
+    let usual = resources(&shape.pod);
+    let mut limit = json!({ "type": "Container", "default": usual, "defaultRequest": usual });
+    // A chart says itself what each of its containers may have, within the quota.
+    if shape.chart.is_none() {
+        limit["max"] = usual;
+    }
+    json!({ "spec": { "limits": [limit] } })
 }
 
 /// What one pod asks for, and the most that it gets.

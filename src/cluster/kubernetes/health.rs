@@ -21,10 +21,20 @@ pub(super) struct Complaint {
     pub(super) why: String,
     /// What changes from look to look.
     pub(super) detail: String,
-    /// The pod and whether the log of its previous run tells more.
-    pub(super) log_of: Option<(String, bool)>,
+    /// Whose log tells more.
+    pub(super) log_of: Option<LogOf>,
     /// Whether applying everything again may help.
     pub(super) ours: bool,
+}
+
+/// A log that tells more.
+pub(super) struct LogOf {
+    /// The pod.
+    pub(super) pod: String,
+    /// The container in it.
+    pub(super) container: String,
+    /// Whether its previous run is meant.
+    pub(super) previous: bool,
 }
 
 /// What the Deployment alone says; `None` when its pods have to be asked for the reason.
@@ -62,7 +72,7 @@ pub(super) fn unlike(
 ) -> Option<String> {
     let mut shape = shape.clone();
     shape.env.retain(|(key, _)| !OWN_VARIABLES.contains(&key.as_str()));
-    let order = WorkloadOrder { revision: revision.clone(), shape, env: vec![] };
+    let order = WorkloadOrder { revision: revision.clone(), shape, env: vec![], objects: vec![] };
     let wanted = deployment(config, name, &order, 0);
     difference(&live["spec"], &wanted["spec"], "")
 }
@@ -110,10 +120,19 @@ pub(super) fn is_patient(live: &Value, now_milliseconds: i64) -> bool {
     ordered.is_some_and(|at| is_recent(at, now_milliseconds))
 }
 
+/// The containers of a pod, those first that run first.
+fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
+    let lists = ["initContainerStatuses", "containerStatuses"];
+    lists.into_iter().filter_map(|list| pod["status"][list].as_array()).flatten()
+}
+
 /// What is wrong with a pod and will stay so.
 fn complaint(pod: &Value) -> Option<Complaint> {
     let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-    let container = pod["status"]["containerStatuses"].as_array()?.first()?;
+    containers(pod).find_map(|container| complaint_of(name, container))
+}
+
+fn complaint_of(name: &str, container: &Value) -> Option<Complaint> {
     let image = brief(container["image"].as_str().unwrap_or_default());
     let waiting = &container["state"]["waiting"];
     let reason = waiting["reason"].as_str().unwrap_or_default();
@@ -169,7 +188,11 @@ fn crash(pod: &str, container: &Value) -> Option<Complaint> {
     Some(Complaint {
         why: format!("it ends soon after each start ({how})"),
         detail: String::new(),
-        log_of: Some((pod.to_owned(), !container["lastState"]["terminated"].is_null())),
+        log_of: Some(LogOf {
+            pod: pod.to_owned(),
+            container: container["name"].as_str().unwrap_or_default().to_owned(),
+            previous: !container["lastState"]["terminated"].is_null(),
+        }),
         ours: false,
     })
 }
@@ -183,9 +206,11 @@ fn waiting(pod: &Value) -> Option<String> {
     if let Some(it) = unscheduled {
         return Some(format!("no node takes it: {}", brief(it["message"].as_str()?)));
     }
-    let container = pod["status"]["containerStatuses"].as_array()?.first()?;
-    match container["state"]["waiting"]["reason"].as_str() {
-        Some(reason) => Some(format!("its container is starting ({})", brief(reason))),
-        None => Some("waiting for its readiness probe".to_owned()),
-    }
+    let mut containers = containers(pod).peekable();
+    containers.peek()?;
+    let reason = containers.find_map(|it| it["state"]["waiting"]["reason"].as_str());
+    Some(match reason {
+        Some(reason) => format!("its container is starting ({})", brief(reason)),
+        None => "waiting for its readiness probe".to_owned(),
+    })
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::drift::difference;
 use super::fences::{fences, namespace};
-use super::health::{is_patient, of_deployment, of_pods, of_service, unlike};
+use super::health::{LogOf, is_patient, of_deployment, of_pods, of_service, unlike};
 use super::kinds::Kind;
 use super::marks::{self, ORDERED, REVISION, annotation, label};
 use super::route::{self, WEB, revision_of};
@@ -58,15 +58,17 @@ impl KubernetesCluster {
             let kind = route::kind(&self.config);
             let patient = self.patience.holds(name, kind, self.now_milliseconds());
             let revision = revision_of(&live).filter(|revision| {
-                let wanted = route::route(&self.config, name, revision, certificate.as_ref());
+                let wanted =
+                    route::route(&self.config, name, shape, revision, certificate.as_ref());
                 patient || difference(&live, &wanted, "").is_none()
             });
             let standing = issued.unwrap_or_else(|| route::standing(&self.config, &live));
             Seen::Present(RouteSeen { revision, standing })
         });
-        let workload = match newest(&deployments) {
-            None => Seen::Absent,
-            Some((revision, live)) => {
+        let workload = match (&shape.chart, newest(&deployments)) {
+            (Some(chart), _) => self.look_at_release(&here, chart).await?,
+            (None, None) => Seen::Absent,
+            (None, Some((revision, live))) => {
                 let now = self.now_milliseconds();
                 let patient = is_patient(live, now);
                 let unlike = unlike(&self.config, name, &revision, shape, live);
@@ -125,8 +127,8 @@ impl KubernetesCluster {
         let pods = self.calls.list(LOOKING, Kind::Pod, Some(here), &labels).await?;
         let (health, complaint) = of_pods(live, &pods, now);
         match (health, complaint.and_then(|it| it.log_of)) {
-            (Health::Failing { why, .. }, Some((pod, previous))) => {
-                let log = last_lines(&self.calls, here, &pod, previous).await;
+            (Health::Failing { why, .. }, Some(of)) => {
+                let log = last_lines(&self.calls, here, &of).await;
                 Ok(Health::Failing { why, log })
             }
             (health, _) => Ok(health),
@@ -142,8 +144,9 @@ pub(super) fn newest(deployments: &[Value]) -> Option<(Revision, &Value)> {
 }
 
 /// What a workload wrote last; a log that cannot be read is no reason to know less of the rest.
-async fn last_lines(calls: &Calls, here: &str, pod: &str, previous: bool) -> String {
-    match calls.log("reading the log", here, pod, previous).await {
+pub(super) async fn last_lines(calls: &Calls, here: &str, of: &LogOf) -> String {
+    let container = (of.pod.as_str(), of.container.as_str());
+    match calls.log("reading the log", here, container, of.previous).await {
         Ok(text) => lines::last(&text),
         Err(fault) => format!("its log cannot be read: {}", fault.why),
     }

@@ -7,6 +7,7 @@
 
 mod calls;
 mod certificate;
+mod chart;
 pub mod config;
 mod drift;
 mod ensure;
@@ -17,7 +18,10 @@ mod look;
 mod marks;
 mod patience;
 mod pods;
+mod release;
+mod rollout;
 mod route;
+mod show;
 mod watch;
 
 use std::sync::Arc;
@@ -31,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::calls::Calls;
 use self::config::KubernetesConfig;
+use self::ensure::Retired;
 use self::kinds::Kind;
 use self::patience::Patience;
 use super::{Cluster, ClusterSeen};
@@ -168,14 +173,31 @@ impl Cluster for KubernetesCluster {
         self.run(name, order).await
     }
 
-    async fn ensure_route(&self, name: &PreviewName, revision: &Revision) -> Result<(), Fault> {
-        self.lead(name, revision).await
+    async fn ensure_route(
+        &self,
+        name: &PreviewName,
+        shape: &Shape,
+        revision: &Revision,
+    ) -> Result<(), Fault> {
+        self.lead(name, shape, revision).await
     }
 
-    async fn remove_others(&self, name: &PreviewName, revision: &Revision) -> Result<(), Fault> {
+    async fn remove_others(
+        &self,
+        name: &PreviewName,
+        shape: &Shape,
+        revision: &Revision,
+    ) -> Result<(), Fault> {
         let doing = format!("retiring what {name} served before");
+        let here = name.namespace();
         self.enter(name, &doing).await?;
-        self.retire(&doing, &name.namespace(), &[revision]).await
+        if shape.chart.is_some() {
+            return self.retire(&doing, &here, &[]).await.map(drop);
+        }
+        match self.retire(&doing, &here, &[revision]).await? {
+            Retired { sees_release: true } => self.withdraw(&doing, &here).await,
+            Retired { sees_release: false } => Ok(()),
+        }
     }
 
     async fn remove_route(&self, name: &PreviewName) -> Result<(), Fault> {

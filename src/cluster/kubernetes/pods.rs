@@ -9,11 +9,7 @@ use super::config::KubernetesConfig;
 use super::fences::{ONE, resources};
 use super::marks::{ORDERED, REVISION, labels, revision_labels};
 use crate::preview::{PreviewName, Revision};
-use crate::workload::WorkloadOrder;
-
-/// The Secret that holds what nobody else may read, and the variable that it is.
-pub(super) const SECRET: &str = "database";
-const SECRET_VARIABLE: &str = "DATABASE_URL";
+use crate::workload::{DATABASE_SECRET, DATABASE_VARIABLE, WorkloadOrder};
 
 /// The container's name.
 pub(super) const CONTAINER: &str = "web";
@@ -38,13 +34,13 @@ pub(super) fn secret(
     name: &PreviewName,
     order: &WorkloadOrder,
 ) -> Value {
-    let url = order.env.iter().find(|(key, _)| key == SECRET_VARIABLE);
+    let url = order.env.iter().find(|(key, _)| key == DATABASE_VARIABLE);
     json!({
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": { "name": SECRET, "labels": labels(&config.instance, name) },
+        "metadata": { "name": DATABASE_SECRET, "labels": labels(&config.instance, name) },
         "type": "Opaque",
-        "stringData": { SECRET_VARIABLE: url.map_or("", |(_, value)| value) },
+        "stringData": { DATABASE_VARIABLE: url.map_or("", |(_, value)| value) },
     })
 }
 
@@ -118,13 +114,13 @@ pub(super) fn deployment(
 fn env(order: &WorkloadOrder) -> Vec<Value> {
     let own = |key: &str| order.env.iter().any(|(own, _)| own == key) || key == "PORT";
     let shape = order.shape.env.iter().filter(|(key, _)| !own(key));
-    let plain = shape.chain(order.env.iter().filter(|(key, _)| key != SECRET_VARIABLE));
+    let plain = shape.chain(order.env.iter().filter(|(key, _)| key != DATABASE_VARIABLE));
     let mut all: Vec<_> =
         plain.map(|(key, value)| json!({ "name": key, "value": value })).collect();
     all.push(json!({ "name": "PORT", "value": order.shape.pod.port.to_string() }));
     all.push(json!({
-        "name": SECRET_VARIABLE,
-        "valueFrom": { "secretKeyRef": { "name": SECRET, "key": SECRET_VARIABLE } },
+        "name": DATABASE_VARIABLE,
+        "valueFrom": { "secretKeyRef": { "name": DATABASE_SECRET, "key": DATABASE_VARIABLE } },
     }));
     all
 }

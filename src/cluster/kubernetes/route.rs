@@ -13,7 +13,7 @@ use super::marks::{CERTIFICATE, REVISION, annotation, labels, revision_labels};
 use super::pods::web_name;
 use crate::preview::observed::Standing;
 use crate::preview::{PreviewName, Revision};
-use crate::workload::COMMIT_HEADER;
+use crate::workload::{COMMIT_HEADER, Shape};
 
 /// The name of the route.
 pub(super) const WEB: &str = "web";
@@ -56,6 +56,7 @@ pub(super) fn revision_of(route: &Value) -> Option<Revision> {
 pub(super) fn route(
     config: &KubernetesConfig,
     name: &PreviewName,
+    shape: &Shape,
     revision: &Revision,
     certificate: Option<&Value>,
 ) -> Value {
@@ -75,8 +76,13 @@ pub(super) fn route(
             if let Some(version) = certificate.map(|it| &it["metadata"]["resourceVersion"]) {
                 annotations[CERTIFICATE] = version.clone();
             }
-            let service = web_name(revision);
-            let backend = json!({ "service": { "name": service, "port": { "name": "http" } } });
+            let service = match &shape.chart {
+                Some(chart) => {
+                    json!({ "name": chart.service.name, "port": { "number": chart.service.port } })
+                }
+                None => json!({ "name": web_name(revision), "port": { "name": "http" } }),
+            };
+            let backend = json!({ "service": service });
             let path = json!({ "path": "/", "pathType": "Prefix", "backend": backend });
             let mut spec = json!({
                 "ingressClassName": class,
@@ -97,6 +103,10 @@ pub(super) fn route(
             if let Some(section) = section {
                 parent["sectionName"] = json!(section);
             }
+            let backend = match &shape.chart {
+                Some(chart) => json!({ "name": chart.service.name, "port": chart.service.port }),
+                None => json!({ "name": web_name(revision), "port": 80 }),
+            };
             let headers = json!([
                 { "name": "X-Robots-Tag", "value": "noindex" },
                 { "name": COMMIT_HEADER, "value": revision.commit.as_str() },
@@ -118,7 +128,7 @@ pub(super) fn route(
                             "type": "ResponseHeaderModifier",
                             "responseHeaderModifier": { "set": headers },
                         }],
-                        "backendRefs": [{ "name": web_name(revision), "port": 80 }],
+                        "backendRefs": [backend],
                     }],
                 },
             }))

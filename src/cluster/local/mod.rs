@@ -216,12 +216,17 @@ impl Cluster for LocalCluster {
         self.0.ensure_workload(name, order).await
     }
 
-    async fn ensure_route(&self, name: &PreviewName, revision: &Revision) -> Result<(), Fault> {
+    async fn ensure_route(
+        &self,
+        name: &PreviewName,
+        _: &Shape,
+        revision: &Revision,
+    ) -> Result<(), Fault> {
         self.0.ensure_route(name, revision).await
     }
 
     /// Nothing: the proxy reads the route for each request, so that moving it retired them.
-    async fn remove_others(&self, _: &PreviewName, _: &Revision) -> Result<(), Fault> {
+    async fn remove_others(&self, _: &PreviewName, _: &Shape, _: &Revision) -> Result<(), Fault> {
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 
 mod answers;
 mod apps;
+mod contents;
 mod deployments;
 mod gate;
 mod hooks;
@@ -106,6 +107,13 @@ impl GitHubStandIn {
     pub fn permit(&self, repo: &str, login: &str, permission: &str) {
         if let Some(repository) = self.shared.state().repository_mut(repo) {
             repository.permissions.insert(login.to_owned(), permission.to_owned());
+        }
+    }
+
+    /// The main branch has this file from now on.
+    pub fn put_file(&self, repo: &str, path: &str, text: &str) {
+        if let Some(repository) = self.shared.state().repository_mut(repo) {
+            repository.files.insert(path.to_owned(), text.to_owned());
         }
     }
 

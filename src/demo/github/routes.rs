@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::answers::{not_found, page, refusal};
 use super::gate::{self, Caller};
 use super::state::now;
-use super::{APP_SLUG, Shared, apps, deployments, hooks, payload, record};
+use super::{APP_SLUG, Shared, apps, contents, deployments, hooks, payload, record};
 
 const MAX_BODY_CHARS: usize = 65_536;
 
@@ -31,6 +31,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/app/installations/{id}/access_tokens", post(access_token))
         .route(&format!("{repo}/pulls"), get(pulls))
         .route(&format!("{repo}/pulls/{{number}}"), get(pull))
+        .route(&format!("{repo}/contents/{{*path}}"), get(contents::file))
         .route(&format!("{repo}/issues/{{number}}/comments"), get(comments).post(add_comment))
         .route(
             &format!("{repo}/issues/comments/{{id}}"),

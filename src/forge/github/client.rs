@@ -113,6 +113,25 @@ impl Client {
         Ok(thing)
     }
 
+    /// Reads one thing that is asked for often; `None` where GitHub has none, or hides it.
+    pub(super) async fn find_again<T: DeserializeOwned>(
+        &self,
+        doing: &str,
+        route: &str,
+    ) -> Result<Option<T>, Fault> {
+        let kept = self.etags().find(route);
+        let etag = kept.as_ref().map(|kept| kept.etag.as_str());
+        let answer = self.answer(doing, Who::Ourselves, &Ask { etag, ..Ask::get(route) }).await?;
+        if answer.status == StatusCode::NOT_FOUND {
+            self.etags().forget(route);
+            return Ok(None);
+        }
+        let page = self.kept(doing, kept, answer)?;
+        let thing = read(doing, &page.body)?;
+        self.etags().keep(route, page);
+        Ok(Some(thing))
+    }
+
     /// Reads a list to its last page, or none of it.
     pub(super) async fn list<T: DeserializeOwned>(
         &self,
@@ -207,6 +226,11 @@ impl Client {
         let etag = kept.as_ref().map(|kept| kept.etag.as_str());
         let ask = Ask { etag, ..Ask::get(route) };
         let answer = self.answer(doing, Who::Ourselves, &ask).await?;
+        self.kept(doing, kept, answer)
+    }
+
+    /// What an answer says of what we have.
+    fn kept(&self, doing: &str, kept: Option<Kept>, answer: Answer) -> Result<Kept, Fault> {
         match (answer.status, kept) {
             (StatusCode::NOT_MODIFIED, Some(kept)) => Ok(kept),
             (status, _) if status.is_success() => {

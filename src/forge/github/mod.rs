@@ -12,6 +12,7 @@ mod deployments;
 mod environments;
 mod etags;
 mod faults;
+mod files;
 pub mod gate;
 mod line;
 mod login;
@@ -139,6 +140,15 @@ impl Forge for GitHub {
             return Ok(facts);
         }
         Err(Fault::transient(doing, format!("the answer is about #{}", facts.key.number)))
+    }
+
+    async fn base_file(
+        &self,
+        repo: &RepositoryRef,
+        number: PullNumber,
+        path: &str,
+    ) -> Result<Option<String>, Fault> {
+        self.file_of_base(repo, number, path).await
     }
 
     async fn open_pulls(&self, repo: &RepositoryRef) -> Result<Vec<PullFacts>, Fault> {

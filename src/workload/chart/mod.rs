@@ -23,7 +23,7 @@ pub use error::{Place, RenderError, RenderErrorKind};
 pub use facts::{Facts, KEY, SecretKey};
 pub use hooks::Hook;
 pub use limits::{RenderLimits, Tools};
-pub use source::{Chart, ChartSource, HelmChart, ServicePort};
+pub use source::{Chart, ChartSource, HelmChart, Quota, ServicePort};
 pub use values::BASE;
 
 use super::Object;

@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 /// How a repository's previews are deployed when the built-in shape does not do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +15,32 @@ pub struct Chart {
     pub source: ChartSource,
     /// The Service that the preview's route leads to.
     pub service: ServicePort,
+    /// The most that all of its pods together get, those of two revisions while one replaces the other.
+    pub quota: Quota,
+}
+
+impl Chart {
+    /// Changes with whatever the configuration says of it: two that are equal have the same.
+    pub fn fingerprint(&self) -> String {
+        format!("{:x}", Sha256::digest(format!("{self:?}")))
+    }
+}
+
+/// The most that the pods of a chart get together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// How many pods.
+    pub pods: u32,
+    /// In thousandths of a core.
+    pub cpu_millicores: u32,
+    /// In MiB.
+    pub memory_mebibytes: u32,
+}
+
+impl Default for Quota {
+    fn default() -> Self {
+        Self { pods: 20, cpu_millicores: 4000, memory_mebibytes: 4096 }
+    }
 }
 
 /// One port of a Service that the chart has to render.

@@ -12,16 +12,11 @@ pub(super) fn check(field: &Field<'_>, policy: &GatePolicy, report: &mut Report<
         report.refuse(field, "is missing; a container needs an image, pinned by digest");
         return;
     };
-    if let Err(error) = Image::parse(&pinned(text)) {
-        report.refuse(field, error.to_string());
-        return;
-    }
-    let Some(registry) = registry(text) else {
-        let why =
-            format!("{text:?} names no registry; write it in full, as in docker.io/library/redis");
-        report.refuse(field, why);
-        return;
+    let image = match Image::parse(&pinned(text)) {
+        Ok(image) => image,
+        Err(error) => return report.refuse(field, error.to_string()),
     };
+    let registry = image.name().registry();
     if !policy.registries.iter().any(|known| known == registry) {
         let known = match policy.registries.is_empty() {
             true => "none is listed".to_owned(),
@@ -41,12 +36,6 @@ pub(super) fn pinned(text: &str) -> String {
     format!("{path}{slash}{last}@{digest}")
 }
 
-/// The registry of an image's name: what is before the first slash, if it can be a host.
-fn registry(text: &str) -> Option<&str> {
-    let (first, _) = text.split_once('/')?;
-    (first.contains(['.', ':']) || first == "localhost").then_some(first)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,8 +51,5 @@ mod tests {
         ] {
             assert_eq!(pinned(text), expected);
         }
-        assert_eq!(registry("host:5000/shop"), Some("host:5000"));
-        assert_eq!(registry("acme/shop"), None);
-        assert_eq!(registry("shop"), None);
     }
 }

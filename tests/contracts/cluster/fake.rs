@@ -70,7 +70,7 @@ async fn a_workload_is_ready_when_told_and_dead_when_crashed() {
     assert_eq!(health(&cluster, &name).await, Some((a.clone(), why)));
     cluster.ready_again();
     until_ready(&cluster, &name, &a).await;
-    cluster.ensure_route(&name, &a).await.unwrap();
+    cluster.ensure_route(&name, &shape(), &a).await.unwrap();
     assert_eq!(cluster.routes(), [(name.clone(), a.clone())]);
     assert_eq!(cluster.running(&name), Some(a.clone()));
     cluster.crash(&name);

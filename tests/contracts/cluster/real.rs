@@ -187,7 +187,7 @@ async fn a_workload_or_route_that_somebody_changed_is_seen_and_mended() {
     it.meddle("Ingress", &here, "web", evil).await;
     let seen = it.cluster.observe(&name, &shape()).await.route;
     assert!(seen.present().is_some_and(|route| route.revision.is_none()), "{seen:?}");
-    it.cluster.ensure_route(&name, &a).await.unwrap();
+    it.cluster.ensure_route(&name, &shape(), &a).await.unwrap();
     assert_eq!(routed(&*it.cluster, &name).await, Some(a.clone()));
 
     let elsewhere = json!({ "spec": { "selector": { "mayfly.dev/revision": "x" } } });
@@ -219,7 +219,8 @@ async fn a_workload_that_cannot_start_says_why_in_words_that_stay_the_same() {
         let order = ordered(doomed(image), 'a');
         let (told, _) = failing(&it, &order).await;
         assert!(told.contains(why), "{told}");
-        let fault = it.cluster.ensure_route(&it.name(7), &order.revision).await.unwrap_err();
+        let fault =
+            it.cluster.ensure_route(&it.name(7), &shape(), &order.revision).await.unwrap_err();
         assert!(fault.why.contains("not ready"), "{fault}");
     }
 }
@@ -308,8 +309,8 @@ async fn a_route_of_the_version_before_is_led_over_and_its_service_goes() {
     assert_eq!(routed(&*it.cluster, &name).await, None);
     it.cluster.ensure_workload(&name, &order(&a)).await.unwrap();
     assert_eq!(it.names("Service", &here).await, ["web".to_owned(), web('a')], "may be visited");
-    it.cluster.ensure_route(&name, &a).await.unwrap();
-    it.cluster.remove_others(&name, &a).await.unwrap();
+    it.cluster.ensure_route(&name, &shape(), &a).await.unwrap();
+    it.cluster.remove_others(&name, &shape(), &a).await.unwrap();
     assert_eq!(it.names("Service", &here).await, [web('a')]);
 }
 
@@ -348,7 +349,7 @@ async fn an_unknown_ingress_class_is_refused_with_those_that_there_are() {
     it.cluster.ensure_namespace(&name, &order.shape).await.unwrap();
     it.cluster.ensure_workload(&name, &order).await.unwrap();
     until_ready(&*it.cluster, &name, &order.revision).await;
-    let outcome = it.cluster.ensure_route(&name, &order.revision).await;
+    let outcome = it.cluster.ensure_route(&name, &shape(), &order.revision).await;
     refused(outcome.clone(), "test");
     refused(outcome, "cluster.kubernetes.ingress.class");
 }
@@ -366,10 +367,10 @@ async fn a_missing_certificate_is_refused_and_one_that_is_there_is_brought_along
     it.cluster.ensure_namespace(&name, &order.shape).await.unwrap();
     it.cluster.ensure_workload(&name, &order).await.unwrap();
     until_ready(&*it.cluster, &name, &order.revision).await;
-    refused(it.cluster.ensure_route(&name, &order.revision).await, "create it");
+    refused(it.cluster.ensure_route(&name, &shape(), &order.revision).await, "create it");
     let data = json!({ "type": "kubernetes.io/tls", "data": { "tls.crt": "Y2VydA==", "tls.key": "a2V5" } });
     keeper.make("Secret", &place, "wildcard", data).await;
-    it.cluster.ensure_route(&name, &order.revision).await.unwrap();
+    it.cluster.ensure_route(&name, &shape(), &order.revision).await.unwrap();
     let copy = it.read("Secret", &name.namespace(), "tls").await.unwrap();
     assert_eq!(copy["data"]["tls.key"], "a2V5");
     assert_eq!(routed(&*it.cluster, &name).await, Some(order.revision.clone()));
@@ -381,7 +382,7 @@ async fn a_missing_certificate_is_refused_and_one_that_is_there_is_brought_along
     assert_eq!(routed(&*it.cluster, &name).await, Some(order.revision.clone()), "as it was");
     keeper.meddle("Secret", &place, "wildcard", json!({ "data": { "tls.key": "bmV3" } })).await;
     assert_eq!(routed(&*it.cluster, &name).await, None, "the route has another certificate");
-    it.cluster.ensure_route(&name, &order.revision).await.unwrap();
+    it.cluster.ensure_route(&name, &shape(), &order.revision).await.unwrap();
     let copy = it.read("Secret", &name.namespace(), "tls").await.unwrap();
     assert_eq!(copy["data"]["tls.key"], "bmV3");
     assert_eq!(routed(&*it.cluster, &name).await, Some(order.revision));
@@ -449,7 +450,7 @@ async fn a_note_on_the_route_is_set_and_taken_away_and_outlives_a_repair() {
     for _ in 0..2 {
         it.cluster.annotate_route(&name, &[(note, Some("x"))]).await.unwrap();
         assert_eq!((annotation().await, has().await), (Some(json!("x")), Some(true)));
-        it.cluster.ensure_route(&name, &a).await.unwrap();
+        it.cluster.ensure_route(&name, &shape(), &a).await.unwrap();
     }
     assert_eq!(annotation().await, Some(json!("x")), "the repair left it alone");
     assert_eq!(routed(&*it.cluster, &name).await, Some(a), "and it is no drift");

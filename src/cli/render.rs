@@ -1,0 +1,139 @@
+//! `mayfly render`: what would be applied for a pull request, and how that differs from what was.
+//!
+//! Reads, and changes nothing anywhere. Refuses to show a secret: of each there is the beginning of
+//! its SHA-256.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use similar::TextDiff;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{ConfigArg, ledger, wrong};
+use crate::clock::{Clock, ServerClock};
+use crate::cluster::kubernetes::KubernetesCluster;
+use crate::config::{ClusterConfig, Config};
+use crate::forge::github::GitHub;
+use crate::forge::{Forge, RepositoryRef};
+use crate::image::oci::OciImages;
+use crate::image::{self, Found, Images};
+use crate::preview::{Memory, PullNumber, Revision};
+use crate::reconcile::{Renderer, Wanted};
+use crate::repository::Repository;
+use crate::workload::{Image, ImageTemplate, Object, print};
+
+#[derive(Args)]
+pub(super) struct RenderArgs {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// The repository, as the configuration calls it: acme/shop.
+    #[arg(long)]
+    repo: String,
+    /// The number of the pull request.
+    #[arg(long)]
+    pr: i64,
+    /// Show how it differs from what was last applied in the cluster.
+    #[arg(long)]
+    diff: bool,
+}
+
+/// Stands for the URL of the database, which is nobody's to read here.
+const NO_URL: &str = "postgres://not.read.by/render";
+
+pub(super) async fn run(args: RenderArgs) -> anyhow::Result<()> {
+    let config = Config::load(&args.config.config)?;
+    let ClusterConfig::Kubernetes(place) = &config.cluster else {
+        let why = "is local: it runs workload.command, and there is nothing to render";
+        return Err(wrong("cluster", why).into());
+    };
+    let named = RepositoryRef::parse(&args.repo).map(|it| it.full_name());
+    let named = named.context("--repo: has to be owner/name")?;
+    let same = |it: &&Repository| it.reference.full_name().eq_ignore_ascii_case(&named);
+    let Some(repository) = config.repositories.iter().find(same).cloned() else {
+        bail!("--repo: {named} is not in the configuration");
+    };
+    let number = PullNumber::new(args.pr).context("--pr: has to be a number from 1")?;
+    let clock = Arc::new(ServerClock::default());
+    let github = GitHub::new(config.github.clone())?;
+    let facts = github.pull(&repository.reference, number).await?;
+    let name = repository.preview_name(number);
+
+    // What the controller remembers: which image the commit was pinned to, how often it was restarted.
+    let ledger = ledger(&config).await?;
+    let preview = ledger.preview_of(facts.key).await?;
+    let overrides = preview.as_ref().map(|it| it.memory.overrides.clone()).unwrap_or_default();
+    let revision = Revision { commit: facts.head.clone(), restart: overrides.restarts() };
+    let remembered = match &preview {
+        Some(preview) => ledger.image_of(preview.id, &facts.head).await?.and_then(|it| it.1),
+        None => None,
+    };
+    ledger.close().await;
+    let image = match remembered {
+        Some(text) => Some(Image::parse(&text)?),
+        None => {
+            let limits = image::oci::Limits::default();
+            let images = OciImages::new(config.registries.clone(), limits, clock.clone())?;
+            asked(&images, &repository, &Memory::begin(facts, clock.now())).await?
+        }
+    };
+    let repository = repository.with_image(image);
+    let renderer = Renderer {
+        tools: config.tools.clone(),
+        limits: config.render_limits.clone(),
+        registries: config.registries.iter().map(|registry| registry.host.clone()).collect(),
+    };
+    let wanted = Wanted {
+        repository: &repository,
+        name: &name,
+        number,
+        revision: &revision,
+        database_url: NO_URL,
+    };
+    let order = renderer.order(wanted, &config.site, &github).await?;
+
+    // It looks once: no watch is needed.
+    let (changes, _) = mpsc::channel(1);
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let cluster = KubernetesCluster::connect((**place).clone(), clock, changes, stop).await?;
+    let objects = cluster.would_apply(&name, &order);
+    let text = if args.diff {
+        difference(&cluster.applied(&name).await?, &objects)
+    } else {
+        print(&objects)
+    };
+    // A reader that has seen enough is no failure.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(())
+}
+
+/// The image of the head, asked of its registry.
+async fn asked(
+    images: &dyn Images,
+    repository: &Repository,
+    memory: &Memory,
+) -> anyhow::Result<Option<Image>> {
+    let Some(ImageTemplate::Tagged(template)) = &repository.shape.image else { return Ok(None) };
+    match images.resolve(&template.render(&memory.facts.head, memory.facts.key.number)).await {
+        Found::Digest(image) => Ok(Some(image)),
+        Found::NotYet(why) | Found::Refused(why) | Found::Unknown(why) => bail!("image: {why}"),
+    }
+}
+
+/// What would change; Secrets are not compared, since none is read.
+fn difference(applied: &[Object], wanted: &[Object]) -> String {
+    let comparable: Vec<_> = wanted
+        .iter()
+        .filter(|object| KubernetesCluster::is_noted(&object.reference()))
+        .map(|object| Object::new(object.value().clone(), None))
+        .collect();
+    let (before, after) = (print(applied), print(&comparable));
+    TextDiff::from_lines(&before, &after)
+        .unified_diff()
+        .context_radius(3)
+        .header("applied", "wanted")
+        .to_string()
+}

@@ -1,0 +1,149 @@
+//! A team's chart as one release: its objects, applied together, written down, and pruned.
+//!
+//! What is applied is written into an object of ours before it exists, so that a crash at any point
+//! leaves what the next try finds. Refuses to delete what is not written there, and to read a Secret.
+
+use serde_json::{Value, json};
+
+use super::config::KubernetesConfig;
+use super::drift::note;
+use super::kinds::Kind;
+use super::marks::{INSTANCE, ORDERED, PREVIEW, REVISION, annotation, labels};
+use crate::preview::{PreviewName, Revision};
+use crate::workload::{Object, ObjectRef, WorkloadOrder, inventory};
+
+/// The ConfigMap in which a release is written down.
+pub(super) const RELEASE: &str = "mayfly-release";
+
+/// Marks what is of a release, and so is no Service or Deployment of the built-in shape.
+pub(super) const OF_RELEASE: &str = "mayfly.dev/release";
+
+/// Of which configuration of the chart it is.
+const CHART: &str = "mayfly.dev/chart";
+/// Whether all of it was applied, and what it no longer has was pruned.
+const APPLIED_WHOLE: &str = "mayfly.dev/applied-whole";
+
+/// An object is applied with a copy of itself, to tell later whether it is still so, if that is not
+/// longer than this, in bytes: annotations have a bound of 256 KiB.
+const NOTED_BYTES: usize = 64 * 1024;
+
+/// A release, as it is written down.
+pub(super) struct Release {
+    /// What was last asked for.
+    pub(super) revision: Revision,
+    /// Of which configuration of the chart.
+    pub(super) fingerprint: String,
+    /// Whether all of it was applied.
+    pub(super) whole: bool,
+    /// Everything that may be there.
+    pub(super) objects: Vec<ObjectRef>,
+}
+
+impl Release {
+    /// Reads what [`Release::object`] wrote; `None` where somebody changed it beyond recognition.
+    pub(super) fn read(live: &Value) -> Option<Self> {
+        let objects = live["data"]["objects"].as_str()?;
+        Some(Self {
+            revision: Revision::parse(annotation(live, REVISION)?)?,
+            fingerprint: annotation(live, CHART)?.to_owned(),
+            whole: annotation(live, APPLIED_WHOLE) == Some("true"),
+            objects: objects.lines().map(read_line).collect::<Option<_>>()?,
+        })
+    }
+
+    /// The object that says it.
+    pub(super) fn object(
+        &self,
+        config: &KubernetesConfig,
+        name: &PreviewName,
+        now_milliseconds: i64,
+    ) -> Value {
+        let lines: Vec<_> = self.objects.iter().map(line).collect();
+        let mut labels = labels(&config.instance, name);
+        labels.insert(OF_RELEASE.to_owned(), json!("true"));
+        json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {
+                "name": RELEASE,
+                "labels": labels,
+                "annotations": {
+                    REVISION: self.revision.to_string(),
+                    CHART: self.fingerprint,
+                    APPLIED_WHOLE: self.whole.to_string(),
+                    ORDERED: now_milliseconds.to_string(),
+                },
+            },
+            "data": { "objects": lines.join("\n") },
+        })
+    }
+
+    /// The release of an order, before anything of it is applied: what was there may still be.
+    pub(super) fn begun(order: &WorkloadOrder, fingerprint: String, before: &[ObjectRef]) -> Self {
+        let mut objects = inventory(&order.objects);
+        objects.extend_from_slice(before);
+        objects.sort();
+        objects.dedup();
+        Self { revision: order.revision.clone(), fingerprint, whole: false, objects }
+    }
+}
+
+fn line(object: &ObjectRef) -> String {
+    format!("{} {} {}", object.api_version, object.kind, object.name)
+}
+
+fn read_line(line: &str) -> Option<ObjectRef> {
+    let mut words = line.split(' ').map(str::to_owned);
+    let (api_version, kind, name) = (words.next()?, words.next()?, words.next()?);
+    words.next().is_none().then_some(ObjectRef { kind, api_version, name })
+}
+
+/// An object of a release as it is applied: with our marks, and its pods with the revision, so that
+/// each revision is a rollout and each pod says whose it is.
+pub(super) fn marked(
+    config: &KubernetesConfig,
+    name: &PreviewName,
+    revision: &Revision,
+    kind: Kind,
+    object: &Object,
+) -> Value {
+    let mut value = object.value().clone();
+    let metadata = &mut value["metadata"];
+    metadata["labels"][INSTANCE] = json!(config.instance);
+    metadata["labels"][PREVIEW] = json!(name.namespace());
+    metadata["labels"][OF_RELEASE] = json!("true");
+    metadata["annotations"][REVISION] = json!(revision.to_string());
+    if matches!(kind, Kind::Deployment | Kind::StatefulSet) {
+        let pods = &mut value["spec"]["template"]["metadata"];
+        pods["annotations"][REVISION] = json!(revision.to_string());
+    }
+    if kind == Kind::Deployment && value["spec"]["progressDeadlineSeconds"].is_null() {
+        value["spec"]["progressDeadlineSeconds"] = json!(config.progress_deadline_seconds);
+    }
+    // A Secret's copy would be one more place where it is.
+    if kind == Kind::Secret || value.to_string().len() > NOTED_BYTES {
+        return value;
+    }
+    note(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_down_is_read_back_and_what_is_not_ours_is_not() {
+        let object = |kind: &str, api_version: &str, name: &str| ObjectRef {
+            kind: kind.to_owned(),
+            api_version: api_version.to_owned(),
+            name: name.to_owned(),
+        };
+        let objects = [object("Deployment", "apps/v1", "shop"), object("Service", "v1", "shop")];
+        for object in &objects {
+            assert_eq!(read_line(&line(object)).as_ref(), Some(object));
+        }
+        for wrong in ["", "v1 Service", "v1 Service shop more"] {
+            assert_eq!(read_line(wrong), None, "{wrong}");
+        }
+    }
+}
