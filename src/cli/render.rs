@@ -13,14 +13,14 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{ConfigArg, ledger, wrong};
-use crate::clock::{Clock, ServerClock};
+use crate::clock::ServerClock;
 use crate::cluster::kubernetes::KubernetesCluster;
 use crate::config::{ClusterConfig, Config};
 use crate::forge::github::GitHub;
 use crate::forge::{Forge, RepositoryRef};
 use crate::image::oci::OciImages;
 use crate::image::{self, Found, Images};
-use crate::preview::{Memory, PullNumber, Revision};
+use crate::preview::{CommitSha, PullNumber, Revision};
 use crate::reconcile::{Renderer, Wanted};
 use crate::repository::Repository;
 use crate::workload::{Image, ImageTemplate, Object, print};
@@ -65,9 +65,10 @@ pub(super) async fn run(args: RenderArgs) -> anyhow::Result<()> {
     let ledger = ledger(&config).await?;
     let preview = ledger.preview_of(facts.key).await?;
     let overrides = preview.as_ref().map(|it| it.memory.overrides.clone()).unwrap_or_default();
-    let revision = Revision { commit: facts.head.clone(), restart: overrides.restarts() };
+    let commit = overrides.commit(&facts.head).clone();
+    let revision = Revision { commit: commit.clone(), restart: overrides.restarts() };
     let remembered = match &preview {
-        Some(preview) => ledger.image_of(preview.id, &facts.head).await?.and_then(|it| it.1),
+        Some(preview) => ledger.image_of(preview.id, &commit).await?.and_then(|it| it.1),
         None => None,
     };
     ledger.close().await;
@@ -76,7 +77,7 @@ pub(super) async fn run(args: RenderArgs) -> anyhow::Result<()> {
         None => {
             let limits = image::oci::Limits::default();
             let images = OciImages::new(config.registries.clone(), limits, clock.clone())?;
-            asked(&images, &repository, &Memory::begin(facts, clock.now())).await?
+            asked(&images, &repository, &commit, number).await?
         }
     };
     let repository = repository.with_image(image);
@@ -114,10 +115,11 @@ pub(super) async fn run(args: RenderArgs) -> anyhow::Result<()> {
 async fn asked(
     images: &dyn Images,
     repository: &Repository,
-    memory: &Memory,
+    commit: &CommitSha,
+    number: PullNumber,
 ) -> anyhow::Result<Option<Image>> {
     let Some(ImageTemplate::Tagged(template)) = &repository.shape.image else { return Ok(None) };
-    match images.resolve(&template.render(&memory.facts.head, memory.facts.key.number)).await {
+    match images.resolve(&template.render(commit, number)).await {
         Found::Digest(image) => Ok(Some(image)),
         Found::NotYet(why) | Found::Refused(why) | Found::Unknown(why) => bail!("image: {why}"),
     }

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use crate::fault::Fault;
-use crate::preview::{Notice, PreviewName, PullFacts, PullNumber, Seen};
+use crate::preview::{CommitSha, Notice, PreviewName, PullFacts, PullNumber, Seen};
 
 /// A repository as the forge's API addresses it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -51,6 +51,8 @@ pub struct Announcement {
     pub url: String,
     /// What to say.
     pub notice: Notice,
+    /// The head that a person went back from, where what is told is about an older commit.
+    pub rolled_back_from: Option<CommitSha>,
     /// The teardown receipt, one line per backend; empty unless the notice is a final one.
     pub receipt: Vec<String>,
 }

@@ -61,8 +61,14 @@ fn words(announcement: &Announcement) -> String {
                 ("is ready", "It expires on")
             };
             let end = if *expiring { ".**" } else { "." };
+            let back = match &announcement.rolled_back_from {
+                Some(head) => {
+                    format!(", and not the head `{}`: somebody went back to it", head.short())
+                }
+                None => String::new(),
+            };
             format!(
-                "### Preview `{name}` {title}\n\n{}\n\nServes commit `{}`. {until} {}{end} \
+                "### Preview `{name}` {title}\n\n{}\n\nServes commit `{}`{back}. {until} {}{end} \
                  To keep it longer, push a commit or ask Mayfly to extend `{name}`.",
                 link(&announcement.url),
                 revision.commit.short(),

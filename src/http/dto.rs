@@ -30,6 +30,8 @@ pub struct PreviewDto {
     pull_request: &'static str,
     /// The commit at the tip of the pull request.
     head: String,
+    /// The commit that a person went back to, which runs instead of the head; `null` usually.
+    rolled_back_to: Option<String>,
     /// One word: `Starting`, `Ready`, `Updating`, `Stopping`, `Gone` …
     phase: &'static str,
     /// The URL; it serves `head` when the phase is `Ready`.
@@ -90,6 +92,8 @@ impl PreviewDto {
                 PullState::Merged => "merged",
             },
             head: facts.head.to_string(),
+            rolled_back_to: (preview.memory.commit() != &facts.head)
+                .then(|| preview.memory.commit().to_string()),
             phase: preview.phase.as_str(),
             url: site.url(&preview.name),
             conditions: preview

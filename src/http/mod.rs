@@ -10,6 +10,7 @@ mod error;
 mod fleet;
 mod operations;
 mod previews;
+mod rollback;
 mod wait;
 mod webhook;
 
@@ -157,6 +158,7 @@ fn routes_by_role() -> [(Role, OpenApiRouter<AppState>); 3] {
         .routes(routes!(actions::redeploy))
         .routes(routes!(actions::reset_data))
         .routes(routes!(actions::image))
+        .routes(routes!(rollback::rollback))
         .routes(routes!(actions::approve));
     let admin = OpenApiRouter::new()
         .routes(routes!(actions::delete))

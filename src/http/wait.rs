@@ -104,8 +104,12 @@ pub(super) async fn wait(
 
 async fn stand(site: &AppState, preview: &Preview, sha: &CommitSha) -> Result<Stand, Problem> {
     let reconciler = &site.reconciler;
-    let head = &preview.memory.facts.head;
-    if head != sha {
+    let (head, wanted) = (&preview.memory.facts.head, preview.memory.commit());
+    if wanted != sha {
+        if head == sha {
+            let why = format!("somebody went back from it to {wanted}");
+            return Ok(Stand::Never(Problem::conflict(why)));
+        }
         if reconciler.ledger.was_head(preview.id, sha).await? {
             let why = format!("superseded: the head is {head} now");
             return Ok(Stand::Never(Problem::conflict(why)));
@@ -139,7 +143,7 @@ fn patience(text: Option<&str>) -> Result<Duration, Problem> {
 }
 
 fn late(preview: &Preview, sha: &CommitSha) -> Problem {
-    let head = &preview.memory.facts.head;
+    let head = preview.memory.commit();
     if head != sha {
         return Problem::late(format!(
             "nobody has heard of {sha}: the head is {head}; see that this is the pull request's own \

@@ -23,6 +23,36 @@ impl Ledger {
         Ok(known)
     }
 
+    /// The commit that the URL was last seen to serve, of those that are not this one.
+    pub async fn last_served(
+        &self,
+        id: Uuid,
+        but: &CommitSha,
+    ) -> Result<Option<CommitSha>, LedgerError> {
+        let found: Option<String> = sqlx::query_scalar(
+            "SELECT sha FROM commits WHERE preview_id = $1 AND sha <> $2 AND served_at IS NOT NULL
+             ORDER BY served_at DESC LIMIT 1",
+        )
+        .bind(id)
+        .bind(but.as_str())
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(found.as_deref().and_then(CommitSha::parse))
+    }
+
+    /// Whether the URL was ever seen to serve a commit.
+    pub async fn was_served(&self, id: Uuid, sha: &CommitSha) -> Result<bool, LedgerError> {
+        let served = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT FROM commits
+                 WHERE preview_id = $1 AND sha = $2 AND served_at IS NOT NULL)",
+        )
+        .bind(id)
+        .bind(sha.as_str())
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(served)
+    }
+
     /// When a commit was first seen to be the head, and its image, by digest, if that is known.
     pub async fn image_of(
         &self,

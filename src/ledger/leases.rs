@@ -133,8 +133,10 @@ impl Ledger {
                  overrides = CASE WHEN hints = $20 THEN $21 ELSE overrides END,
                  phase = CASE WHEN $9 = 'Ready' AND hints <> $20
                                AND (facts->>'head', overrides->>'redeploys',
-                                    overrides->>'data_generation')
-                                <> ($5->>'head', $21->>'redeploys', $21->>'data_generation')
+                                    overrides->>'data_generation',
+                                    COALESCE(overrides->>'rolled_back', ''))
+                                <> ($5->>'head', $21->>'redeploys', $21->>'data_generation',
+                                    COALESCE($21->>'rolled_back', ''))
                               THEN 'Updating' ELSE $9 END,
                  conditions = $10, outlook = $11, last_error = $12, told = COALESCE($13, told),
                  expires_at = $14,
@@ -199,15 +201,12 @@ impl Ledger {
             .await?;
         }
         if findings.phase == Phase::Ready && lease.preview.phase != Phase::Ready {
-            sqlx::query(
-                "UPDATE commits SET served_at = COALESCE(served_at, $3)
-                 WHERE preview_id = $1 AND sha = $2",
-            )
-            .bind(lease.preview.id)
-            .bind(findings.memory.facts.head.as_str())
-            .bind(now)
-            .execute(&mut *tx)
-            .await?;
+            sqlx::query("UPDATE commits SET served_at = $3 WHERE preview_id = $1 AND sha = $2")
+                .bind(lease.preview.id)
+                .bind(findings.memory.commit().as_str())
+                .bind(now)
+                .execute(&mut *tx)
+                .await?;
         }
         if findings.receipt.is_some() {
             sqlx::query(

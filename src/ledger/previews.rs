@@ -234,8 +234,10 @@ pub(super) async fn write_memory(
              hinted_at = $6, confirmed_at = $7, born_at = $8, active_at = $9,
              gone_at = CASE WHEN $10 THEN gone_at END,
              phase = CASE WHEN phase = 'Ready'
-                           AND (facts->>'head', overrides->>'redeploys', overrides->>'data_generation')
-                            <> ($4->>'head', $5->>'redeploys', $5->>'data_generation')
+                           AND (facts->>'head', overrides->>'redeploys', overrides->>'data_generation',
+                                COALESCE(overrides->>'rolled_back', ''))
+                            <> ($4->>'head', $5->>'redeploys', $5->>'data_generation',
+                                COALESCE($5->>'rolled_back', ''))
                           THEN 'Updating' ELSE phase END,
              hints = hints + 1, pokes = pokes + 1, wake_at = LEAST(COALESCE(wake_at, $11), $11), updated_at = $11
          WHERE id = $1",

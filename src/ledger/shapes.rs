@@ -12,7 +12,7 @@ use super::LedgerError;
 use crate::preview::condition::{Condition, Part, Status};
 use crate::preview::receipt::{Receipt, ReceiptLine};
 use crate::preview::{
-    CommitSha, Notice, Overrides, PullFacts, PullKey, PullState, Reason, Revision, Told,
+    CommitSha, Notice, Overrides, PullFacts, PullKey, PullState, Reason, Revision, RolledBack, Told,
 };
 
 /// Text as PostgreSQL can keep it: neither `text` nor `jsonb` takes a NUL, and one in a title or in
@@ -86,6 +86,15 @@ pub(super) struct OverridesShape {
     approved: Option<String>,
     redeploys: u32,
     data_generation: u32,
+    /// Not written by versions before it was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rolled_back: Option<RolledBackShape>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RolledBackShape {
+    from: String,
+    to: String,
 }
 
 impl OverridesShape {
@@ -98,6 +107,10 @@ impl OverridesShape {
             approved: overrides.approved.as_ref().map(CommitSha::to_string),
             redeploys: overrides.redeploys,
             data_generation: overrides.data_generation,
+            rolled_back: overrides
+                .rolled_back
+                .as_ref()
+                .map(|it| RolledBackShape { from: it.from.to_string(), to: it.to.to_string() }),
         }
     }
 
@@ -111,6 +124,15 @@ impl OverridesShape {
             approved: optional("overrides.approved", self.approved)?,
             redeploys: self.redeploys,
             data_generation: self.data_generation,
+            rolled_back: self
+                .rolled_back
+                .map(|it| {
+                    Ok::<_, LedgerError>(RolledBack {
+                        from: commit("overrides.rolled_back.from", &it.from)?,
+                        to: commit("overrides.rolled_back.to", &it.to)?,
+                    })
+                })
+                .transpose()?,
         })
     }
 }

@@ -26,9 +26,26 @@ pub struct Overrides {
     pub redeploys: u32,
     /// How often a person asked for fresh data. Each value is a database of its own.
     pub data_generation: u32,
+    /// What a person went back to; a newer commit ends it.
+    pub rolled_back: Option<RolledBack>,
+}
+
+/// A commit that a person went back to, and from which head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RolledBack {
+    /// The head that is not to be served; it holds for no other.
+    pub from: CommitSha,
+    /// What is served instead.
+    pub to: CommitSha,
 }
 
 impl Overrides {
+    /// The commit that is to run while this is the head.
+    pub fn commit<'a>(&'a self, head: &'a CommitSha) -> &'a CommitSha {
+        let rolled_back = self.rolled_back.as_ref().filter(|it| it.from == *head);
+        rolled_back.map_or(head, |it| &it.to)
+    }
+
     /// How often people asked for what takes a fresh start: see [`Revision::restart`].
     pub fn restarts(&self) -> u32 {
         self.redeploys.wrapping_add(self.data_generation)
@@ -217,7 +234,10 @@ pub fn desired(
         return down(reason);
     }
     Desired::Up(Spec {
-        revision: Revision { commit: facts.head.clone(), restart: overrides.restarts() },
+        revision: Revision {
+            commit: overrides.commit(&facts.head).clone(),
+            restart: overrides.restarts(),
+        },
         data_generation: overrides.data_generation,
         expires_at,
         expiring: expires_at - now <= policy.warn_before,

@@ -5,7 +5,9 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::desired::{Desired, Life, Overrides, Policy, Reason, desired, expiry, extended};
+use super::desired::{
+    Desired, Life, Overrides, Policy, Reason, RolledBack, desired, expiry, extended,
+};
 use super::facts::{CommitSha, PullFacts, PullState};
 
 /// For this long after a hint, a reading older than the hint is taken for a lagging replica of the
@@ -82,6 +84,17 @@ impl Memory {
     /// What should be, given all this.
     pub fn desired(&self, policy: &Policy, now: DateTime<Utc>) -> Desired {
         desired(&self.facts, &self.overrides, self.life, policy, now)
+    }
+
+    /// The commit that is to run: the head, unless a person went back from it.
+    pub fn commit(&self) -> &CommitSha {
+        self.overrides.commit(&self.facts.head)
+    }
+
+    /// Goes back to this commit while the head stays; to the head itself ends it.
+    pub fn roll_back(&mut self, to: CommitSha) {
+        let from = self.facts.head.clone();
+        self.overrides.rolled_back = (to != from).then_some(RolledBack { from, to });
     }
 
     /// When it expires if nobody does anything.

@@ -20,7 +20,7 @@ pub mod stamp;
 pub mod step;
 
 pub use condition::{Condition, Part, Status};
-pub use desired::{Desired, Life, Overrides, Policy, Reason, Spec};
+pub use desired::{Desired, Life, Overrides, Policy, Reason, RolledBack, Spec};
 pub use facts::{CommitSha, PullFacts, PullKey, PullNumber, PullState, RepositoryId};
 pub use memory::Memory;
 pub use name::{PreviewName, Site, Suffix};

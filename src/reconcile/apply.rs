@@ -79,6 +79,8 @@ pub(super) async fn apply(
                 name: name.clone(),
                 url: this.site.url(name),
                 notice: notice.clone(),
+                rolled_back_from: (preview.memory.commit() != &preview.memory.facts.head)
+                    .then(|| preview.memory.facts.head.clone()),
                 receipt: receipt.map(Receipt::sentences).unwrap_or_default(),
             };
             let number = preview.memory.facts.key.number;

@@ -166,7 +166,7 @@ impl Metrics {
     /// something else was healed, which is no answer to a webhook.
     pub fn phase_changed(&self, before: &Preview, phase: Phase, now: DateTime<Utc>) {
         let seconds = |since: DateTime<Utc>| (now - since).as_seconds_f64().max(0.0);
-        let head = &before.memory.facts.head;
+        let head = before.memory.commit();
         let restart = before.memory.overrides.restarts();
         let healed = matches!(&before.told, Told::Said(Notice::Ready { revision, .. })
             if revision.commit == *head && revision.restart == restart);

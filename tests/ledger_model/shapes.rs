@@ -6,7 +6,7 @@ use mayfly::ledger::{Findings, Learned, Ledger, PullHint};
 use mayfly::preview::receipt::ReceiptLine;
 use mayfly::preview::{
     CommitSha, Condition, Memory, Notice, Overrides, Part, Phase, PreviewName, PullFacts, PullKey,
-    PullState, Reason, Receipt, Revision, Status, Told,
+    PullState, Reason, Receipt, Revision, RolledBack, Status, Told,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -77,12 +77,14 @@ fn facts() -> impl Strategy<Value = PullFacts> {
 }
 
 fn overrides() -> impl Strategy<Value = Overrides> {
-    let commits = (prop::option::of(commit()), prop::option::of(commit()));
+    let back =
+        prop::option::of((commit(), commit()).prop_map(|(from, to)| RolledBack { from, to }));
+    let commits = (prop::option::of(commit()), prop::option::of(commit()), back);
     (prop::option::of(instant()), any::<[bool; 2]>(), commits, any::<[u32; 2]>()).prop_map(
         |(
             extended_until,
             [pinned, stopped],
-            (deleted_at, approved),
+            (deleted_at, approved, rolled_back),
             [redeploys, data_generation],
         )| {
             Overrides {
@@ -93,6 +95,7 @@ fn overrides() -> impl Strategy<Value = Overrides> {
                 approved,
                 redeploys,
                 data_generation,
+                rolled_back,
             }
         },
     )
