@@ -24,6 +24,7 @@ mod lifecycle_kubernetes;
 mod migrations;
 mod names;
 mod observability;
+mod races;
 mod rollback;
 mod served;
 mod sigkill;

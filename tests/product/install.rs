@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::cluster::Cluster;
-use super::stage::{HOST, SUFFIX, Servers};
+use super::stage::{CHARTED, HOST, SUFFIX, Servers};
 use super::zone;
 
 /// The controller's namespace, and the name of its release.
@@ -27,6 +27,44 @@ pub enum Way {
 pub struct Images {
     pub mayfly: (String, String),
     pub shop: String,
+    /// The team's chart, and its digest.
+    pub chart: (String, String),
+}
+
+/// A repository that is deployed by a chart of its own, out of a registry.
+fn charted(images: &Images) -> Value {
+    let (chart, digest) = &images.chart;
+    json!({
+        "name": CHARTED,
+        "prefix": "chart",
+        "workload": {
+            "image": images.shop,
+            "probe_path": "/healthz",
+            "cpu_millicores": 100,
+            "memory_mebibytes": 64,
+            "chart": {
+                "service": { "name": "shop", "port": 80 },
+                "quota": { "pods": 6, "cpu_millicores": 600, "memory_mebibytes": 384 },
+                "helm": {
+                    "oci": chart, "digest": digest, "plain_http": true, "release": "shop",
+                    "values": {
+                        "replicaCount": 1,
+                        "ingress": { "enabled": false },
+                        "image": {
+                            "repository": "{{ mayfly.image.repository }}",
+                            "tag": "{{ mayfly.sha }}@{{ mayfly.image.digest }}",
+                        },
+                        "env": {
+                            "BIND_ADDRESS": "0.0.0.0", "PORT": "8080",
+                            "COMMIT_SHA": "{{ mayfly.sha }}", "PR_NUMBER": "{{ mayfly.pr }}",
+                        },
+                    },
+                },
+            },
+        },
+        "seed": { "directories": ["/etc/mayfly/seeds/shop"] },
+        "policy": { "inactivity_ttl": "1d", "max_life": "7d" },
+    })
 }
 
 /// The image of a commit of `acme/docs`, or of all of them.
@@ -153,11 +191,13 @@ fn values(cluster: &Cluster, servers: &Servers, images: &Images, way: Way) -> Va
                 "host": cluster.registry, "insecure": true,
                 "addresses": [format!("{}/32", cluster.node_ip)],
             }],
+            "tools": { "helm": "/usr/local/bin/helm" },
             // A replica that is killed is soon replaced.
             "reconcile": { "lease": "20s", "pass_deadline": "15s" },
             "repositories": [
                 repository_of("acme/shop", None, shop, "1d"),
                 repository_of("acme/docs", Some("docs"), &docs_image(cluster, "{{ sha }}"), SHORT_TTL),
+                charted(images),
             ],
         },
         "secrets": { "dnsTsigKey": { "existingSecret": "mayfly" } },

@@ -5,11 +5,13 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod charted;
 mod cluster;
 mod ground;
 mod images;
 mod install;
 mod isolation;
+mod races;
 mod stage;
 mod story;
 // It offers more ways to wait than are used here.
@@ -34,11 +36,15 @@ async fn pull_requests_live_and_go_in_a_real_cluster_and_nothing_is_left() {
     let Some(cluster) = Cluster::start(&base.path().join("clusters")).await else { return };
     let servers = Servers::start(&cluster, base.path()).await;
     chapter("images");
-    let (mayfly, shop) = tokio::join!(images::push_mayfly(&cluster), images::push_shop(&cluster));
+    let (mayfly, shop, chart) = tokio::join!(
+        images::push_mayfly(&cluster),
+        images::push_shop(&cluster),
+        images::push_chart(&cluster)
+    );
     let before = Ground::look(&cluster, &servers).await;
 
     chapter("the chart is installed, and its own test passes");
-    let images = Images { mayfly, shop };
+    let images = Images { mayfly, shop, chart };
     install::install(&cluster, &servers, &images).await;
     let stage = Stage::of(cluster, servers).await;
 
@@ -48,6 +54,10 @@ async fn pull_requests_live_and_go_in_a_real_cluster_and_nothing_is_left() {
     isolation::hold(&stage, &images.shop).await;
     chapter("a push");
     story::push(&stage).await;
+    chapter("one is deployed by a chart of its own");
+    charted::live(&stage).await;
+    chapter("pushes race");
+    races::hold(&stage, &images.shop).await;
     chapter("a replica is killed");
     story::lose_a_replica(&stage).await;
     chapter("one is closed");

@@ -27,6 +27,8 @@ pub const SUFFIX: &str = "preview.test";
 
 pub const SHOP: &str = "acme/shop";
 pub const DOCS: &str = "acme/docs";
+/// Deployed by a chart of its own.
+pub const CHARTED: &str = "acme/chart";
 
 /// How long a preview may take to get somewhere on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -67,6 +69,7 @@ impl Servers {
         let github = GitHubStandIn::start(address).await.unwrap();
         github.add_repository(4711, SHOP);
         github.add_repository(4712, DOCS);
+        github.add_repository(4713, CHARTED);
         let port_of =
             |url: &str| url.trim_end_matches('/').rsplit_once(':').unwrap().1.parse().unwrap();
         let server = ["config", "view", "-o", "jsonpath={.clusters[0].cluster.server}"];

@@ -16,11 +16,11 @@ use super::stage::{DOCS, PATIENCE, SHOP, SUFFIX, Stage};
 use super::wait::within;
 
 /// The commit of a pull request after so many pushes.
-fn commit(number: u32, push: u32) -> String {
+pub fn commit(number: u32, push: u32) -> String {
     format!("{push:08x}{number:032x}")
 }
 
-async fn open_pull(stage: &Stage, repo: &str, number: u32) {
+pub async fn open_pull(stage: &Stage, repo: &str, number: u32) {
     stage.servers.github.open_pull(repo, number, PullSpec::new("A change", &commit(number, 1)));
     assert_eq!(stage.deliver(repo, number, "opened").await, 202);
 }
@@ -116,7 +116,7 @@ async fn ingress(stage: &Stage, preview: &str) -> u16 {
     request.send().await.unwrap().status().as_u16()
 }
 
-async fn close_pull(stage: &Stage, repo: &str, number: u32, preview: &str) {
+pub async fn close_pull(stage: &Stage, repo: &str, number: u32, preview: &str) {
     stage.servers.github.close(repo, number, true);
     assert_eq!(stage.deliver(repo, number, "closed").await, 202);
     gone(stage, preview).await;
