@@ -399,7 +399,7 @@ async fn a_preview_is_found_by_its_id_and_by_its_name_and_shows_no_secret() {
     assert_eq!(preview["phase"], "Ready");
     assert_eq!(preview["url"], "http://pr-7.preview.example.test/");
     assert_eq!(preview["head"], "a".repeat(40));
-    assert_eq!(preview["conditions"].as_array().unwrap().len(), 9);
+    assert_eq!(preview["conditions"].as_array().unwrap().len(), 10);
     assert!(preview["expires_at"].is_string());
     assert_eq!(by_name.header("cache-control"), "no-store");
     let password = api.world.preview(7).await.password;

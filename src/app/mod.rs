@@ -102,9 +102,11 @@ impl App {
         let github = GitHub::new(config.github)?;
         let mut metrics = Metrics::default();
         metrics.collect(Box::new(github.budget()));
+        let databases = Arc::new(databases);
         let seams = Seams {
             cluster,
-            databases: Arc::new(databases),
+            rehearsals: databases.clone(),
+            databases,
             dns,
             forge: Arc::new(github),
             images: Arc::new(OciImages::new(

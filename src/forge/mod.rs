@@ -12,7 +12,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use crate::fault::Fault;
-use crate::preview::{Notice, PreviewName, PullFacts, PullNumber, Seen};
+use crate::preview::rehearsal::Report;
+use crate::preview::{CommitSha, Notice, PreviewName, PullFacts, PullNumber, Seen};
 
 /// A repository as the forge's API addresses it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -51,6 +52,8 @@ pub struct Announcement {
     pub url: String,
     /// What to say.
     pub notice: Notice,
+    /// What the migrations of what is served did; `None` where none ran.
+    pub rehearsal: Option<Report>,
     /// The teardown receipt, one line per backend; empty unless the notice is a final one.
     pub receipt: Vec<String>,
 }
@@ -74,6 +77,15 @@ pub trait Forge: Send + Sync {
 
     /// Lists every open pull request: all pages, or a fault.
     async fn open_pulls(&self, repo: &RepositoryRef) -> Result<Vec<PullFacts>, Fault>;
+
+    /// The names of what is in a directory of the repository at a commit: all of them, or a fault. "Not
+    /// found" is a fault too.
+    async fn files(
+        &self,
+        repo: &RepositoryRef,
+        commit: &CommitSha,
+        directory: &str,
+    ) -> Result<Vec<String>, Fault>;
 
     /// Whether an active deployment of this preview is shown.
     async fn observe(&self, repo: &RepositoryRef, name: &PreviewName) -> Seen<()>;

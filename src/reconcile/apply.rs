@@ -4,7 +4,9 @@
 //! anything exists.
 
 use super::Reconciler;
+use super::rehearsal::shown;
 use crate::database::DatabaseOrder;
+use crate::database::rehearsal::MIGRATION_APPLICATION;
 use crate::fault::{Fault, Progress};
 use crate::forge::Announcement;
 use crate::ledger::{Kind, Lease, LeaseLost, LedgerError};
@@ -55,6 +57,19 @@ pub(super) async fn apply(
             };
             return Ok(seams.databases.ensure_database(name, &order).await?);
         }
+        Step::EnsureMigration(revision) => {
+            this.ledger.begin_rehearsal(lease, revision, this.clock.now()).await??;
+            seams.rehearsals.watch(name, revision).await;
+            let url = seams.databases.url(name, &preview.password);
+            let (shape, suffix) = (&repository.shape, &this.site.suffix);
+            let application = MIGRATION_APPLICATION;
+            let order = workload::migration_order(shape, name, suffix, revision, &url, application);
+            return Ok(seams.cluster.ensure_migration(name, &order).await?);
+        }
+        Step::EnsureReport { revision, ended } => {
+            let report = seams.rehearsals.report(name, revision, &repository.seed).await;
+            this.ledger.keep_rehearsal(lease, ended, &report, this.clock.now()).await??;
+        }
         Step::EnsureWorkload(revision) => {
             let url = seams.databases.url(name, &preview.password);
             let suffix = &this.site.suffix;
@@ -77,6 +92,7 @@ pub(super) async fn apply(
                 name: name.clone(),
                 url: this.site.url(name),
                 notice: notice.clone(),
+                rehearsal: shown(this, preview, notice).await?,
                 receipt: receipt.map(Receipt::sentences).unwrap_or_default(),
             };
             let number = preview.memory.facts.key.number;

@@ -33,7 +33,7 @@ pub fn sha(seed: u32) -> CommitSha {
 pub fn say(n: u32, notice: Notice) -> Announcement {
     let name = PreviewName::new(None, number(n));
     let url = format!("https://{name}.preview.example.com");
-    Announcement { name, url, notice, receipt: Vec::new() }
+    Announcement { name, url, notice, rehearsal: None, receipt: Vec::new() }
 }
 
 pub fn preparing(n: u32) -> Announcement {

@@ -13,6 +13,7 @@ fn announcement(notice: Notice, receipt: &[&str]) -> Announcement {
         name: PreviewName::parse("shop-pr-7").unwrap(),
         url: "https://shop-pr-7.preview.example.com".to_owned(),
         notice,
+        rehearsal: None,
         receipt: receipt.iter().map(|&line| line.to_owned()).collect(),
     }
 }

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use mayfly::fault::Fault;
 use mayfly::forge::{Announcement, FailedDelivery, Forge, RepositoryRef};
-use mayfly::preview::{Notice, PreviewName, PullFacts, PullNumber, PullState, Seen};
+use mayfly::preview::{CommitSha, Notice, PreviewName, PullFacts, PullNumber, PullState, Seen};
 
 use super::faults::Faults;
 
@@ -27,6 +27,8 @@ struct Inner {
     active: BTreeSet<(String, PreviewName)>,
     /// The deliveries that failed, and the ids of those that were asked for again.
     failed: Vec<FailedDelivery>,
+    /// What is in each directory, by commit.
+    files: BTreeMap<(CommitSha, String), Vec<String>>,
     redelivered: Vec<String>,
 }
 
@@ -72,6 +74,13 @@ impl FakeForge {
         inner.comments.keys().filter(|((_, n), _)| *n == number).count()
     }
 
+    /// This is in a directory at a commit; one that nobody put is "not found".
+    pub fn put_files(&self, commit: &CommitSha, directory: &str, names: &[&str]) {
+        let names = names.iter().map(|&name| name.to_owned()).collect();
+        let at = (commit.clone(), directory.to_owned());
+        self.inner.lock().unwrap().files.insert(at, names);
+    }
+
     /// A delivery did not reach us.
     pub fn fail_delivery(&self, id: &str, at: DateTime<Utc>) {
         let (id, address) = (id.to_owned(), format!("/{id}"));
@@ -114,6 +123,19 @@ impl Forge for FakeForge {
                 })
                 .map(|(_, facts)| facts.clone());
             Ok(open.collect())
+        })
+    }
+
+    async fn files(
+        &self,
+        _: &RepositoryRef,
+        commit: &CommitSha,
+        directory: &str,
+    ) -> Result<Vec<String>, Fault> {
+        self.faults.run("forge.files", || {
+            let inner = self.inner.lock().unwrap();
+            let found = inner.files.get(&(commit.clone(), directory.to_owned())).cloned();
+            found.ok_or_else(|| Fault::transient("listing a directory", "404: not found"))
         })
     }
 

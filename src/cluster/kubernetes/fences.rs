@@ -18,6 +18,9 @@ pub(super) const ONE: &str = "preview";
 /// How often a revision's pods fit into the quota: what is served, what comes, and what goes.
 const GENERATIONS: u32 = 3;
 
+/// How many pods of migrations fit beside: those that run, and those of a commit before that are ended.
+const MIGRATIONS: u32 = 2;
+
 /// The namespace, as it is created: with its stamp and its pod security from the first moment.
 /// <https://kubernetes.io/docs/concepts/security/pod-security-standards/>
 pub(super) fn namespace(config: &KubernetesConfig, name: &PreviewName) -> Value {
@@ -57,7 +60,7 @@ pub(super) fn fences(
     };
     let pod = &shape.pod;
     vec![
-        (Kind::ResourceQuota, object("v1", "ResourceQuota", ONE, quota(pod))),
+        (Kind::ResourceQuota, object("v1", "ResourceQuota", ONE, quota(shape))),
         (Kind::LimitRange, object("v1", "LimitRange", ONE, limits(pod))),
         (
             Kind::ServiceAccount,
@@ -81,8 +84,10 @@ pub(super) fn fences(
     ]
 }
 
-fn quota(pod: &PodShape) -> Value {
-    let pods = u32::from(pod.replicas) * GENERATIONS;
+fn quota(shape: &Shape) -> Value {
+    let pod = &shape.pod;
+    let migrations = if shape.migrations.is_some() { MIGRATIONS } else { 0 };
+    let pods = u32::from(pod.replicas) * GENERATIONS + migrations;
     let cpu = cpu(pod.cpu_millicores.saturating_mul(pods));
     let memory = memory(pod.memory_mebibytes.saturating_mul(pods));
     json!({ "spec": { "hard": {

@@ -111,7 +111,7 @@ pub(super) fn is_patient(live: &Value, now_milliseconds: i64) -> bool {
 }
 
 /// What is wrong with a pod and will stay so.
-fn complaint(pod: &Value) -> Option<Complaint> {
+pub(super) fn complaint(pod: &Value) -> Option<Complaint> {
     let name = pod["metadata"]["name"].as_str().unwrap_or_default();
     let container = pod["status"]["containerStatuses"].as_array()?.first()?;
     let image = brief(container["image"].as_str().unwrap_or_default());
@@ -175,7 +175,7 @@ fn crash(pod: &str, container: &Value) -> Option<Complaint> {
 }
 
 /// What a pod waits for, in its own words.
-fn waiting(pod: &Value) -> Option<String> {
+pub(super) fn waiting(pod: &Value) -> Option<String> {
     let conditions = pod["status"]["conditions"].as_array()?;
     let unscheduled = conditions.iter().find(|it| {
         it["type"] == "PodScheduled" && it["status"] == "False" && it["message"].is_string()
