@@ -45,14 +45,10 @@ pub struct RehearsalDto {
     statements: Vec<StatementDto>,
     /// How many statements are not listed, since there were too many.
     statements_left_out: u32,
-    /// What was rewritten; `null` where that is not known.
-    rewrites: Option<RewritesDto>,
-    /// Why that is not known.
-    rewrites_unknown: Option<String>,
-    /// What the schema has otherwise than the seed's; `null` where that is not known.
-    schema: Option<SchemaDto>,
-    /// Why that is not known.
-    schema_unknown: Option<String>,
+    /// What was rewritten.
+    rewrites: RewritesDto,
+    /// What the schema has otherwise than the seed's.
+    schema: SchemaDto,
 }
 
 /// One message to the server.
@@ -70,8 +66,8 @@ pub struct StatementDto {
     waited_milliseconds: f64,
     /// The strongest lock on each relation, strongest first.
     locks: Vec<LockDto>,
-    /// The strongest lock that it was seen to wait for.
-    waits_for: Option<LockDto>,
+    /// The strongest lock that it was seen to wait for; empty where it waited for none.
+    waits_for: Vec<LockDto>,
 }
 
 /// A lock.
@@ -88,10 +84,12 @@ pub struct LockDto {
 }
 
 /// What has new files on disk.
-#[derive(Serialize, ToSchema)]
+#[derive(Default, Serialize, ToSchema)]
 pub struct RewritesDto {
-    /// `start` of these migrations, or `clone` of the seed.
-    since: &'static str,
+    /// Why that is not known; `null` where it is.
+    unknown: Option<String>,
+    /// Since when: the `start` of these migrations, or the `clone` of the seed; `null` where unknown.
+    since: Option<&'static str>,
     /// Tables that were rewritten, truncated or clustered.
     tables: Vec<String>,
     /// Indexes that were built again.
@@ -99,8 +97,10 @@ pub struct RewritesDto {
 }
 
 /// What the schema has otherwise than the seed's.
-#[derive(Serialize, ToSchema)]
+#[derive(Default, Serialize, ToSchema)]
 pub struct SchemaDto {
+    /// Why that is not known; `null` where it is.
+    unknown: Option<String>,
     /// The changes, ordered by kind and name.
     changes: Vec<SchemaChangeDto>,
     /// How many more there are.
@@ -164,10 +164,8 @@ impl RehearsalDto {
             gap: watch.gap.clone(),
             statements: statements.iter().map(StatementDto::of).collect(),
             statements_left_out: watch.left_out,
-            rewrites: rewrites.as_ref().ok().map(RewritesDto::of),
-            rewrites_unknown: rewrites.as_ref().err().cloned(),
-            schema: schema.as_ref().ok().map(SchemaDto::of),
-            schema_unknown: schema.as_ref().err().cloned(),
+            rewrites: RewritesDto::of(rewrites),
+            schema: SchemaDto::of(schema),
         }
     }
 }
@@ -181,7 +179,7 @@ impl StatementDto {
             exact: matches!(statement.took, Took::Exactly(_)),
             waited_milliseconds: milliseconds(statement.waited),
             locks: statement.locks.iter().map(LockDto::of).collect(),
-            waits_for: statement.waits_for.as_ref().map(LockDto::of),
+            waits_for: statement.waits_for.iter().map(LockDto::of).collect(),
         }
     }
 }
@@ -198,19 +196,33 @@ impl LockDto {
 }
 
 impl RewritesDto {
-    fn of(rewrites: &Rewrites) -> Self {
-        let since = match rewrites.since {
+    fn of(rewrites: &Result<Rewrites, String>) -> Self {
+        let known = match rewrites {
+            Ok(known) => known,
+            Err(why) => return Self { unknown: Some(why.clone()), ..Self::default() },
+        };
+        let since = match known.since {
             Since::Start => "start",
             Since::Clone => "clone",
         };
-        Self { since, tables: rewrites.tables.clone(), indexes: rewrites.indexes.clone() }
+        Self {
+            unknown: None,
+            since: Some(since),
+            tables: known.tables.clone(),
+            indexes: known.indexes.clone(),
+        }
     }
 }
 
 impl SchemaDto {
-    fn of(diff: &SchemaDiff) -> Self {
-        let changes = diff.changes.iter().map(SchemaChangeDto::of).collect();
-        Self { changes, left_out: diff.left_out }
+    fn of(diff: &Result<SchemaDiff, String>) -> Self {
+        match diff {
+            Ok(diff) => {
+                let changes = diff.changes.iter().map(SchemaChangeDto::of).collect();
+                Self { unknown: None, changes, left_out: diff.left_out }
+            }
+            Err(why) => Self { unknown: Some(why.clone()), ..Self::default() },
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod local_migrations;
 mod machine;
 mod proxy;
 mod real;
+mod real_migrations;
 
 use std::path::PathBuf;
 use std::time::Duration;

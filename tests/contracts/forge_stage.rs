@@ -71,6 +71,8 @@ pub trait Stage {
     fn fail_delivery(&self, id: &str, at: DateTime<Utc>);
     /// The deliveries that were asked for again, in order.
     fn redelivered(&self) -> Vec<String>;
+    /// This is in a directory at a commit.
+    fn put_files(&self, commit: &CommitSha, directory: &str, names: &[&str]);
 }
 
 pub struct Fake(pub FakeForge);
@@ -124,6 +126,10 @@ impl Stage for Fake {
 
     fn redelivered(&self) -> Vec<String> {
         self.0.redelivered()
+    }
+
+    fn put_files(&self, commit: &CommitSha, directory: &str, names: &[&str]) {
+        self.0.put_files(commit, directory, names);
     }
 }
 
@@ -200,5 +206,9 @@ impl Stage for Real {
 
     fn redelivered(&self) -> Vec<String> {
         self.hub.attempts()
+    }
+
+    fn put_files(&self, commit: &CommitSha, directory: &str, names: &[&str]) {
+        self.hub.put_files(REPO, commit.as_str(), directory, names);
     }
 }

@@ -40,7 +40,7 @@ fn every_migrating_world() -> Vec<World> {
                                 let over = run.iter().filter(|(_, state)| *state == done());
                                 let over = over.map(|(of, _)| of).chain(workload.as_ref());
                                 let over = over.chain(remembered.iter().map(|(of, _)| of));
-                                let applied = over.cloned().find(of);
+                                let applied = over.into_iter().find(|it| of(it)).cloned();
                                 worlds.push(World {
                                     namespace: namespace.clone(),
                                     database: generation.map_or(Seen::Absent, |generation| {

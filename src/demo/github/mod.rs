@@ -6,6 +6,7 @@
 
 mod answers;
 mod apps;
+mod contents;
 mod deployments;
 mod gate;
 mod hooks;
@@ -146,6 +147,15 @@ impl GitHubStandIn {
     pub fn set_labels(&self, repo: &str, number: u32, labels: &[&str]) {
         let labels = labels.iter().map(|&label| label.to_owned()).collect();
         self.change(repo, number, |pull| pull.spec.labels = labels);
+    }
+
+    /// Puts entries of these names into a directory of a repository, as it is at a commit.
+    pub fn put_files(&self, repo: &str, commit: &str, directory: &str, names: &[&str]) {
+        if let Some(repo) = self.shared.state().repository_mut(repo) {
+            let names = names.iter().map(|&name| name.to_owned()).collect();
+            repo.commits.insert(commit.to_owned());
+            repo.files.insert((commit.to_owned(), directory.to_owned()), names);
+        }
     }
 
     /// The webhook delivery that GitHub would send for this action; null when there is no such

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::answers::{not_found, page, refusal};
 use super::gate::{self, Caller};
 use super::state::now;
-use super::{APP_SLUG, Shared, apps, deployments, hooks, payload, record};
+use super::{APP_SLUG, Shared, apps, contents, deployments, hooks, payload, record};
 
 const MAX_BODY_CHARS: usize = 65_536;
 
@@ -52,6 +52,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
             &format!("{repo}/hooks/{{hook}}/deliveries/{{id}}/attempts"),
             post(hooks::attempt_of_hook),
         )
+        .route(&format!("{repo}/contents/{{*path}}"), get(contents::list))
         .route(&format!("{repo}/collaborators/{{login}}/permission"), get(permission))
         .route_layer(middleware::from_fn_with_state(shared.clone(), gate::pass))
         .fallback(async || refusal(404, "Not Found"))

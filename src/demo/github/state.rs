@@ -124,6 +124,8 @@ pub(super) struct Repository {
     pub deployments: BTreeMap<u64, Deployment>,
     /// They come with the first deployment, and stay.
     pub environments: BTreeSet<String>,
+    /// The names of what is in a directory, by commit and path.
+    pub files: HashMap<(String, String), Vec<String>>,
     /// What people may do, where it is not what their association suggests.
     pub permissions: HashMap<String, String>,
 }
@@ -161,6 +163,7 @@ impl State {
             comments: BTreeMap::new(),
             deployments: BTreeMap::new(),
             environments: BTreeSet::new(),
+            files: HashMap::new(),
             permissions: HashMap::new(),
         });
     }

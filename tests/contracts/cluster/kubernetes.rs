@@ -114,6 +114,7 @@ impl RealCluster {
     fn api(&self, kind: &str, namespace: &str) -> Api<DynamicObject> {
         let (group, version) = match kind {
             "Deployment" => ("apps", "v1"),
+            "Job" => ("batch", "v1"),
             "CustomResourceDefinition" => ("apiextensions.k8s.io", "v1"),
             "Certificate" => ("cert-manager.io", "v1"),
             "Ingress" | "IngressClass" | "NetworkPolicy" => ("networking.k8s.io", "v1"),
