@@ -399,7 +399,7 @@ async fn a_preview_is_found_by_its_id_and_by_its_name_and_shows_no_secret() {
     assert_eq!(preview["phase"], "Ready");
     assert_eq!(preview["url"], "http://pr-7.preview.example.test/");
     assert_eq!(preview["head"], "a".repeat(40));
-    assert_eq!(preview["conditions"].as_array().unwrap().len(), 9);
+    assert_eq!(preview["conditions"].as_array().unwrap().len(), 10);
     assert!(preview["expires_at"].is_string());
     assert_eq!(by_name.header("cache-control"), "no-store");
     let password = api.world.preview(7).await.password;
@@ -409,6 +409,38 @@ async fn a_preview_is_found_by_its_id_and_by_its_name_and_shows_no_secret() {
         assert!(!answer.text.contains(password.reveal()));
         assert!(!answer.text.contains("password"), "{}", answer.text);
     }
+}
+
+#[tokio::test]
+async fn the_report_of_migrations_is_there_once_they_ended_and_a_404_in_words_before() {
+    let api = Api::with_ready().await;
+    let path = "/api/v1/previews/pr-7/rehearsal";
+    let none = api.get(path).await;
+    assert_eq!(none.status, 404);
+    assert!(none.text.contains("workload.migrations"), "{}", none.text);
+    let mut world = World::new().await;
+    world.configure(crate::world::migrating());
+    world.open(7, 'a').await;
+    world.settle().await;
+    world.cluster.fate(crate::world::cluster::Fate::Fail("exit code 1".to_owned()));
+    let listener = Listener::start(router(state(&world.reconciler))).await;
+    let api = Api::over(world, listener).await;
+    let report = api.get(path).await.ok(200);
+    assert_eq!((&report["ended"], &report["why"]), (&json!("done"), &Value::Null));
+    assert_eq!((&report["commit"], &report["restart"]), (&json!("a".repeat(40)), &json!(0)));
+    assert_eq!((&report["partial"], &report["samples"]), (&json!(false), &json!(80)));
+    let statement = &report["statements"][0];
+    assert_eq!(statement["milliseconds"], 1200.0);
+    assert_eq!(statement["locks"][0]["mode"], "AccessExclusiveLock");
+    assert_eq!(statement["locks"][0]["stops_reads"], true);
+    assert_eq!(report["rewrites"]["tables"], json!(["shop.orders"]));
+    assert_eq!(report["schema"]["changes"][0]["to"], "text");
+    // A failed one is the newest, and has its log.
+    api.world.push(7, 'b').await;
+    api.world.settle_for(TimeDelta::minutes(1)).await;
+    let report = api.get(path).await.ok(200);
+    assert_eq!((&report["ended"], &report["why"]), (&json!("failed"), &json!("exit code 1")));
+    assert!(report["log"].as_str().unwrap().contains("column"), "{report}");
 }
 
 fn time(value: &Value) -> DateTime<Utc> {

@@ -798,3 +798,44 @@ fn a_chart_that_cannot_be_rendered_is_refused_by_its_key() {
         refused(read(&fine.replace(from, to), &[]), key, cure);
     }
 }
+
+#[test]
+fn migrations_are_read_with_their_defaults_and_refused_with_their_key() {
+    use std::time::Duration;
+    let migrations = |text: &str| {
+        let workload = format!("workload: {{command: [serve], migrations: {{{text}}}}}");
+        read(&with("workload: {command: [serve]}", &workload), &[])
+    };
+    let shape = |text: &str| {
+        let config = migrations(text).unwrap();
+        let repository = config.repositories.iter().next().unwrap();
+        repository.shape.migrations.clone().unwrap()
+    };
+    let usual = shape("command: [migrate, up]");
+    assert_eq!(
+        (usual.command.join(" "), usual.timeout),
+        ("migrate up".to_owned(), Duration::from_secs(600))
+    );
+    assert_eq!(usual.directory, None);
+    let given = shape("command: [migrate], timeout: 90s, directory: db/migrations/");
+    assert_eq!(
+        (given.timeout, given.directory.as_deref()),
+        (Duration::from_secs(90), Some("db/migrations"))
+    );
+    for (text, key, cure) in [
+        ("", "migrations.command", "which program"),
+        ("command: []", "migrations.command", "which program"),
+        ("command: ['']", "migrations.command", "which program"),
+        ("command: [a], timeout: soon", "migrations.timeout", "duration"),
+        ("command: [a], timeout: 0s", "migrations.timeout", "1s to 24h"),
+        ("command: [a], timeout: 25h", "migrations.timeout", "1s to 24h"),
+        ("command: [a], directory: ''", "migrations.directory", "within the repository"),
+        ("command: [a], directory: /db", "migrations.directory", "within the repository"),
+        ("command: [a], directory: db/../..", "migrations.directory", "within the repository"),
+        ("command: [a], directory: 'db?x=1'", "migrations.directory", "within the repository"),
+    ] {
+        refused(migrations(text), key, cure);
+    }
+    assert!(kubernetes(("egress: []", "migrations: {command: [migrate]}")).is_ok());
+    refused(kubernetes(("egress: []", "migrations: {}")), "migrations.command", "which program");
+}

@@ -3,13 +3,17 @@
 //!
 //! A model of the world, small enough to be walked through whole: no I/O, no clock.
 
+mod migrations;
+
 use chrono::{DateTime, TimeDelta, Utc};
+use mayfly::preview::migration::lost_data;
 use mayfly::preview::observed::{
     Confirmation, DatabaseSeen, Health, ImageSeen, NamespaceSeen, Resolution, RouteSeen, Served,
     Standing, WorkloadSeen,
 };
 use mayfly::preview::{
-    CommitSha, Desired, Notice, Observed, Outlook, Reason, Revision, Seen, Spec, Step, Told, plan,
+    CommitSha, Desired, Ended, MigrationSeen, MigrationState, MigrationsSeen, Notice, Observed,
+    Outlook, Reason, Revision, Seen, Spec, Step, Told, plan,
 };
 
 fn instant() -> DateTime<Utc> {
@@ -33,12 +37,23 @@ fn up(digit: char, generation: u32) -> Desired {
     })
 }
 
+/// What became of migrations, where the preview has some.
+#[derive(Clone, Debug, Default)]
+struct Ran {
+    run: Option<(Revision, MigrationState)>,
+    /// What the ledger has, which nothing takes away.
+    remembered: Vec<(Revision, Ended)>,
+    /// Whose migrations the database that is there has had; none of a database that was made again.
+    applied: Option<Revision>,
+}
+
 /// The truth. Only `apply` and `tick` change it.
 #[derive(Clone, Debug)]
 struct World {
     namespace: Seen<NamespaceSeen>,
     database: Seen<DatabaseSeen>,
     role: bool,
+    ran: Option<Ran>,
     workload: Option<(Revision, Health)>,
     /// Whether what was ready before the workload was asked for runs on beside it.
     others: bool,
@@ -62,6 +77,25 @@ impl World {
         }
     }
 
+    fn migrations(&self, desired: &Desired) -> Option<MigrationsSeen> {
+        let (Some(ran), Desired::Up(spec)) = (&self.ran, desired) else { return None };
+        let run = match &ran.run {
+            Some((revision, state)) => {
+                Seen::Present(MigrationSeen { revision: revision.clone(), state: state.clone() })
+            }
+            None => Seen::Absent,
+        };
+        let kept = ran.remembered.iter().find(|(revision, _)| *revision == spec.revision);
+        Some(MigrationsSeen { run, remembered: kept.map(|(_, ended)| ended.clone()) })
+    }
+
+    /// The database is another one from now on, or none.
+    fn forget_data(&mut self) {
+        if let Some(ran) = &mut self.ran {
+            ran.applied = None;
+        }
+    }
+
     /// What a visitor gets, for whom this should be served.
     fn served(&self, desired: &Desired) -> Served {
         match desired {
@@ -78,6 +112,7 @@ impl World {
             namespace: self.namespace.clone(),
             database: self.database.clone(),
             role: there(self.role),
+            migrations: self.migrations(desired),
             workload: match &self.workload {
                 Some((revision, health)) => Seen::Present(WorkloadSeen {
                     revision: revision.clone(),
@@ -110,6 +145,11 @@ impl World {
             Some(6) => seen.record = Seen::Unknown(why()),
             Some(8) => seen.resolution = Resolution::NotYet(why()),
             Some(10) => seen.image = ImageSeen::Awaited(why()),
+            Some(11) => {
+                if let Some(migrations) = &mut seen.migrations {
+                    migrations.run = Seen::Unknown(why());
+                }
+            }
             Some(9) => seen.served = Served::Wrong(why()),
             Some(7) => seen.deployment = Seen::Unknown(why()),
             _ => {}
@@ -126,10 +166,37 @@ impl World {
             }
             Step::EnsureDatabase { generation } => {
                 self.role = true;
+                let before = self.database.present().and_then(|it| it.generation);
+                if before != Some(*generation) {
+                    self.forget_data();
+                }
                 self.database =
                     Seen::Present(DatabaseSeen { ready: true, generation: Some(*generation) });
             }
+            Step::EnsureMigration(revision) => {
+                assert!(self.namespace.present().is_some(), "migrations without a namespace");
+                assert!(
+                    self.role && self.database.present().is_some_and(|db| db.ready),
+                    "migrations without a database"
+                );
+                let ran = self.ran.as_mut().expect("a step about what it does not have");
+                if ran.run.as_ref().is_none_or(|(of, _)| of != revision) {
+                    let state = MigrationState::Running("started".to_owned());
+                    ran.run = Some((revision.clone(), state));
+                }
+            }
+            Step::EnsureReport { revision, ended } => {
+                let ran = self.ran.as_mut().expect("a step about what it does not have");
+                let seen = Some((revision.clone(), MigrationState::Ended(ended.clone())));
+                assert_eq!(ran.run, seen, "a report of what did not end");
+                if ran.remembered.iter().all(|(of, _)| of != revision) {
+                    ran.remembered.push((revision.clone(), ended.clone()));
+                }
+            }
             Step::EnsureWorkload(revision) => {
+                if let Some(ran) = &self.ran {
+                    assert_eq!(ran.applied.as_ref(), Some(revision), "before its migrations");
+                }
                 assert!(self.namespace.present().is_some(), "a workload without a namespace");
                 assert!(
                     self.role && self.database.present().is_some_and(|db| db.ready),
@@ -195,6 +262,7 @@ impl World {
                     "data removed under a running workload"
                 );
                 self.database = Seen::Absent;
+                self.forget_data();
             }
             Step::RemoveRole => {
                 assert!(self.database.is_absent(), "a role removed before its database");
@@ -208,6 +276,16 @@ impl World {
             self.namespace = Seen::Absent;
             self.workload = None;
             self.others = false;
+            if let Some(ran) = &mut self.ran {
+                ran.run = None;
+            }
+        }
+        let has_data = self.database.present().is_some();
+        if let Some(Ran { run: Some((revision, state)), applied, .. }) = &mut self.ran
+            && matches!(state, MigrationState::Running(_))
+        {
+            *state = MigrationState::Ended(Ended::Done);
+            *applied = Some(revision.clone()).filter(|_| has_data);
         }
         self.heard = self.route.clone();
         if matches!(self.record, Seen::Leaving(_)) {
@@ -222,7 +300,8 @@ impl World {
     }
 
     fn serves(&self, revision: &Revision) -> bool {
-        self.record.present().is_some()
+        self.ran.as_ref().is_none_or(|ran| ran.applied.as_ref() == Some(revision))
+            && self.record.present().is_some()
             && self.reachable
             && self.route.as_ref() == Some(revision)
             && self.heard.as_ref() == Some(revision)
@@ -276,6 +355,7 @@ fn every_world() -> Vec<World> {
                                     namespace: namespace.clone(),
                                     database: database.clone(),
                                     role,
+                                    ran: None,
                                     workload: workload.clone(),
                                     others: route.is_some() && workload.is_some(),
                                     route: route.clone(),
@@ -329,11 +409,34 @@ enum Trouble {
     Flips(usize),
 }
 
+fn every_trouble() -> Vec<Trouble> {
+    let mut troubles = vec![Trouble::None];
+    for nth in 1..=8 {
+        troubles.extend([
+            Trouble::FailsBefore(nth),
+            Trouble::CrashesAfter(nth),
+            Trouble::Repeats(nth),
+            Trouble::Flips(nth),
+        ]);
+    }
+    for pass in 0..3 {
+        troubles.extend((0..12).map(|part| Trouble::Blind(pass, part)));
+    }
+    troubles
+}
+
+fn renew_data(spec: &mut Spec) {
+    spec.data_generation += 1;
+    spec.revision.restart += 1;
+}
+
 /// Runs to the goal under one trouble; how many passes it took.
 fn run(start: &World, first: &Desired, then: &Desired, trouble: Trouble) -> usize {
     const BOUND: usize = 40;
     let mut world = start.clone();
     let mut desired = first.clone();
+    let mut then = then.clone();
+    let mut flipped = false;
     let mut count = 0;
     for pass in 0..BOUND {
         let blind = match trouble {
@@ -341,6 +444,16 @@ fn run(start: &World, first: &Desired, then: &Desired, trouble: Trouble) -> usiz
             _ => None,
         };
         let seen = world.look(blind, &desired);
+        if let Desired::Up(spec) = &mut desired
+            && lost_data(&spec.revision, &seen).is_some()
+        {
+            renew_data(spec);
+            // What people want is changed for good: whatever is wanted next has it too.
+            if let Desired::Up(next) = &mut then {
+                renew_data(next);
+            }
+            continue;
+        }
         let plan = plan(&desired, &seen, &commit('a'));
         if blind == Some(0) && matches!(desired, Desired::Down(_)) {
             assert!(plan.steps.is_empty(), "removal on hearsay: {plan:?}");
@@ -351,10 +464,11 @@ fn run(start: &World, first: &Desired, then: &Desired, trouble: Trouble) -> usiz
                 Desired::Up(spec) => assert!(world.serves(&spec.revision), "Ready, and is not"),
                 Desired::Down(_) => assert!(world.is_empty(), "Gone, and something is left"),
             }
-            if desired == *then || !matches!(trouble, Trouble::Flips(_)) {
+            if flipped || !matches!(trouble, Trouble::Flips(_)) {
                 return pass;
             }
             desired = then.clone();
+            flipped = true;
         }
         for step in &plan.steps {
             count += 1;
@@ -374,6 +488,7 @@ fn run(start: &World, first: &Desired, then: &Desired, trouble: Trouble) -> usiz
                 Trouble::Flips(nth) if nth == count => {
                     world.apply(step, &desired);
                     desired = then.clone();
+                    flipped = true;
                     break;
                 }
                 _ => world.apply(step, &desired),
@@ -394,18 +509,7 @@ fn every_goal_is_reached_from_every_state_under_every_single_trouble() {
         (Desired::Down(Reason::Stopped), up('b', 1)),
         (up('a', 0), up('b', 1)),
     ];
-    let mut troubles = vec![Trouble::None];
-    for nth in 1..=8 {
-        troubles.extend([
-            Trouble::FailsBefore(nth),
-            Trouble::CrashesAfter(nth),
-            Trouble::Repeats(nth),
-            Trouble::Flips(nth),
-        ]);
-    }
-    for pass in 0..3 {
-        troubles.extend((0..11).map(|part| Trouble::Blind(pass, part)));
-    }
+    let troubles = every_trouble();
     let mut cases = 0_u64;
     for world in every_world() {
         for (first, then) in &intents {
@@ -465,7 +569,10 @@ fn nothing_is_done_to_what_is_not_ours() {
                         Step::RemoveRole => 2,
                         Step::EnsureRoute(_) | Step::RemoveRoute => 3,
                         Step::EnsureRecord | Step::RemoveRecord => 4,
-                        Step::EnsureWorkload(_) | Step::RemoveOthers(_) => 0,
+                        Step::EnsureMigration(_)
+                        | Step::EnsureReport { .. }
+                        | Step::EnsureWorkload(_)
+                        | Step::RemoveOthers(_) => 0,
                         Step::Publish(_) => continue,
                     };
                     assert_ne!(touches, part, "{step:?} touches a foreign thing");
@@ -481,6 +588,7 @@ fn at_most_two_words_are_said_per_revision() {
         namespace: Seen::Absent,
         database: Seen::Absent,
         role: false,
+        ran: None,
         workload: None,
         others: false,
         route: None,

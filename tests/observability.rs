@@ -312,7 +312,7 @@ async fn a_scrape_tells_how_long_the_loop_is_behind_and_how_long_a_preview_is_st
     let survey = world.ledger.survey(world.now()).await.unwrap();
     assert_eq!((survey.overdue, survey.not_ready), (TimeDelta::zero(), TimeDelta::zero()));
     let healthy = survey.conditions.iter().filter(|(_, status, _)| status.as_str() == "True");
-    assert_eq!(healthy.map(|(_, _, count)| count).sum::<i64>(), 9, "{survey:?}");
+    assert_eq!(healthy.map(|(_, _, count)| count).sum::<i64>(), 10, "{survey:?}");
     world.close(1, 'a').await;
     world.settle().await;
     assert_eq!(world.ledger.survey(world.now()).await.unwrap().conditions, vec![]);

@@ -8,8 +8,9 @@ use chrono::TimeDelta;
 use mayfly::preview::{Notice, Phase, PullFacts};
 use mayfly::workload::{ImageTag, ImageTemplate};
 
+use crate::world::cluster::Fate;
 use crate::world::faults::Mode;
-use crate::world::{World, number, pr, repository, sha};
+use crate::world::{World, migrating, number, pr, sha};
 
 const WORLDS: u64 = 20;
 const PULLS: u32 = 10;
@@ -17,7 +18,8 @@ const MOVES: u32 = 150;
 const PUSHES: &str = "abcdef";
 
 /// The calls that may fail for a while.
-const CALLS: [&str; 6] = [
+const CALLS: [&str; 7] = [
+    "cluster.ensure_migration",
     "cluster.ensure_workload",
     "cluster.ensure_route",
     "cluster.observe",
@@ -76,7 +78,7 @@ impl Pull {
 
 async fn world() -> World {
     let mut world = World::new().await;
-    let mut repository = repository();
+    let mut repository = migrating();
     repository.shape.pod.image = None;
     let template = "registry.test/acme/shop:{{ pr }}-{{ sha }}";
     repository.shape.image = Some(ImageTemplate::parse(template).unwrap());
@@ -111,6 +113,11 @@ async fn happen(world: &World, pulls: &mut [Pull], chance: &mut Chance) {
         4..=6 => pull.build(world),
         // GitHub promises no order.
         7 => drop(world.deliver("synchronize", chance.one_of(&pull.past).clone()).await),
+        8 if chance.below(2) == 0 => {
+            let looks = u32::try_from(chance.below(4)).unwrap();
+            let fates = [Fate::DoneAfter(looks), Fate::Hang, Fate::Fail("it failed".to_owned())];
+            world.cluster.fate(chance.one_of(&fates).clone());
+        }
         8 => world.cluster.ready_after(u32::try_from(chance.below(4)).unwrap()),
         9 => world.visitor.hears_after(u32::try_from(chance.below(4)).unwrap()),
         10 => world.cluster.crash(&pr(pull.number)),
@@ -171,9 +178,12 @@ async fn an_older_commit_is_never_ready_after_a_newer_one_whatever_is_on_its_way
             no_ready_is_a_lie(&world, &pulls, seed).await;
         }
         world.faults.heal();
+        world.cluster.fate(Fate::DoneAfter(1));
         for pull in &mut pulls {
             PUSHES.chars().for_each(|_| pull.build(&world));
             world.deliver("synchronize", pull.past.last().unwrap().clone()).await;
+            // Migrations that failed are not tried again by themselves.
+            world.wish(pull.number, |memory| memory.overrides.redeploys += 1).await;
         }
         world.settle_for(TimeDelta::minutes(20)).await;
         for pull in &pulls {

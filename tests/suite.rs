@@ -21,6 +21,7 @@ mod ledger_model;
 mod lifecycle;
 mod lifecycle_external_dns;
 mod lifecycle_kubernetes;
+mod lifecycle_migrations;
 mod migrations;
 mod names;
 mod observability;

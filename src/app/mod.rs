@@ -107,9 +107,11 @@ impl App {
             limits: config.render_limits,
             registries: config.registries.iter().map(|registry| registry.host.clone()).collect(),
         };
+        let databases = Arc::new(databases);
         let seams = Seams {
             cluster,
-            databases: Arc::new(databases),
+            rehearsals: databases.clone(),
+            databases,
             dns,
             forge: Arc::new(github),
             images: Arc::new(OciImages::new(

@@ -1,4 +1,4 @@
-//! The seam to whatever runs previews: a namespace, the workload in it, the route to it.
+//! The seam to whatever runs previews: a namespace, migrations and the workload in it, the route to it.
 //!
 //! Domain words in and out; no adapter's type crosses this line. `observe` changes nothing,
 //! `ensure_*` twice is the same as once, `remove_*` of what is absent succeeds, and nothing that
@@ -9,9 +9,9 @@ pub mod local;
 
 use async_trait::async_trait;
 
-use crate::fault::Fault;
+use crate::fault::{Fault, Progress};
 use crate::preview::observed::{NamespaceSeen, RouteSeen, WorkloadSeen};
-use crate::preview::{PreviewName, Revision, Seen};
+use crate::preview::{MigrationSeen, PreviewName, Revision, Seen};
 use crate::workload::{Shape, WorkloadOrder};
 
 /// One look at a preview's part of the cluster.
@@ -19,6 +19,8 @@ use crate::workload::{Shape, WorkloadOrder};
 pub struct ClusterSeen {
     /// The namespace.
     pub namespace: Seen<NamespaceSeen>,
+    /// The migrations that were last asked for.
+    pub migration: Seen<MigrationSeen>,
     /// The workload that was last asked for.
     pub workload: Seen<WorkloadSeen>,
     /// The route of the public host.
@@ -30,6 +32,7 @@ impl ClusterSeen {
     pub fn unknown(why: &str) -> Self {
         Self {
             namespace: Seen::Unknown(why.to_owned()),
+            migration: Seen::Unknown(why.to_owned()),
             workload: Seen::Unknown(why.to_owned()),
             route: Seen::Unknown(why.to_owned()),
         }
@@ -46,6 +49,14 @@ pub trait Cluster: Send + Sync {
     /// Creates the namespace with its stamp, and the fences for what is to run in it, or converges
     /// both.
     async fn ensure_namespace(&self, name: &PreviewName, shape: &Shape) -> Result<(), Fault>;
+
+    /// Starts the migrations of this revision, once: whether they run, ended or failed, they are not
+    /// started again. Those of another revision end first, since two at one database are none.
+    async fn ensure_migration(
+        &self,
+        name: &PreviewName,
+        order: &WorkloadOrder,
+    ) -> Result<Progress, Fault>;
 
     /// Makes the workload run as ordered; an older revision goes on serving until the route moves.
     async fn ensure_workload(&self, name: &PreviewName, order: &WorkloadOrder)

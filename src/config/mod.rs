@@ -10,6 +10,7 @@ mod dns;
 pub mod duration;
 mod file;
 mod github;
+mod migrations;
 mod registries;
 mod repositories;
 mod telemetry;

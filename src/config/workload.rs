@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::chart::{ChartPart, chart};
+use super::migrations::{MigrationsPart, migrations};
 use super::{ClusterConfig, ConfigError};
 use crate::workload::{Egress, ImageTemplate, PodShape, Proof, Shape};
 
@@ -29,6 +30,7 @@ pub(super) struct WorkloadPart {
     cpu_millicores: Option<u32>,
     memory_mebibytes: Option<u32>,
     chart: Option<ChartPart>,
+    migrations: Option<MigrationsPart>,
     #[serde(default)]
     egress: Vec<EgressPart>,
 }
@@ -124,10 +126,15 @@ pub(super) fn shape(
             field => key(&format!("chart.{field}")),
         })
     });
+    let migrations = part.migrations.map(|part| {
+        let has_image = matches!(cluster, ClusterConfig::Local(_)) || image.is_some();
+        migrations(part, has_image, |field| key(&format!("migrations.{field}")))
+    });
     Ok(Shape {
         command: part.command,
         directory: part.directory,
         env: part.env.into_iter().collect(),
+        migrations: migrations.transpose()?,
         probe_path,
         proof,
         image,

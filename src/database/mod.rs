@@ -5,6 +5,7 @@
 
 pub mod catalogue;
 pub mod history;
+pub mod listed;
 mod mask;
 pub mod password;
 pub mod postgres;

@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use crate::fault::Fault;
+use crate::preview::rehearsal::Report;
 use crate::preview::{CommitSha, Notice, PreviewName, PullFacts, PullNumber, Seen};
 
 /// A repository as the forge's API addresses it.
@@ -53,6 +54,8 @@ pub struct Announcement {
     pub notice: Notice,
     /// The head that a person went back from, where what is told is about an older commit.
     pub rolled_back_from: Option<CommitSha>,
+    /// What the migrations of what is served did; `None` where none ran.
+    pub rehearsal: Option<Report>,
     /// The teardown receipt, one line per backend; empty unless the notice is a final one.
     pub receipt: Vec<String>,
 }
@@ -85,6 +88,15 @@ pub trait Forge: Send + Sync {
 
     /// Lists every open pull request: all pages, or a fault.
     async fn open_pulls(&self, repo: &RepositoryRef) -> Result<Vec<PullFacts>, Fault>;
+
+    /// The names of what is in a directory of the repository at a commit: all of them, or a fault. "Not
+    /// found" is a fault too.
+    async fn files(
+        &self,
+        repo: &RepositoryRef,
+        commit: &CommitSha,
+        directory: &str,
+    ) -> Result<Vec<String>, Fault>;
 
     /// Whether an active deployment of this preview is shown.
     async fn observe(&self, repo: &RepositoryRef, name: &PreviewName) -> Seen<()>;

@@ -4,6 +4,8 @@
 //! HTML, links, mentions or references. Equal announcements give equal words, so that an unchanged
 //! comment is not edited.
 
+mod rehearsal;
+
 use chrono::{DateTime, Utc};
 
 use super::Announcement;
@@ -27,6 +29,9 @@ pub fn marker(instance: &str, name: &PreviewName) -> String {
 pub fn markdown(announcement: &Announcement, instance: &str) -> String {
     let name = &announcement.name;
     let mut text = format!("{}\n{}\n", marker(instance, name), words(announcement));
+    if let Some(report) = &announcement.rehearsal {
+        text.push_str(&format!("\n{}\n", rehearsal::paragraph(report)));
+    }
     if !announcement.receipt.is_empty() {
         text.push_str("\nWhat each backend answered when it was asked again:\n\n");
         for line in announcement.receipt.iter().take(MAX_RECEIPT_LINES) {
@@ -84,7 +89,7 @@ fn words(announcement: &Announcement) -> String {
             };
             format!(
                 "### Preview `{name}` does not start\n\nCommit `{}` cannot be served:\n\n- {}\n\n\
-                 {meanwhile} Mayfly keeps trying; a push or a redeploy starts it anew.",
+                 {meanwhile} A push or a redeploy starts it anew.",
                 commit.short(),
                 quoted(why)
             )

@@ -166,7 +166,7 @@ pub(super) async fn reset_data(
 ) -> Result<Response, Problem> {
     simple(&site, &caller.name, &id, "reset-data", |memory, policy, now| {
         must_be_up(memory, policy, now)?;
-        memory.overrides.data_generation = memory.overrides.data_generation.wrapping_add(1);
+        memory.renew_data();
         Ok(String::new())
     })
     .await

@@ -10,6 +10,7 @@ mod error;
 mod fleet;
 mod operations;
 mod previews;
+mod rehearsal;
 mod rollback;
 mod wait;
 mod webhook;
@@ -146,6 +147,7 @@ fn routes_by_role() -> [(Role, OpenApiRouter<AppState>); 3] {
         .routes(routes!(previews::list))
         .routes(routes!(previews::get))
         .routes(routes!(previews::receipt))
+        .routes(routes!(rehearsal::rehearsal))
         .routes(routes!(previews::journal))
         .routes(routes!(wait::wait))
         .routes(routes!(previews::brake));

@@ -11,6 +11,8 @@ mod deliveries;
 mod journal;
 mod leases;
 mod previews;
+mod rehearsals;
+mod reports;
 mod resources;
 mod rows;
 mod shapes;

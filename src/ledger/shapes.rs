@@ -278,7 +278,8 @@ pub(super) fn bad(what: &str, why: &str) -> LedgerError {
     LedgerError::Shape { what: what.to_owned(), why: format!("unexpected {why:?}") }
 }
 
-fn kept(text: &str) -> String {
+/// Text that is kept as [`storable`] has it.
+pub(super) fn kept(text: &str) -> String {
     storable(text).into_owned()
 }
 

@@ -5,10 +5,12 @@
 use chrono::{DateTime, Utc};
 
 use super::desired::Desired;
+use super::migration::{Ended, MigrationState};
 use super::notice::{Notice, Told};
 use super::observed::{
     Confirmation, Health, ImageSeen, Observed, Resolution, Seen, Served, Standing,
 };
+use super::revision::Revision;
 
 /// A part of a preview.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,6 +23,8 @@ pub enum Part {
     Namespace,
     /// The database and its role.
     Database,
+    /// The migrations of the wanted revision.
+    Migrations,
     /// The workload at the wanted revision.
     Workload,
     /// The route to that revision.
@@ -35,11 +39,12 @@ pub enum Part {
 
 impl Part {
     /// Every part, in the order in which people read them.
-    pub const ALL: [Part; 9] = [
+    pub const ALL: [Part; 10] = [
         Part::PullRequest,
         Part::Image,
         Part::Namespace,
         Part::Database,
+        Part::Migrations,
         Part::Workload,
         Part::Route,
         Part::Dns,
@@ -54,6 +59,7 @@ impl Part {
             Self::Image => "Image",
             Self::Namespace => "Namespace",
             Self::Database => "Database",
+            Self::Migrations => "Migrations",
             Self::Workload => "Workload",
             Self::Route => "Route",
             Self::Dns => "Dns",
@@ -146,6 +152,7 @@ pub fn conditions(
                 other => other,
             },
         ),
+        (Part::Migrations, migrations(want, seen)),
         (
             Part::Workload,
             state(&seen.workload, |workload| match &workload.health {
@@ -154,8 +161,7 @@ pub fn conditions(
                 }
                 Health::Ready => None,
                 Health::Progressing(why) | Health::Dead(why) => Some(why.clone()),
-                Health::Failing { why, log } if log.is_empty() => Some(why.clone()),
-                Health::Failing { why, log } => Some(format!("{why}\n{log}")),
+                Health::Failing { why, log } => Some(with_log(why, log)),
             }),
         ),
         (
@@ -228,6 +234,27 @@ pub fn blame(conditions: &mut [Condition], part: Part, why: &str) {
     if let Some(condition) = conditions.iter_mut().find(missing) {
         condition.message = why.to_owned();
     }
+}
+
+/// Where nothing is to be migrated, nothing is missing.
+fn migrations(want: Option<&Revision>, seen: &Observed) -> (Status, String) {
+    let (Some(want), Some(migrations)) = (want, &seen.migrations) else {
+        return (Status::True, "none are to run".to_owned());
+    };
+    match (&migrations.remembered, &migrations.run) {
+        (Some(Ended::Done), _) => (Status::True, String::new()),
+        (Some(Ended::Failed { why, log }), _) => (Status::False, with_log(why, log)),
+        (None, Seen::Absent) => (Status::False, "not run yet".to_owned()),
+        (None, run) => state(run, |run| match &run.state {
+            _ if run.revision != *want => Some(format!("ran for {}", run.revision.commit.short())),
+            MigrationState::Running(why) | MigrationState::Stuck(why) => Some(why.clone()),
+            MigrationState::Ended(_) => Some("ended; their report is being written".to_owned()),
+        }),
+    }
+}
+
+fn with_log(why: &str, log: &str) -> String {
+    if log.is_empty() { why.to_owned() } else { format!("{why}\n{log}") }
 }
 
 fn state<T>(seen: &Seen<T>, flaw: impl Fn(&T) -> Option<String>) -> (Status, String) {

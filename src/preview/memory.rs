@@ -139,6 +139,11 @@ impl Memory {
         self.revive(now);
     }
 
+    /// Has the data cloned anew: whatever stands on it is begun anew too.
+    pub fn renew_data(&mut self) {
+        self.overrides.data_generation = self.overrides.data_generation.wrapping_add(1);
+    }
+
     fn adopt(&mut self, facts: PullFacts, now: DateTime<Utc>) {
         let known = &self.facts;
         let reopened = facts.state == PullState::Open && known.state != PullState::Open;

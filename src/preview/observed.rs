@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use super::migration::MigrationsSeen;
 use super::notice::Told;
 use super::revision::Revision;
 
@@ -213,6 +214,8 @@ pub struct Observed {
     pub database: Seen<DatabaseSeen>,
     /// The database's role.
     pub role: Seen<()>,
+    /// The migrations of the wanted revision; `None` where it has none to run.
+    pub migrations: Option<MigrationsSeen>,
     /// The workload.
     pub workload: Seen<WorkloadSeen>,
     /// The route.

@@ -4,6 +4,7 @@
 //! open. What is not in this list cannot happen.
 
 use super::condition::Part;
+use super::migration::Ended;
 use super::notice::Notice;
 use super::revision::Revision;
 
@@ -16,6 +17,15 @@ pub enum Step {
     EnsureDatabase {
         /// See [`super::desired::Overrides::data_generation`].
         generation: u32,
+    },
+    /// The migrations of this revision, run once, and watched.
+    EnsureMigration(Revision),
+    /// What they did, written down, with how they ended.
+    EnsureReport {
+        /// Whose migrations.
+        revision: Revision,
+        /// How they ended.
+        ended: Ended,
     },
     /// The workload at this revision.
     EnsureWorkload(Revision),
@@ -45,6 +55,7 @@ impl Step {
         match self {
             Self::EnsureNamespace | Self::RemoveNamespace => Part::Namespace,
             Self::EnsureDatabase { .. } | Self::RemoveDatabase | Self::RemoveRole => Part::Database,
+            Self::EnsureMigration(_) | Self::EnsureReport { .. } => Part::Migrations,
             Self::EnsureWorkload(_) | Self::RemoveOthers(_) => Part::Workload,
             Self::EnsureRoute(_) | Self::RemoveRoute => Part::Route,
             Self::EnsureRecord | Self::RemoveRecord => Part::Dns,
@@ -57,6 +68,8 @@ impl Step {
         match self {
             Self::EnsureNamespace => "ensure_namespace",
             Self::EnsureDatabase { .. } => "ensure_database",
+            Self::EnsureMigration(_) => "ensure_migration",
+            Self::EnsureReport { .. } => "ensure_report",
             Self::EnsureWorkload(_) => "ensure_workload",
             Self::EnsureRoute(_) => "ensure_route",
             Self::EnsureRecord => "ensure_record",

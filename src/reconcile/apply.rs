@@ -3,13 +3,16 @@
 //! Refuses to choose: one exhaustive match, without a condition. The intent is in the ledger before
 //! anything exists.
 
+use super::rehearsal::shown;
 use super::{Reconciler, Wanted};
 use crate::database::DatabaseOrder;
+use crate::database::rehearsal::MIGRATION_APPLICATION;
 use crate::fault::{Fault, Progress};
 use crate::forge::Announcement;
 use crate::ledger::{Kind, Lease, LeaseLost, LedgerError};
 use crate::preview::{Receipt, Step};
 use crate::repository::Repository;
+use crate::workload;
 
 /// Why a step was not done.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +57,19 @@ pub(super) async fn apply(
             };
             return Ok(seams.databases.ensure_database(name, &order).await?);
         }
+        Step::EnsureMigration(revision) => {
+            this.ledger.begin_rehearsal(lease, revision, this.clock.now()).await??;
+            seams.rehearsals.watch(name, revision).await;
+            let url = seams.databases.url(name, &preview.password);
+            let (shape, suffix) = (&repository.shape, &this.site.suffix);
+            let application = MIGRATION_APPLICATION;
+            let order = workload::migration_order(shape, name, suffix, revision, &url, application);
+            return Ok(seams.cluster.ensure_migration(name, &order).await?);
+        }
+        Step::EnsureReport { revision, ended } => {
+            let report = seams.rehearsals.report(name, revision, &repository.seed).await;
+            this.ledger.keep_rehearsal(lease, ended, &report, this.clock.now()).await??;
+        }
         Step::EnsureWorkload(revision) => {
             let url = seams.databases.url(name, &preview.password);
             let number = preview.memory.facts.key.number;
@@ -81,6 +97,7 @@ pub(super) async fn apply(
                 notice: notice.clone(),
                 rolled_back_from: (preview.memory.commit() != &preview.memory.facts.head)
                     .then(|| preview.memory.facts.head.clone()),
+                rehearsal: shown(this, preview, notice).await?,
                 receipt: receipt.map(Receipt::sentences).unwrap_or_default(),
             };
             let number = preview.memory.facts.key.number;

@@ -4,11 +4,13 @@
 //! to wait for the world inside a pass.
 
 mod apply;
+mod fresh;
 mod image;
 mod observe;
 mod outcome;
 pub mod pace;
 mod pass;
+mod rehearsal;
 mod render;
 
 use std::collections::HashMap;
@@ -23,7 +25,7 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::cluster::Cluster;
-use crate::database::Databases;
+use crate::database::{Databases, Rehearsals};
 use crate::dns::Dns;
 use crate::forge::Forge;
 use crate::image::Images;
@@ -48,6 +50,8 @@ pub struct Seams {
     pub cluster: Arc<dyn Cluster>,
     /// What holds their data.
     pub databases: Arc<dyn Databases>,
+    /// What watches migrations of it, and reads what they left.
+    pub rehearsals: Arc<dyn Rehearsals>,
     /// What makes their names resolve.
     pub dns: Arc<dyn Dns>,
     /// Where pull requests live.

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::Reconciler;
 use super::image::{is_by_commit, pinned};
+use super::rehearsal::remembered;
 use crate::fault::Disposition;
 use crate::ledger::{Lease, LeaseLost, LedgerError, Preview};
 use crate::preview::observed::{Confirmation, ImageSeen, Resolution, RouteSeen, Served, Standing};
@@ -66,6 +67,7 @@ pub(super) async fn look(
         record.is_gone(),
     ];
     let desired = memory.desired(policy, now);
+    let migrations = remembered(this, preview, repository, &desired, cluster.migration).await?;
     let down = matches!(desired, Desired::Down(_));
     let want = match &desired {
         Desired::Up(spec) => Some(&spec.revision),
@@ -102,6 +104,7 @@ pub(super) async fn look(
         namespace: cluster.namespace,
         database: databases.database,
         role: databases.role,
+        migrations,
         workload: cluster.workload,
         route: cluster.route,
         record,

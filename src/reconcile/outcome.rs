@@ -9,7 +9,7 @@ use crate::fault::Disposition;
 use crate::ledger::{Findings, Preview};
 use crate::preview::condition::{Condition, Status};
 use crate::preview::observed::{Health, WorkloadSeen};
-use crate::preview::{Desired, Observed, Outlook, Part, Plan, Seen, Step, Told};
+use crate::preview::{Desired, MigrationsSeen, Observed, Outlook, Part, Plan, Seen, Step, Told};
 
 /// What the steps of a pass came to.
 pub(super) struct Deeds {
@@ -54,7 +54,9 @@ pub(super) const MOVING_FAILURES: u32 = 4;
 /// Whether something of the preview is on its way, in either direction.
 pub(super) fn moving(seen: &Observed) -> bool {
     let starting = |workload: &WorkloadSeen| workload.health != Health::Ready;
+    let migrating = |it: &MigrationsSeen| it.remembered.is_none();
     seen.workload.present().is_some_and(starting)
+        || seen.migrations.as_ref().is_some_and(migrating)
         || matches!(seen.namespace, Seen::Leaving(_))
         || matches!(seen.database, Seen::Unknown(_) | Seen::Leaving(_))
 }
@@ -134,7 +136,7 @@ pub(super) fn describe(plan: &Plan, deeds: &Deeds) -> String {
 /// Which seam answers for a part, as a metric calls it.
 pub(super) fn seam(part: Part) -> &'static str {
     match part {
-        Part::Namespace | Part::Workload | Part::Route => "cluster",
+        Part::Namespace | Part::Migrations | Part::Workload | Part::Route => "cluster",
         Part::Database => "databases",
         Part::Dns => "dns",
         Part::Served => "visitor",

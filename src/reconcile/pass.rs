@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::Reconciler;
 use super::apply::{StepError, apply};
+use super::fresh;
 use super::observe::{Look, look};
 use super::outcome::{Deeds, MOVING_FAILURES, alone, describe, ending, moving, seam, unchanged};
 use super::pace::{Ending, wake_at};
@@ -103,6 +104,9 @@ impl Reconciler {
         memory.renew(policy);
         let desired = memory.desired(policy, now);
         let mut plan = plan(&desired, &seen, &memory.facts.head);
+        if let Some(why) = fresh::reason(self, preview, repository, &desired, &seen, &plan).await? {
+            return Ok(Some(fresh::findings(preview, memory, repository, &seen, why, now)));
+        }
         let Ok(held) = self.held_by_brake(lease, &desired, &plan, now).await? else {
             return Ok(None);
         };

@@ -14,11 +14,13 @@ pub mod chart;
 pub mod gate;
 mod image;
 pub(crate) mod lines;
+mod migrations;
 mod object;
 mod print;
 
 pub use chart::Chart;
 pub use image::{Image, ImageError, ImageName, ImageTag, ImageTemplate, TagTemplate};
+pub use migrations::Migrations;
 pub use object::{Object, ObjectRef, inventory};
 pub use print::print;
 
@@ -33,6 +35,8 @@ pub struct Shape {
     pub directory: Option<PathBuf>,
     /// Environment of every preview of the repository.
     pub env: Vec<(String, String)>,
+    /// What migrates the database first, where something does.
+    pub migrations: Option<Migrations>,
     /// The path whose 2xx or 3xx answer means "ready".
     pub probe_path: String,
     /// How an answer of the public URL shows which commit it is of.
@@ -134,6 +138,21 @@ pub const DATABASE_VARIABLE: &str = "DATABASE_URL";
 /// The variables that are the preview's own, whatever its shape says.
 pub const OWN_VARIABLES: [&str; 5] =
     [DATABASE_VARIABLE, "PR_NUMBER", "COMMIT_SHA", "PREVIEW_NAME", "PREVIEW_HOST"];
+
+/// Orders the migrations of a revision: the environment of its workload, and the name under which their
+/// sessions are told from others' (libpq's `PGAPPNAME`).
+pub fn migration_order(
+    shape: &Shape,
+    name: &PreviewName,
+    suffix: &Suffix,
+    revision: &Revision,
+    database_url: &str,
+    application: &str,
+) -> WorkloadOrder {
+    let mut order = order(shape, name, suffix, revision, database_url);
+    order.env.push(("PGAPPNAME".to_owned(), application.to_owned()));
+    order
+}
 
 /// Orders the built-in shape: the configured command with the preview's environment.
 ///

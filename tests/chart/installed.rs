@@ -95,6 +95,7 @@ fn order(digit: char, image: &str) -> WorkloadOrder {
             command: vec![],
             directory: None,
             env: vec![],
+            migrations: None,
             probe_path: "/".to_owned(),
             proof: Proof::Header,
             image: None,

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{FULL, GATEWAY, MINIMAL, helm_is_here, list, one, pods, rendered};
 
 /// API group, resource, verbs: in every namespace, since a preview's is not known in advance.
-const EVERYWHERE: [(&str, &str, &str); 10] = [
+const EVERYWHERE: [(&str, &str, &str); 11] = [
     ("", "limitranges", "create get patch"),
     ("", "namespaces", "create delete get list patch watch"),
     ("", "pods", "list"),
@@ -16,6 +16,7 @@ const EVERYWHERE: [(&str, &str, &str); 10] = [
     ("", "serviceaccounts", "create get patch"),
     ("", "services", "create delete get list patch"),
     ("apps", "deployments", "create delete get list patch watch"),
+    ("batch", "jobs", "create delete list patch watch"),
     ("networking.k8s.io", "networkpolicies", "create get patch"),
 ];
 

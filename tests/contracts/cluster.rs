@@ -5,18 +5,20 @@ mod chart;
 mod fake;
 pub mod kubernetes;
 mod local;
+mod local_migrations;
 mod machine;
 mod proxy;
 mod real;
+mod real_migrations;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use mayfly::cluster::Cluster;
-use mayfly::fault::Disposition;
+use mayfly::fault::{Disposition, Progress};
 use mayfly::preview::observed::{Health, NamespaceSeen};
-use mayfly::preview::{CommitSha, PreviewName, Revision, Seen};
-use mayfly::workload::{Image, PodShape, Proof, Shape, WorkloadOrder};
+use mayfly::preview::{CommitSha, Ended, MigrationState, PreviewName, Revision, Seen};
+use mayfly::workload::{Image, Migrations, PodShape, Proof, Shape, WorkloadOrder};
 
 use self::kubernetes::RealCluster;
 use self::machine::Machine;
@@ -95,6 +97,9 @@ contract! {
     a_namespace_made_twice_is_made_once,
     a_workload_needs_its_namespace,
     a_workload_ordered_twice_becomes_ready_once,
+    migrations_need_their_namespace,
+    migrations_ordered_twice_run_once_and_come_to_an_end,
+    migrations_of_a_newer_revision_take_the_place_of_those_before,
     a_route_leads_to_a_ready_revision_only,
     a_new_revision_starts_beside_the_one_that_is_served,
     a_removed_namespace_leaves_and_then_is_absent,
@@ -123,12 +128,55 @@ fn shape() -> Shape {
         command: vec![target().to_str().unwrap().to_owned()],
         directory: None,
         env: vec![],
+        migrations: None,
         probe_path: "/".to_owned(),
         proof: Proof::Header,
         image: None,
         pod: PodShape { image: Some(Image::parse(&image).unwrap()), ..PodShape::default() },
         chart: None,
     }
+}
+
+/// The same, with migrations that run this.
+fn migrating(command: &[&str]) -> Shape {
+    let command = command.iter().map(|&word| word.to_owned()).collect();
+    let timeout = Duration::from_secs(600);
+    let migrations = Some(Migrations { command, timeout, directory: None });
+    Shape { migrations, ..shape() }
+}
+
+fn migration(revision: &Revision, shape: Shape) -> WorkloadOrder {
+    WorkloadOrder { shape, ..order(revision) }
+}
+
+/// Starts migrations, and waits for those before to be over where it has to.
+async fn migrate(cluster: &dyn Cluster, name: &PreviewName, order: &WorkloadOrder) {
+    until("the migrations are started", async || {
+        cluster.ensure_migration(name, order).await.unwrap() == Progress::Done
+    })
+    .await;
+}
+
+async fn migrated(
+    cluster: &dyn Cluster,
+    name: &PreviewName,
+    shape: &Shape,
+) -> Option<(Revision, MigrationState)> {
+    let seen = cluster.observe(name, shape).await.migration;
+    seen.present().map(|it| (it.revision.clone(), it.state.clone()))
+}
+
+async fn until_migrated(cluster: &dyn Cluster, name: &PreviewName, order: &WorkloadOrder) -> Ended {
+    let mut ended = None;
+    until("the migrations end", async || match migrated(cluster, name, &order.shape).await {
+        Some((revision, MigrationState::Ended(how))) if revision == order.revision => {
+            ended = Some(how);
+            true
+        }
+        _ => false,
+    })
+    .await;
+    ended.unwrap()
 }
 
 fn order(revision: &Revision) -> WorkloadOrder {
@@ -220,6 +268,45 @@ async fn a_workload_ordered_twice_becomes_ready_once(subject: &impl Subject) {
     assert_eq!(health(cluster, &name).await, Some((order.revision, Health::Ready)));
 }
 
+async fn migrations_need_their_namespace(subject: &impl Subject) {
+    let (cluster, name) = (subject.cluster(), subject.name(7));
+    let order = migration(&revision('a'), migrating(&["true"]));
+    let fault = cluster.ensure_migration(&name, &order).await.unwrap_err();
+    assert_eq!(fault.disposition, Disposition::Transient);
+    assert!(cluster.observe(&name, &order.shape).await.migration.is_absent());
+}
+
+async fn migrations_ordered_twice_run_once_and_come_to_an_end(subject: &impl Subject) {
+    let (cluster, name) = (subject.cluster(), subject.name(7));
+    let order = migration(&revision('a'), migrating(&["true"]));
+    cluster.ensure_namespace(&name, &order.shape).await.unwrap();
+    assert!(cluster.observe(&name, &order.shape).await.migration.is_absent());
+    for _ in 0..2 {
+        assert_eq!(cluster.ensure_migration(&name, &order).await, Ok(Progress::Done));
+    }
+    assert_eq!(until_migrated(cluster, &name, &order).await, Ended::Done);
+    // Over is over.
+    assert_eq!(cluster.ensure_migration(&name, &order).await, Ok(Progress::Done));
+    assert_eq!(until_migrated(cluster, &name, &order).await, Ended::Done);
+    // The workload beside it is another thing.
+    cluster.ensure_workload(&name, &order).await.unwrap();
+    until_ready(cluster, &name, &order.revision).await;
+    assert_eq!(until_migrated(cluster, &name, &order).await, Ended::Done);
+    cluster.remove_namespace(&name).await.unwrap();
+    until_gone(cluster, &name).await;
+    assert!(cluster.observe(&name, &order.shape).await.migration.is_absent());
+}
+
+async fn migrations_of_a_newer_revision_take_the_place_of_those_before(subject: &impl Subject) {
+    let (cluster, name) = (subject.cluster(), subject.name(7));
+    let shape = migrating(&["true"]);
+    let (a, b) = (migration(&revision('a'), shape.clone()), migration(&revision('b'), shape));
+    cluster.ensure_namespace(&name, &a.shape).await.unwrap();
+    migrate(cluster, &name, &a).await;
+    migrate(cluster, &name, &b).await;
+    assert_eq!(until_migrated(cluster, &name, &b).await, Ended::Done);
+}
+
 async fn a_route_leads_to_a_ready_revision_only(subject: &impl Subject) {
     let (cluster, name, a) = (subject.cluster(), subject.name(7), revision('a'));
     assert!(cluster.ensure_route(&name, &shape(), &a).await.is_err());
@@ -272,6 +359,7 @@ async fn what_is_not_ours_is_never_touched(subject: &impl Subject) {
     assert!(cluster.observe(&name, &shape()).await.namespace.is_foreign());
     for answer in [
         cluster.ensure_namespace(&name, &shape()).await,
+        cluster.ensure_migration(&name, &migration(&a, migrating(&["true"]))).await.map(drop),
         cluster.ensure_workload(&name, &order(&a)).await,
         cluster.ensure_route(&name, &shape(), &a).await,
         cluster.remove_namespace(&name).await,

@@ -126,13 +126,19 @@ impl Description {
         let fitting = routes.filter_map(|route| {
             let names: Vec<_> = route.split('/').collect();
             let mut given = HashMap::new();
+            // A path within a repository has as many parts as it likes.
+            let mut parts: Vec<_> = parts.iter().map(|&part| part.to_owned()).collect();
+            if names.last() == Some(&"{path}") && parts.len() > names.len() {
+                let path = parts.split_off(names.len() - 1).join("/");
+                parts.push(path);
+            }
             if names.len() != parts.len() {
                 return None;
             }
             for (name, part) in names.iter().zip(&parts) {
                 match name.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
                     Some(name) if !part.is_empty() => {
-                        given.insert(name.to_owned(), (*part).to_owned());
+                        given.insert(name.to_owned(), part.clone());
                     }
                     _ if name == part => {}
                     _ => return None,

@@ -130,6 +130,19 @@ async fn a_delivery_that_failed_is_listed_until_it_is_too_old(stage: impl Stage)
     assert_eq!(stage.redelivered(), ["one", "two", "three", "two", "three"]);
 }
 
+async fn a_directory_is_listed_as_it_was_at_each_commit(stage: impl Stage) {
+    let forge = stage.forge();
+    stage.put_files(&sha(1), "db/migrations", &["0001_a.sql"]);
+    stage.put_files(&sha(2), "db/migrations", &["0001_a.sql", "0002_b.sql"]);
+    let listed = async |n| forge.files(&repo(), &sha(n), "db/migrations").await;
+    assert_eq!(listed(1).await.unwrap(), ["0001_a.sql"]);
+    assert_eq!(listed(2).await.unwrap(), ["0001_a.sql", "0002_b.sql"]);
+    assert_eq!(listed(1).await.unwrap(), ["0001_a.sql"], "asked again");
+    // What is not found may be hidden: that is no empty list.
+    listed(3).await.unwrap_err();
+    forge.files(&repo(), &sha(2), "db/other").await.unwrap_err();
+}
+
 macro_rules! contract {
     ($($promise:ident),* $(,)?) => {
         mod fake {
@@ -152,6 +165,7 @@ contract!(
     an_approval_that_ran_out_leaves_no_active_deployment,
     what_we_own_is_what_is_active,
     a_delivery_that_failed_is_listed_until_it_is_too_old,
+    a_directory_is_listed_as_it_was_at_each_commit,
 );
 
 #[tokio::test]

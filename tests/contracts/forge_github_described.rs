@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::description::Description;
 use super::forge_github::opened;
 use super::forge_github_login::{app, key};
-use super::forge_stage::{REPO, Real, gone, number, preparing, ready, repo};
+use super::forge_stage::{REPO, Real, gone, number, preparing, ready, repo, sha};
 
 /// A stage on which all that we ever ask was asked.
 async fn everything() -> Real {
@@ -23,6 +23,8 @@ async fn everything() -> Real {
     real.hub.put_file(REPO, "values-preview.yaml", "replicas: 2\n");
     app.base_file(&repo(), number(7), "values-preview.yaml").await.unwrap();
     app.owned(&repo()).await.unwrap();
+    real.hub.put_files(REPO, sha(7).as_str(), "db/migrations", &["0001_a.sql"]);
+    app.files(&repo(), &sha(7), "db/migrations").await.unwrap();
     real.hub.note_delivery(HookDelivery {
         id: 5,
         guid: "0b989ba4-242f-11e5-81e1-c7b6966d2516".to_owned(),

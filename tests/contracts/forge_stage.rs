@@ -33,7 +33,8 @@ pub fn sha(seed: u32) -> CommitSha {
 pub fn say(n: u32, notice: Notice) -> Announcement {
     let name = PreviewName::new(None, number(n));
     let url = format!("https://{name}.preview.example.com");
-    Announcement { name, url, notice, rolled_back_from: None, receipt: Vec::new() }
+    let (rolled_back_from, rehearsal, receipt) = (None, None, Vec::new());
+    Announcement { name, url, notice, rolled_back_from, rehearsal, receipt }
 }
 
 pub fn preparing(n: u32) -> Announcement {
@@ -73,6 +74,8 @@ pub trait Stage {
     fn fail_delivery(&self, id: &str, at: DateTime<Utc>);
     /// The deliveries that were asked for again, in order.
     fn redelivered(&self) -> Vec<String>;
+    /// This is in a directory at a commit.
+    fn put_files(&self, commit: &CommitSha, directory: &str, names: &[&str]);
 }
 
 pub struct Fake(pub FakeForge);
@@ -130,6 +133,10 @@ impl Stage for Fake {
 
     fn redelivered(&self) -> Vec<String> {
         self.0.redelivered()
+    }
+
+    fn put_files(&self, commit: &CommitSha, directory: &str, names: &[&str]) {
+        self.0.put_files(commit, directory, names);
     }
 }
 
@@ -210,5 +217,9 @@ impl Stage for Real {
 
     fn redelivered(&self) -> Vec<String> {
         self.hub.attempts()
+    }
+
+    fn put_files(&self, commit: &CommitSha, directory: &str, names: &[&str]) {
+        self.hub.put_files(REPO, commit.as_str(), directory, names);
     }
 }

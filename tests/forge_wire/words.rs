@@ -14,6 +14,7 @@ fn announcement(notice: Notice, receipt: &[&str]) -> Announcement {
         url: "https://shop-pr-7.preview.example.com".to_owned(),
         notice,
         rolled_back_from: None,
+        rehearsal: None,
         receipt: receipt.iter().map(|&line| line.to_owned()).collect(),
     }
 }
@@ -159,4 +160,21 @@ proptest! {
         let line = notice::description(&Notice::Blocked { conflict: text });
         prop_assert!(line.chars().count() <= 140 && !line.chars().any(char::is_control));
     }
+}
+
+#[test]
+fn what_migrations_did_is_one_paragraph_of_the_comment_that_says_ready() {
+    let revision = Revision { commit: commit(), restart: 0 };
+    let report = crate::world::rehearsals::report(&revision, true);
+    let ready = Announcement { rehearsal: Some(report), ..announcement(ready(false), &[]) };
+    let text = notice::markdown(&ready, "test");
+    let paragraph = "**Migrations:** 1 statement, 1.2 s; strongest lock `AccessExclusive` on \
+                     `shop.orders` (stops reads); 1 table rewritten (`shop.orders`); schema: 1 \
+                     column altered.";
+    assert!(text.contains(paragraph), "{text}");
+    // What nobody watched is told as such.
+    let report = crate::world::rehearsals::report(&revision, false);
+    let partial = Announcement { rehearsal: Some(report), ..ready };
+    let text = notice::markdown(&partial, "test");
+    assert!(text.contains("This is not all of it: `nobody watched`."), "{text}");
 }

@@ -9,9 +9,32 @@ pub fn after(version: i64) -> Option<&'static str> {
         1 => LEDGER,
         2 => COMMITS,
         3 => IMAGES,
+        4 => REHEARSALS,
         _ => return None,
     })
 }
+
+const REHEARSALS: &str = r#"
+INSERT INTO rehearsals (preview_id, revision, generation, begun_at, ended_at, ended, report)
+VALUES
+('01890000-0000-7000-8000-000000000001', 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.3', 2,
+ '2026-03-01T12:00:00Z', '2026-03-01T12:00:02Z', '"done"',
+ '{"revision": "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.3", "samples": 80, "period_micros": 15000,
+   "statements_left_out": 0, "gap": null,
+   "statements": [{"text": "ALTER TABLE orders", "times": 1, "micros": 1200000, "ended": true,
+     "waited_micros": 0, "locks": [{"relation": "shop.orders", "mode": "AccessExclusiveLock"}],
+     "waits_for": null}],
+   "rewrites": {"known": {"since_start": true, "tables": ["shop.orders"], "indexes": []}},
+   "schema": {"known": {"changes": [{"kind": "column", "name": "shop.orders.note", "from": null,
+     "to": "text"}], "left_out": 0}}}'),
+('01890000-0000-7000-8000-000000000001', 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.2', 2,
+ '2026-03-01T11:00:00Z', '2026-03-01T11:00:02Z', '{"failed": {"why": "exit code 1", "log": "x"}}',
+ '{"revision": "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.2", "samples": 0, "period_micros": 15000,
+   "statements_left_out": 0, "gap": "nobody watched", "statements": [],
+   "rewrites": {"unknown": "the database was dropped"}, "schema": {"unknown": "the same"}}'),
+('01890000-0000-7000-8000-000000000001', 'cccccccccccccccccccccccccccccccccccccccc.0', 2,
+ '2026-03-01T13:00:00Z', NULL, NULL, NULL);
+"#;
 
 const IMAGES: &str = r#"
 UPDATE commits SET image = 'registry.example.com/acme/shop@sha256:' || repeat('0a', 32)

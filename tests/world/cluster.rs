@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use mayfly::cluster::{Cluster, ClusterSeen};
-use mayfly::fault::Fault;
+use mayfly::fault::{Fault, Progress};
 use mayfly::preview::observed::{Health, NamespaceSeen, RouteSeen, Standing, WorkloadSeen};
-use mayfly::preview::{PreviewName, Revision, Seen};
+use mayfly::preview::{Ended, MigrationSeen, MigrationState, PreviewName, Revision, Seen};
 use mayfly::workload::{Shape, WorkloadOrder};
 
 use super::faults::Faults;
@@ -25,8 +25,28 @@ struct Workload {
     crashed: bool,
 }
 
+#[derive(Clone)]
+struct Migration {
+    order: WorkloadOrder,
+    looks: u32,
+}
+
+/// What becomes of migrations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// They are done at this look.
+    DoneAfter(u32),
+    /// They do not end.
+    Hang,
+    /// They cannot begin.
+    Stuck(String),
+    /// They fail.
+    Fail(String),
+}
+
 #[derive(Clone, Default)]
 struct Namespace {
+    migration: Option<Migration>,
     workload: Option<Workload>,
     /// What was ready before the workload was asked for, and is there until it is taken away.
     others: Vec<Revision>,
@@ -39,6 +59,8 @@ struct Inner {
     routes: BTreeMap<PreviewName, Revision>,
     foreign: BTreeSet<PreviewName>,
     orders: Vec<(PreviewName, WorkloadOrder)>,
+    migrated: Vec<(PreviewName, WorkloadOrder)>,
+    fate: Fate,
     auto: bool,
     ready_after: u32,
     never_ready: Option<String>,
@@ -61,6 +83,8 @@ impl FakeCluster {
             routes: BTreeMap::new(),
             foreign: BTreeSet::new(),
             orders: Vec::new(),
+            migrated: Vec::new(),
+            fate: Fate::DoneAfter(2),
             auto: true,
             ready_after: 1,
             never_ready: None,
@@ -146,6 +170,24 @@ impl FakeCluster {
         self.with(|it| it.orders.clone())
     }
 
+    /// What becomes of migrations from now on, those that run among them.
+    pub fn fate(&self, fate: Fate) {
+        self.with(|it| it.fate = fate);
+    }
+
+    /// Every order of migrations that started some.
+    pub fn migrated(&self) -> Vec<(PreviewName, WorkloadOrder)> {
+        self.with(|it| it.migrated.clone())
+    }
+
+    /// Somebody deletes the run of migrations by hand, with its log.
+    pub fn forget_migration(&self, name: &PreviewName) {
+        self.with(|it| {
+            let namespace = it.namespaces.get_mut(name);
+            namespace.into_iter().for_each(|it| it.migration = None);
+        });
+    }
+
     /// Somebody else's namespace takes the name.
     pub fn plant_foreign(&self, name: &PreviewName) {
         self.with(|it| it.foreign.insert(name.clone()));
@@ -201,13 +243,21 @@ impl Inner {
             None => Seen::Absent,
         };
         let leaving = "1 process still running".to_owned();
+        let fate = self.fate.clone();
+        let mut migration = Seen::Absent;
         let (namespace, workload) = match self.namespaces.get_mut(name) {
             None if foreign => (Seen::Foreign("somebody else".to_owned()), Seen::Absent),
             None => (Seen::Absent, Seen::Absent),
             Some(namespace) if namespace.leaving.is_some() => {
+                migration = Seen::Leaving(leaving.clone());
                 (Seen::Leaving(leaving.clone()), Seen::Leaving(leaving))
             }
             Some(namespace) => {
+                if let Some(it) = namespace.migration.as_mut() {
+                    it.looks += 1;
+                    let revision = it.order.revision.clone();
+                    migration = Seen::Present(MigrationSeen { revision, state: it.state(&fate) });
+                }
                 let workload = match namespace.workload.as_mut() {
                     None => Seen::Absent,
                     Some(workload) => {
@@ -224,7 +274,7 @@ impl Inner {
                 (Seen::Present(NamespaceSeen { fenced: true }), workload)
             }
         };
-        ClusterSeen { namespace, workload, route }
+        ClusterSeen { namespace, migration, workload, route }
     }
 
     fn namespace(&mut self, name: &PreviewName, doing: &str) -> Result<&mut Namespace, Fault> {
@@ -235,6 +285,20 @@ impl Inner {
             Some(it) if it.leaving.is_none() => Ok(it),
             Some(_) => Err(Fault::transient(doing, "its namespace is being removed")),
             None => Err(Fault::transient(doing, "its namespace is not there")),
+        }
+    }
+}
+
+impl Migration {
+    fn state(&self, fate: &Fate) -> MigrationState {
+        match fate {
+            Fate::DoneAfter(looks) if self.looks >= *looks => MigrationState::Ended(Ended::Done),
+            Fate::DoneAfter(_) | Fate::Hang => MigrationState::Running("they run".to_owned()),
+            Fate::Stuck(why) => MigrationState::Stuck(why.clone()),
+            Fate::Fail(why) => {
+                let log = "ERROR: column \"x\" exists".to_owned();
+                MigrationState::Ended(Ended::Failed { why: why.clone(), log })
+            }
         }
     }
 }
@@ -265,6 +329,33 @@ impl Cluster for FakeCluster {
                     it.namespaces.entry(name.clone()).or_default();
                 }
                 it.namespace(name, "creating the namespace").map(|_| ())
+            })
+        })
+    }
+
+    async fn ensure_migration(
+        &self,
+        name: &PreviewName,
+        order: &WorkloadOrder,
+    ) -> Result<Progress, Fault> {
+        self.faults.run("cluster.ensure_migration", || {
+            self.with(|it| {
+                let fate = it.fate.clone();
+                let namespace = it.namespace(name, "starting the migrations")?;
+                if let Some(before) = &namespace.migration {
+                    if before.order.revision == order.revision {
+                        return Ok(Progress::Done);
+                    }
+                    let runs = !matches!(before.state(&fate), MigrationState::Ended(_));
+                    namespace.migration = None;
+                    if runs {
+                        let what = "migrations: those of the commit before are being ended";
+                        return Ok(Progress::Underway(what.to_owned()));
+                    }
+                }
+                namespace.migration = Some(Migration { order: order.clone(), looks: 0 });
+                it.migrated.push((name.clone(), order.clone()));
+                Ok(Progress::Done)
             })
         })
     }

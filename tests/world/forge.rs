@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use mayfly::fault::Fault;
 use mayfly::forge::{Announcement, FailedDelivery, Forge, RepositoryRef};
-use mayfly::preview::{Notice, PreviewName, PullFacts, PullNumber, PullState, Seen};
+use mayfly::preview::{CommitSha, Notice, PreviewName, PullFacts, PullNumber, PullState, Seen};
 
 use super::faults::Faults;
 
@@ -27,6 +27,8 @@ struct Inner {
     active: BTreeSet<(String, PreviewName)>,
     /// The deliveries that failed, and the ids of those that were asked for again.
     failed: Vec<FailedDelivery>,
+    /// What is in each directory, by commit.
+    directories: BTreeMap<(CommitSha, String), Vec<String>>,
     redelivered: Vec<String>,
     /// What the base branches hold, by repository and path.
     files: BTreeMap<(String, String), String>,
@@ -78,6 +80,13 @@ impl FakeForge {
     pub fn put_file(&self, repo: &RepositoryRef, path: &str, text: &str) {
         let key = (repo.full_name(), path.to_owned());
         self.inner.lock().unwrap().files.insert(key, text.to_owned());
+    }
+
+    /// This is in a directory at a commit; one that nobody put is "not found".
+    pub fn put_files(&self, commit: &CommitSha, directory: &str, names: &[&str]) {
+        let names = names.iter().map(|&name| name.to_owned()).collect();
+        let at = (commit.clone(), directory.to_owned());
+        self.inner.lock().unwrap().directories.insert(at, names);
     }
 
     /// A delivery did not reach us.
@@ -135,6 +144,19 @@ impl Forge for FakeForge {
                 })
                 .map(|(_, facts)| facts.clone());
             Ok(open.collect())
+        })
+    }
+
+    async fn files(
+        &self,
+        _: &RepositoryRef,
+        commit: &CommitSha,
+        directory: &str,
+    ) -> Result<Vec<String>, Fault> {
+        self.faults.run("forge.files", || {
+            let inner = self.inner.lock().unwrap();
+            let found = inner.directories.get(&(commit.clone(), directory.to_owned())).cloned();
+            found.ok_or_else(|| Fault::transient("listing a directory", "404: not found"))
         })
     }
 

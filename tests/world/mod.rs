@@ -16,6 +16,7 @@ pub mod images;
 pub mod listener;
 pub mod outage;
 pub mod postgres;
+pub mod rehearsals;
 pub mod rude;
 pub mod skip;
 pub mod visits;
@@ -40,7 +41,7 @@ use mayfly::repository::{Repositories, Repository};
 use mayfly::sweep::Sweeper;
 use mayfly::telemetry::Metrics;
 use mayfly::workload::chart::{RenderLimits, Tools};
-use mayfly::workload::{Image, PodShape, Proof, Shape};
+use mayfly::workload::{Image, Migrations, PodShape, Proof, Shape};
 
 use cluster::FakeCluster;
 use database::FakeDatabases;
@@ -48,6 +49,7 @@ use dns::FakeDns;
 use faults::Faults;
 use forge::FakeForge;
 use images::FakeImages;
+use rehearsals::FakeRehearsals;
 use visits::FakeVisitor;
 
 /// The id of `acme/shop`.
@@ -83,6 +85,7 @@ pub struct World {
     pub clock: Arc<HandClock>,
     pub cluster: FakeCluster,
     pub databases: FakeDatabases,
+    pub rehearsals: FakeRehearsals,
     pub dns: FakeDns,
     pub forge: FakeForge,
     pub visitor: FakeVisitor,
@@ -121,6 +124,17 @@ pub fn policy() -> Policy {
     }
 }
 
+/// [`repository`] with migrations, and where it keeps them.
+pub fn migrating() -> Repository {
+    let mut repository = repository();
+    repository.shape.migrations = Some(Migrations {
+        command: vec!["migrate".to_owned()],
+        timeout: std::time::Duration::from_secs(600),
+        directory: Some("db/migrations".to_owned()),
+    });
+    repository
+}
+
 /// An image that a pretended node makes ready at once.
 pub fn image() -> Image {
     Image::parse(&format!("registry.test/shop@sha256:{}", "0".repeat(64))).unwrap()
@@ -136,6 +150,7 @@ pub fn repository() -> Repository {
             command: vec!["serve".to_owned()],
             directory: None,
             env: Vec::new(),
+            migrations: None,
             probe_path: "/".to_owned(),
             proof: Proof::Header,
             image: None,
@@ -163,6 +178,7 @@ impl World {
         let faults = Faults::default();
         let cluster = FakeCluster::new(faults.clone());
         let databases = FakeDatabases::new(faults.clone());
+        let rehearsals = FakeRehearsals::new(faults.clone());
         let dns = FakeDns::new("test", faults.clone());
         let forge = FakeForge::new(faults.clone());
         let images = FakeImages::new("registry.test", faults.clone());
@@ -170,6 +186,7 @@ impl World {
         let seams = Seams {
             cluster: Arc::new(cluster.clone()),
             databases: Arc::new(databases.clone()),
+            rehearsals: Arc::new(rehearsals.clone()),
             dns: Arc::new(dns.clone()),
             forge: Arc::new(forge.clone()),
             visitor: Arc::new(visitor.clone()),
@@ -184,6 +201,7 @@ impl World {
             clock,
             cluster,
             databases,
+            rehearsals,
             dns,
             forge,
             visitor,
@@ -352,6 +370,7 @@ impl World {
         self.sweeper = Sweeper::new(self.reconciler.clone(), sweep_config());
         self.cluster = other.cluster.clone();
         self.databases = other.databases.clone();
+        self.rehearsals = other.rehearsals.clone();
         self.dns = other.dns.clone();
         self.forge = other.forge.clone();
         self.visitor = other.visitor.clone();

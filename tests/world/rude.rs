@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use mayfly::cluster::{Cluster, ClusterSeen};
-use mayfly::fault::Fault;
+use mayfly::fault::{Fault, Progress};
 use mayfly::preview::{PreviewName, Revision};
 use mayfly::workload::{Shape, WorkloadOrder};
 use tokio::sync::Semaphore;
@@ -72,6 +72,14 @@ impl Cluster for RudeCluster {
 
     async fn ensure_namespace(&self, name: &PreviewName, shape: &Shape) -> Result<(), Fault> {
         self.inner.ensure_namespace(name, shape).await
+    }
+
+    async fn ensure_migration(
+        &self,
+        name: &PreviewName,
+        order: &WorkloadOrder,
+    ) -> Result<Progress, Fault> {
+        self.inner.ensure_migration(name, order).await
     }
 
     async fn ensure_workload(

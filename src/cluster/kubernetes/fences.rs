@@ -18,6 +18,9 @@ pub(super) const ONE: &str = SERVICE_ACCOUNT;
 /// How often a revision's pods fit into the quota: what is served, what comes, and what goes.
 const GENERATIONS: u32 = 3;
 
+/// How many pods of migrations fit beside: those that run, and those of a commit before that are ended.
+const MIGRATIONS: u32 = 2;
+
 /// The namespace, as it is created: with its stamp and its pod security from the first moment.
 /// <https://kubernetes.io/docs/concepts/security/pod-security-standards/>
 pub(super) fn namespace(config: &KubernetesConfig, name: &PreviewName) -> Value {
@@ -83,10 +86,19 @@ pub(super) fn fences(
 
 fn quota(shape: &Shape) -> Value {
     let pod = &shape.pod;
+    let migrations = if shape.migrations.is_some() { MIGRATIONS } else { 0 };
     let (pods, cpu_millicores, memory_mebibytes) = match &shape.chart {
-        Some(Chart { quota, .. }) => (quota.pods, quota.cpu_millicores, quota.memory_mebibytes),
+        Some(Chart { quota, .. }) => {
+            // The run of the migrations is as large as the built-in shape's pod.
+            let more = |all: u32, of_one: u32| all.saturating_add(of_one * migrations);
+            (
+                quota.pods + migrations,
+                more(quota.cpu_millicores, pod.cpu_millicores),
+                more(quota.memory_mebibytes, pod.memory_mebibytes),
+            )
+        }
         None => {
-            let pods = u32::from(pod.replicas) * GENERATIONS;
+            let pods = u32::from(pod.replicas) * GENERATIONS + migrations;
             let times = |of_one: u32| of_one.saturating_mul(pods);
             (pods, times(pod.cpu_millicores), times(pod.memory_mebibytes))
         }

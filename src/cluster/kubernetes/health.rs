@@ -127,7 +127,7 @@ fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
 }
 
 /// What is wrong with a pod and will stay so.
-fn complaint(pod: &Value) -> Option<Complaint> {
+pub(super) fn complaint(pod: &Value) -> Option<Complaint> {
     let name = pod["metadata"]["name"].as_str().unwrap_or_default();
     containers(pod).find_map(|container| complaint_of(name, container))
 }
@@ -198,7 +198,7 @@ fn crash(pod: &str, container: &Value) -> Option<Complaint> {
 }
 
 /// What a pod waits for, in its own words.
-fn waiting(pod: &Value) -> Option<String> {
+pub(super) fn waiting(pod: &Value) -> Option<String> {
     let conditions = pod["status"]["conditions"].as_array()?;
     let unscheduled = conditions.iter().find(|it| {
         it["type"] == "PodScheduled" && it["status"] == "False" && it["message"].is_string()

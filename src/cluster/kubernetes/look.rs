@@ -34,17 +34,19 @@ impl KubernetesCluster {
                 Seen::Foreign(whose) => Seen::Foreign(whose),
                 _ => Seen::Absent,
             };
-            return Ok(ClusterSeen { namespace, workload: Seen::Absent, route: Seen::Absent });
+            let (migration, workload, route) = (Seen::Absent, Seen::Absent, Seen::Absent);
+            return Ok(ClusterSeen { namespace, migration, workload, route });
         };
         if let Seen::Leaving(why) = stand {
             let route = self.look_at_route(&here).await?;
             let route = route.map_or(Seen::Absent, |_| Seen::Leaving(why.clone()));
-            let workload = Seen::Leaving(why.clone());
-            return Ok(ClusterSeen { namespace: Seen::Leaving(why), workload, route });
+            let (migration, workload) = (Seen::Leaving(why.clone()), Seen::Leaving(why.clone()));
+            return Ok(ClusterSeen { namespace: Seen::Leaving(why), migration, workload, route });
         }
         let owned = format!("{}={here}", marks::PREVIEW);
-        let (fenced, deployments, services, route, certificate, issued) = tokio::try_join!(
+        let (fenced, migration, deployments, services, route, certificate, issued) = tokio::try_join!(
             self.is_fenced(name, shape, &live),
+            self.look_at_migration(&here, shape),
             self.calls.list(LOOKING, Kind::Deployment, Some(&here), REVISION),
             self.calls.list(LOOKING, Kind::Service, Some(&here), &owned),
             self.look_at_route(&here),
@@ -87,7 +89,7 @@ impl KubernetesCluster {
             }
         };
         let namespace = Seen::Present(NamespaceSeen { fenced });
-        Ok(ClusterSeen { namespace, workload, route })
+        Ok(ClusterSeen { namespace, migration, workload, route })
     }
 
     async fn look_at_route(&self, here: &str) -> Result<Option<Value>, Fault> {

@@ -13,6 +13,8 @@ pub(super) const INSTANCE: &str = "mayfly.dev/instance";
 pub(super) const PREVIEW: &str = "mayfly.dev/preview";
 /// Which revision.
 pub(super) const REVISION: &str = "mayfly.dev/revision";
+/// Whose migrations: another key than a workload's, whose Service and Deployment select by theirs.
+pub(super) const MIGRATION: &str = "mayfly.dev/migration";
 /// The ownership mark, on the namespace.
 pub(super) const STAMP: &str = "mayfly.dev/stamp";
 /// What was applied, so that a look can tell whether it is still so.
@@ -48,6 +50,19 @@ pub(super) fn revision_labels(
     all.insert("app.kubernetes.io/component".to_owned(), json!("web"));
     all.insert("app.kubernetes.io/version".to_owned(), json!(revision.commit.as_str()));
     all.insert(REVISION.to_owned(), json!(revision.to_string()));
+    all
+}
+
+/// The labels of one revision's migrations.
+pub(super) fn migration_labels(
+    instance: &str,
+    name: &PreviewName,
+    revision: &Revision,
+) -> Map<String, Value> {
+    let mut all = labels(instance, name);
+    all.insert("app.kubernetes.io/component".to_owned(), json!("migration"));
+    all.insert("app.kubernetes.io/version".to_owned(), json!(revision.commit.as_str()));
+    all.insert(MIGRATION.to_owned(), json!(revision.to_string()));
     all
 }
 

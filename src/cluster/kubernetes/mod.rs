@@ -13,9 +13,11 @@ mod drift;
 mod ensure;
 mod fences;
 mod health;
+mod jobs;
 mod kinds;
 mod look;
 mod marks;
+mod migrate;
 mod patience;
 mod pods;
 mod release;
@@ -40,7 +42,7 @@ use self::kinds::Kind;
 use self::patience::Patience;
 use super::{Cluster, ClusterSeen};
 use crate::clock::Clock;
-use crate::fault::{Disposition, Fault};
+use crate::fault::{Disposition, Fault, Progress};
 use crate::preview::{PreviewName, Revision, Seen, Stamp};
 use crate::workload::{Shape, WorkloadOrder};
 
@@ -163,6 +165,14 @@ impl Cluster for KubernetesCluster {
 
     async fn ensure_namespace(&self, name: &PreviewName, shape: &Shape) -> Result<(), Fault> {
         self.fence(name, shape).await
+    }
+
+    async fn ensure_migration(
+        &self,
+        name: &PreviewName,
+        order: &WorkloadOrder,
+    ) -> Result<Progress, Fault> {
+        self.migrate(name, order).await
     }
 
     async fn ensure_workload(

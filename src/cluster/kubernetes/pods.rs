@@ -19,13 +19,18 @@ pub(super) const CONTAINER: &str = "web";
 const LINGER_SECONDS: u32 = 3;
 
 /// How long a pod then has between SIGTERM and SIGKILL, in seconds.
-const GRACE_SECONDS: u32 = 10;
+pub(super) const GRACE_SECONDS: u32 = 10;
 
 /// The name of a revision's Deployment and Service: each revision has its own, so that a new one
 /// starts beside what is served, and the route alone says which of them visitors get.
 pub(super) fn web_name(revision: &Revision) -> String {
     // The whole commit: two that begin alike are two.
     format!("web-{}-{}", revision.commit, revision.restart)
+}
+
+/// The name of a revision's Job of migrations.
+pub(super) fn migration_name(revision: &Revision) -> String {
+    format!("migrate-{}-{}", revision.commit, revision.restart)
 }
 
 /// The Secret with the database's URL.
@@ -54,30 +59,21 @@ pub(super) fn deployment(
     let (shape, pod) = (&order.shape, &order.shape.pod);
     let labels = revision_labels(&config.instance, name, &order.revision);
     let selector = json!({ REVISION: order.revision.to_string() });
-    let mut container = json!({
-        "name": CONTAINER,
-        "image": pod.image.as_ref().map(ToString::to_string),
-        "env": env(order),
-        "ports": [{ "name": "http", "containerPort": pod.port, "protocol": "TCP" }],
-        "readinessProbe": {
-            "httpGet": {
-                "path": shape.probe_path,
-                "port": "http",
-                "httpHeaders": [{ "name": "Host", "value": name.host(&config.suffix) }],
-            },
-            "periodSeconds": 1,
-            "timeoutSeconds": 2,
-            "failureThreshold": 3,
+    let mut web = container(order);
+    web["ports"] = json!([{ "name": "http", "containerPort": pod.port, "protocol": "TCP" }]);
+    web["readinessProbe"] = json!({
+        "httpGet": {
+            "path": shape.probe_path,
+            "port": "http",
+            "httpHeaders": [{ "name": "Host", "value": name.host(&config.suffix) }],
         },
-        "lifecycle": { "preStop": { "sleep": { "seconds": LINGER_SECONDS } } },
-        "resources": { "requests": resources(pod), "limits": resources(pod) },
-        "securityContext": {
-            "allowPrivilegeEscalation": false,
-            "capabilities": { "drop": ["ALL"] },
-        },
+        "periodSeconds": 1,
+        "timeoutSeconds": 2,
+        "failureThreshold": 3,
     });
+    web["lifecycle"] = json!({ "preStop": { "sleep": { "seconds": LINGER_SECONDS } } });
     if !shape.command.is_empty() {
-        container["command"] = json!(shape.command);
+        web["command"] = json!(shape.command);
     }
     json!({
         "apiVersion": "apps/v1",
@@ -94,19 +90,39 @@ pub(super) fn deployment(
             "selector": { "matchLabels": selector },
             "template": {
                 "metadata": { "labels": labels },
-                "spec": {
-                    "serviceAccountName": ONE,
-                    "automountServiceAccountToken": false,
-                    "enableServiceLinks": false,
-                    "terminationGracePeriodSeconds": LINGER_SECONDS + GRACE_SECONDS,
-                    "securityContext": {
-                        "runAsNonRoot": true,
-                        "seccompProfile": { "type": "RuntimeDefault" },
-                    },
-                    "containers": [container],
-                },
+                "spec": pod_spec(&web, LINGER_SECONDS + GRACE_SECONDS),
             },
         },
+    })
+}
+
+/// The one container of a revision's pods: its image, environment and limits.
+pub(super) fn container(order: &WorkloadOrder) -> Value {
+    let pod = &order.shape.pod;
+    json!({
+        "name": CONTAINER,
+        "image": pod.image.as_ref().map(ToString::to_string),
+        "env": env(order),
+        "resources": { "requests": resources(pod), "limits": resources(pod) },
+        "securityContext": {
+            "allowPrivilegeEscalation": false,
+            "capabilities": { "drop": ["ALL"] },
+        },
+    })
+}
+
+/// A pod of this one container, which knows nothing of its cluster.
+pub(super) fn pod_spec(container: &Value, grace_seconds: u32) -> Value {
+    json!({
+        "serviceAccountName": ONE,
+        "automountServiceAccountToken": false,
+        "enableServiceLinks": false,
+        "terminationGracePeriodSeconds": grace_seconds,
+        "securityContext": {
+            "runAsNonRoot": true,
+            "seccompProfile": { "type": "RuntimeDefault" },
+        },
+        "containers": [container],
     })
 }
 

@@ -22,14 +22,14 @@ use crate::preview::PreviewName;
 /// How often a watch that does not work is spoken of, at most.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
-/// Watches namespaces, Deployments and routes of this installation, their metadata only.
+/// Watches namespaces, Deployments, Jobs and routes of this installation, their metadata only.
 pub(super) fn start(
     calls: &Calls,
     config: &KubernetesConfig,
     changes: &Sender<PreviewName>,
     stop: &CancellationToken,
 ) {
-    for kind in [Kind::Namespace, Kind::Deployment, route::kind(config)] {
+    for kind in [Kind::Namespace, Kind::Deployment, Kind::Job, route::kind(config)] {
         let api = Api::all_with(calls.client(), &kind.resource());
         let labels = of_instance(&config.instance);
         let (changes, stop) = (changes.clone(), stop.clone());

@@ -1,4 +1,4 @@
-//! The workload's log: where its output goes, and the one line of it that people are shown.
+//! The workload's log and the migrations': where output goes, and what of it people are shown.
 //!
 //! Refuses to grow without bound over restarts.
 
@@ -6,7 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use crate::workload::lines::shown;
+use crate::workload::lines::{last, shown};
 
 const FILE: &str = "workload.log";
 const MAX_BYTES: u64 = 10 * 1024 * 1024;
@@ -24,9 +24,29 @@ pub(super) fn open(namespace: &Path) -> io::Result<(File, u64)> {
     Ok((file, end))
 }
 
+/// Opens a log of its own for one run, in place of the one before.
+pub(super) fn fresh(path: &Path) -> io::Result<File> {
+    // Another file, so that whoever still writes to the one before does not write into this one.
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => OpenOptions::new().create_new(true).append(true).open(path),
+    }
+}
+
+/// The last few lines of such a log, fit to be shown.
+pub(super) fn last_lines(path: &Path) -> String {
+    tail(path, 0).map_or(String::new(), |tail| last(&tail))
+}
+
 /// The last line after `from` that is not blank, fit to be shown.
 pub(super) fn last_line(namespace: &Path, from: u64) -> Option<String> {
-    let mut file = File::open(namespace.join(FILE)).ok()?;
+    let tail = tail(&namespace.join(FILE), from)?;
+    let line = tail.lines().map(shown).rfind(|line| !line.is_empty())?;
+    Some(line)
+}
+
+fn tail(path: &Path, from: u64) -> Option<String> {
+    let mut file = File::open(path).ok()?;
     let end = file.metadata().ok()?.len();
     let start = from.max(end.saturating_sub(TAIL_BYTES));
     file.seek(SeekFrom::Start(start)).ok()?;
@@ -37,6 +57,5 @@ pub(super) fn last_line(namespace: &Path, from: u64) -> Option<String> {
         // Cut within a word, which may be a URL that can no longer be recognized as one.
         tail = tail.split_once(char::is_whitespace).map_or(String::new(), |cut| cut.1.to_owned());
     }
-    let line = tail.lines().map(shown).rfind(|line| !line.is_empty())?;
-    Some(line)
+    Some(tail)
 }

@@ -10,6 +10,7 @@
 mod files;
 mod lock;
 mod log;
+mod migration;
 mod namespace;
 mod probe;
 mod processes;
@@ -31,11 +32,12 @@ use tokio::sync::mpsc::Sender;
 
 use self::files::Layout;
 use self::lock::Lock;
+use self::migration::Attempt;
 use self::namespace::Stand;
 use self::processes::{Identity, Process};
 use self::record::Record;
 use super::{Cluster, ClusterSeen};
-use crate::fault::Fault;
+use crate::fault::{Fault, Progress};
 use crate::preview::observed::{NamespaceSeen, RouteSeen, Standing};
 use crate::preview::{PreviewName, Revision, Seen, Stamp, Suffix};
 use crate::workload::{Shape, WorkloadOrder};
@@ -115,7 +117,9 @@ impl Room {
         let directory = self.directory(name);
         let scan = move || {
             // A record that cannot be read must not hide the processes that carry our marks.
-            let leaders = Record::read(&directory).ok().flatten().map_or(vec![], |it| it.leaders);
+            let record = Record::read(&directory).ok().flatten();
+            let mut leaders = record.map_or(vec![], |it| it.leaders);
+            leaders.extend(Attempt::read(&directory).ok().flatten().and_then(Attempt::leader));
             processes::scan(&directory, &leaders)
         };
         tokio::task::spawn_blocking(scan).await.map_err(io::Error::other)?
@@ -169,19 +173,20 @@ impl Room {
             1 => "1 process still running".to_owned(),
             many => format!("{many} processes still running"),
         };
-        let (namespace, workload) = match self.stand(name)? {
+        let (namespace, migration, workload) = match self.stand(name)? {
             Stand::Present => {
                 let namespace = NamespaceSeen { fenced: true };
-                (Seen::Present(namespace), self.look_at_workload(name, &found).await)
+                let migration = self.look_at_migration(name, &found);
+                (Seen::Present(namespace), migration, self.look_at_workload(name, &found).await)
             }
-            Stand::Foreign(whose) => (Seen::Foreign(whose), Seen::Absent),
-            Stand::Absent if found.is_empty() => (Seen::Absent, Seen::Absent),
+            Stand::Foreign(whose) => (Seen::Foreign(whose), Seen::Absent, Seen::Absent),
+            Stand::Absent if found.is_empty() => (Seen::Absent, Seen::Absent, Seen::Absent),
             // Somebody deleted the directory by hand, and its processes run on.
             Stand::Absent | Stand::Leaving(_) => {
-                (Seen::Leaving(running()), Seen::Leaving(running()))
+                (Seen::Leaving(running()), Seen::Leaving(running()), Seen::Leaving(running()))
             }
         };
-        Ok(ClusterSeen { namespace, workload, route })
+        Ok(ClusterSeen { namespace, migration, workload, route })
     }
 }
 
@@ -206,6 +211,14 @@ impl Cluster for LocalCluster {
             }
         }
         room.must_stay(name, &doing)
+    }
+
+    async fn ensure_migration(
+        &self,
+        name: &PreviewName,
+        order: &WorkloadOrder,
+    ) -> Result<Progress, Fault> {
+        self.0.ensure_migration(name, order).await
     }
 
     async fn ensure_workload(

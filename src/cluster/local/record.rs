@@ -96,16 +96,21 @@ impl Record {
 }
 
 /// A revision as its text.
-mod revision_text {
+pub(super) mod revision_text {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
     use crate::preview::Revision;
 
-    pub(super) fn serialize<S: Serializer>(it: &Revision, to: S) -> Result<S::Ok, S::Error> {
+    pub(in super::super) fn serialize<S: Serializer>(
+        it: &Revision,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
         to.collect_str(it)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Revision, D::Error> {
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Revision, D::Error> {
         let text = String::deserialize(from)?;
         Revision::parse(&text).ok_or_else(|| D::Error::custom(format!("not a revision: {text}")))
     }

@@ -20,25 +20,28 @@ use crate::workload::WorkloadOrder;
 /// What of the controller's own environment a workload gets.
 const INHERITED: [&str; 3] = ["PATH", "HOME", "LANG"];
 
-/// Starts the program; it runs when this returns.
+/// Starts the program; it runs when this returns. What has no port listens nowhere.
 pub(super) fn spawn(
     namespace: &Path,
     order: &WorkloadOrder,
-    port: u16,
+    program: &[String],
+    port: Option<u16>,
     log: File,
 ) -> std::io::Result<Child> {
-    let Some((program, arguments)) = order.shape.command.split_first() else {
+    let Some((program, arguments)) = program.split_first() else {
         return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "no command is set"));
     };
     let mut command = Command::new(program);
     command.args(arguments).env_clear();
     command.envs(INHERITED.iter().filter_map(|key| Some((key, std::env::var_os(key)?))));
     command.envs(order.shape.env.iter().cloned()).envs(order.env.iter().cloned());
+    if let Some(port) = port {
+        command.env("PORT", port.to_string());
+    }
     command
-        .env("PORT", port.to_string())
         .env(processes::NAMESPACE, namespace)
         .env(processes::REVISION, order.revision.to_string())
-        .env(processes::PORT, port.to_string());
+        .env(processes::PORT, port.unwrap_or_default().to_string());
     if let Some(directory) = &order.shape.directory {
         command.current_dir(directory);
     }

@@ -21,7 +21,7 @@ use crate::fault::Fault;
 use crate::preview::{PreviewName, Seen};
 
 /// How often a removal looks whether the last process is gone.
-const PAUSE: Duration = Duration::from_millis(50);
+pub(super) const PAUSE: Duration = Duration::from_millis(50);
 
 impl Room {
     /// Goes on where a controller that was killed stopped.
@@ -30,6 +30,7 @@ impl Room {
             Ok(Stand::Leaving(_)) => self.see_off(name),
             Ok(Stand::Present) => {
                 self.watch(name);
+                self.resume_migration(name).await;
                 // What fails here is tried again when the loop next acts on the preview.
                 let Ok(_lock) = self.enter(name, "retiring old revisions").await else { return };
                 let _ = self.retire(name).await;
@@ -51,8 +52,8 @@ impl Room {
         });
     }
 
-    /// Ends every process that is neither of the wanted run nor of the one that the route leads
-    /// to. The caller holds the namespace's lock.
+    /// Ends every process that is neither of the wanted run, nor of the one that the route leads to,
+    /// nor of migrations that are not over. The caller holds the namespace's lock.
     pub(super) async fn retire(self: &Arc<Self>, name: &PreviewName) -> io::Result<()> {
         let kept = self.kept(name)?;
         let mut doomed = self.processes(name).await?;
@@ -81,10 +82,11 @@ impl Room {
         Ok(())
     }
 
-    /// The wanted run, and the one that the route leads to.
+    /// The wanted run, the one that the route leads to, and migrations that are not over.
     fn kept(&self, name: &PreviewName) -> io::Result<Vec<Run>> {
         let mut kept = Vec::new();
         kept.extend(Record::read(&self.directory(name))?.map(|record| record.run));
+        kept.extend(self.migrating(name)?);
         let host = name.host(&self.suffix);
         match route::look(&self.layout.routes(), &host, &self.stamp(name)) {
             Seen::Present(route) => kept.push(route.run),

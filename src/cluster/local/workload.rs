@@ -132,7 +132,7 @@ impl Room {
             next.write(&self.layout, &directory).map_err(fail)?;
         }
         self.retire(name).await.map_err(fail)?;
-        let child = start::spawn(&directory, order, next.run.port, log);
+        let child = start::spawn(&directory, order, &order.shape.command, Some(next.run.port), log);
         let mut child = child.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound
             | io::ErrorKind::PermissionDenied

@@ -156,6 +156,15 @@ impl GitHubStandIn {
         self.change(repo, number, |pull| pull.spec.labels = labels);
     }
 
+    /// Puts entries of these names into a directory of a repository, as it is at a commit.
+    pub fn put_files(&self, repo: &str, commit: &str, directory: &str, names: &[&str]) {
+        if let Some(repo) = self.shared.state().repository_mut(repo) {
+            let names = names.iter().map(|&name| name.to_owned()).collect();
+            repo.commits.insert(commit.to_owned());
+            repo.directories.insert((commit.to_owned(), directory.to_owned()), names);
+        }
+    }
+
     /// The webhook delivery that GitHub would send for this action; null when there is no such
     /// pull request.
     pub fn payload(&self, repo: &str, number: u32, action: &str) -> Value {

@@ -31,7 +31,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/app/installations/{id}/access_tokens", post(access_token))
         .route(&format!("{repo}/pulls"), get(pulls))
         .route(&format!("{repo}/pulls/{{number}}"), get(pull))
-        .route(&format!("{repo}/contents/{{*path}}"), get(contents::file))
+        .route(&format!("{repo}/contents/{{*path}}"), get(contents::show))
         .route(&format!("{repo}/issues/{{number}}/comments"), get(comments).post(add_comment))
         .route(
             &format!("{repo}/issues/comments/{{id}}"),

@@ -126,6 +126,8 @@ pub(super) struct Repository {
     pub environments: BTreeSet<String>,
     /// What its main branch holds, by path.
     pub files: BTreeMap<String, String>,
+    /// The names of what is in a directory, by commit and path.
+    pub directories: HashMap<(String, String), Vec<String>>,
     /// What people may do, where it is not what their association suggests.
     pub permissions: HashMap<String, String>,
 }
@@ -164,6 +166,7 @@ impl State {
             deployments: BTreeMap::new(),
             environments: BTreeSet::new(),
             files: BTreeMap::new(),
+            directories: HashMap::new(),
             permissions: HashMap::new(),
         });
     }

@@ -1,6 +1,8 @@
-//! Files of a repository, as its base branch has them.
+//! What a repository holds: a file as the base branch has it, and the names in a directory at a commit.
 //!
-//! Refuses to read a pull request's own branch: what is read here decides how Mayfly runs it.
+//! Refuses to read a file of a pull request's own branch, since it decides how Mayfly runs it; a list that
+//! may be cut short; and to take "not found" for an empty list, which a token that may not see the
+//! contents is told too.
 
 use data_encoding::BASE64;
 use serde::Deserialize;
@@ -8,7 +10,16 @@ use serde::Deserialize;
 use super::GitHub;
 use crate::fault::Fault;
 use crate::forge::RepositoryRef;
-use crate::preview::PullNumber;
+use crate::preview::{CommitSha, PullNumber};
+
+/// The most that GitHub lists of a directory
+/// (<https://docs.github.com/en/rest/repos/contents#get-repository-content>).
+const MOST: usize = 1_000;
+
+#[derive(Deserialize)]
+struct Entry {
+    name: String,
+}
 
 #[derive(Deserialize)]
 struct Based {
@@ -56,5 +67,21 @@ impl GitHub {
             BASE64.decode(plain.as_bytes()).map_err(|error| Fault::transient(&doing, error))?;
         let text = String::from_utf8(bytes);
         text.map(Some).map_err(|_| Fault::permanent(doing, "it is not text in UTF-8"))
+    }
+    /// The names of what a directory holds at a commit.
+    pub(super) async fn names_in(
+        &self,
+        repo: &RepositoryRef,
+        commit: &CommitSha,
+        directory: &str,
+    ) -> Result<Vec<String>, Fault> {
+        let doing = format!("listing {directory} of {} at {}", repo.full_name(), commit.short());
+        let route = format!("/repos/{}/contents/{directory}?ref={commit}", repo.full_name());
+        let found: Vec<Entry> = self.client.get_again(&doing, &route).await?;
+        if found.len() >= MOST {
+            let why = format!("it has {MOST} entries or more, of which GitHub does not list all");
+            return Err(Fault::permanent(doing, why));
+        }
+        Ok(found.into_iter().map(|entry| entry.name).collect())
     }
 }

@@ -30,7 +30,7 @@ use serde::Deserialize;
 use super::event::PullRequest;
 use super::{Announcement, FailedDelivery, Forge, RepositoryRef};
 use crate::fault::{Disposition, Fault};
-use crate::preview::{Notice, PreviewName, PullFacts, PullNumber, Seen};
+use crate::preview::{CommitSha, Notice, PreviewName, PullFacts, PullNumber, Seen};
 pub use budget::{Budget, Outcome};
 use client::Client;
 use gate::Limits;
@@ -157,6 +157,15 @@ impl Forge for GitHub {
         let pulls: Vec<PullRequest> = self.client.list_again(&doing, &route).await?;
         let facts = pulls.into_iter().map(PullRequest::facts);
         facts.collect::<Result<_, _>>().map_err(|error| Fault::transient(doing, error))
+    }
+
+    async fn files(
+        &self,
+        repo: &RepositoryRef,
+        commit: &CommitSha,
+        directory: &str,
+    ) -> Result<Vec<String>, Fault> {
+        self.names_in(repo, commit, directory).await
     }
 
     async fn observe(&self, repo: &RepositoryRef, name: &PreviewName) -> Seen<()> {

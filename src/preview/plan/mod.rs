@@ -5,6 +5,7 @@
 //! not confirmed where the reason is the forge's.
 
 mod down;
+mod migrate;
 mod up;
 
 use super::desired::Desired;

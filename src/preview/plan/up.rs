@@ -1,15 +1,17 @@
 //! What to do next for a preview that should be there.
 //!
-//! Everything in its order: namespace and database, workload, route, name, and the word to the pull
-//! request when the URL was seen to serve the commit. Refuses to take away what is served before its
+//! Everything in its order: namespace and database, migrations, workload, route, name, and the word to
+//! the pull request when the URL was seen to serve the commit. Refuses to take away what is served before its
 //! successor is.
 
 use super::super::desired::Spec;
+use super::super::migration::MigrationsSeen;
 use super::super::notice::{Notice, Told};
 use super::super::observed::{
     Confirmation, Health, ImageSeen, Observed, Resolution, Seen, Served, Standing,
 };
 use super::super::step::Step;
+use super::migrate::migrated;
 use super::{Draft, Outlook, Plan};
 
 pub(super) fn up(spec: &Spec, seen: &Observed) -> Plan {
@@ -41,7 +43,7 @@ pub(super) fn up(spec: &Spec, seen: &Observed) -> Plan {
             false
         }
     };
-    let stands = namespace && database && image;
+    let stands = migrated(spec, seen, namespace && database && image, &mut draft, &mut failing);
     let ready = match &seen.workload {
         Seen::Present(workload) if workload.revision == *want => match &workload.health {
             Health::Ready => stands,
@@ -167,11 +169,18 @@ pub fn failure(spec: &Spec, seen: &Observed, why: &str) -> Option<Notice> {
 }
 
 /// Plans a step whose ground was seen in place; `false`, since its outcome was not.
-fn ensure(draft: &mut Draft, stands: bool, step: Step) -> bool {
+pub(super) fn ensure(draft: &mut Draft, stands: bool, step: Step) -> bool {
     if stands {
         draft.act(step);
     }
     false
+}
+
+/// Whether it cannot be told what stood on the database, which matters where something migrates it.
+fn is_unclear(seen: &Observed) -> bool {
+    let blind = matches!(seen.workload, Seen::Unknown(_));
+    let unclear = |it: &MigrationsSeen| blind || matches!(it.run, Seen::Unknown(_));
+    seen.migrations.as_ref().is_some_and(unclear)
 }
 
 fn up_database(spec: &Spec, seen: &Observed, draft: &mut Draft) -> bool {
@@ -188,6 +197,11 @@ fn up_database(spec: &Spec, seen: &Observed, draft: &mut Draft) -> bool {
         }
         (Seen::Unknown(_), _) => draft.wait("database", &seen.database),
         (_, Seen::Unknown(_) | Seen::Leaving(_)) => draft.wait("role", &seen.role),
+        // Made again under migrations that may have run, it would pass for one that had them.
+        (Seen::Absent, _) if is_unclear(seen) => {
+            draft.waits.push("database: until it is seen what stood on it".to_owned());
+            false
+        }
         _ => {
             draft.act(Step::EnsureDatabase { generation: spec.data_generation });
             false

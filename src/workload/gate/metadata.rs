@@ -10,7 +10,7 @@ const RESERVED: [&str; 7] =
     ["preview", "default", "default-deny", "database", "tls", "web", "kube-root-ca.crt"];
 
 /// How the names of what Mayfly makes for each revision begin.
-const RESERVED_BEGINNINGS: [&str; 2] = ["web-", "mayfly-"];
+const RESERVED_BEGINNINGS: [&str; 3] = ["web-", "migrate-", "mayfly-"];
 
 /// Labels and annotations that begin like this, and why they are not taken.
 const RESERVED_MARKS: [(&str, &str); 8] = [

@@ -1,0 +1,175 @@
+//! What is remembered of each revision's migrations: that they were begun, how they ended, what they did.
+//!
+//! Refuses to take an earlier life's migrations for this one's: that life's database is gone.
+
+use chrono::{DateTime, Utc};
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::leases::{Lease, LeaseLost};
+use super::previews::Preview;
+use super::reports::{EndedShape, ReportShape};
+use super::{Ledger, LedgerError};
+use crate::preview::rehearsal::Report;
+use crate::preview::{Ended, Rehearsal, Revision};
+
+impl Ledger {
+    /// Writes down, before it is so, that a revision's migrations run on the data of this generation.
+    pub async fn begin_rehearsal(
+        &self,
+        lease: &Lease,
+        revision: &Revision,
+        now: DateTime<Utc>,
+    ) -> Result<Result<(), LeaseLost>, LedgerError> {
+        let memory = &lease.preview.memory;
+        let begun: Option<DateTime<Utc>> = sqlx::query_scalar(
+            "INSERT INTO rehearsals AS old (preview_id, revision, generation, begun_at)
+                 SELECT id, $4, $5, $6 FROM previews
+                 WHERE id = $1 AND lease_owner = $2 AND epoch = $3
+             ON CONFLICT (preview_id, revision) DO UPDATE SET
+                 generation = EXCLUDED.generation,
+                 begun_at = CASE WHEN old.begun_at < $7 THEN $6 ELSE old.begun_at END,
+                 ended_at = CASE WHEN old.begun_at < $7 THEN NULL ELSE old.ended_at END,
+                 ended = CASE WHEN old.begun_at < $7 THEN NULL ELSE old.ended END,
+                 report = CASE WHEN old.begun_at < $7 THEN NULL ELSE old.report END
+             RETURNING begun_at",
+        )
+        .bind(lease.preview.id)
+        .bind(lease.owner)
+        .bind(lease.epoch)
+        .bind(revision.to_string())
+        .bind(i64::from(memory.overrides.data_generation))
+        .bind(now)
+        .bind(memory.life.born_at)
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(begun.map(drop).ok_or(LeaseLost))
+    }
+
+    /// Keeps how they ended and what they did, for good: the first answer stays.
+    pub async fn keep_rehearsal(
+        &self,
+        lease: &Lease,
+        ended: &Ended,
+        report: &Report,
+        now: DateTime<Utc>,
+    ) -> Result<Result<(), LeaseLost>, LedgerError> {
+        let kept: Option<DateTime<Utc>> = sqlx::query_scalar(
+            "INSERT INTO rehearsals AS old
+                 (preview_id, revision, generation, begun_at, ended_at, ended, report)
+                 SELECT id, $4, $5, $6, $6, $7, $8 FROM previews
+                 WHERE id = $1 AND lease_owner = $2 AND epoch = $3
+             ON CONFLICT (preview_id, revision) DO UPDATE SET
+                 ended_at = COALESCE(old.ended_at, EXCLUDED.ended_at),
+                 ended = COALESCE(old.ended, EXCLUDED.ended),
+                 report = COALESCE(old.report, EXCLUDED.report)
+             RETURNING ended_at",
+        )
+        .bind(lease.preview.id)
+        .bind(lease.owner)
+        .bind(lease.epoch)
+        .bind(report.revision.to_string())
+        .bind(i64::from(lease.preview.memory.overrides.data_generation))
+        .bind(now)
+        .bind(Json(EndedShape::of(ended)))
+        .bind(Json(ReportShape::of(report)))
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(kept.map(drop).ok_or(LeaseLost))
+    }
+
+    /// How a revision's migrations ended, in this life of the preview.
+    pub async fn end_of(
+        &self,
+        preview: &Preview,
+        revision: &Revision,
+    ) -> Result<Option<Ended>, LedgerError> {
+        self.row_of(preview, revision).await?.map(|row| ended(&row)).transpose()
+    }
+
+    /// The same, with what they did.
+    pub async fn rehearsal_of(
+        &self,
+        preview: &Preview,
+        revision: &Revision,
+    ) -> Result<Option<Rehearsal>, LedgerError> {
+        self.row_of(preview, revision).await?.map(|row| read(&row)).transpose()
+    }
+
+    async fn row_of(
+        &self,
+        preview: &Preview,
+        revision: &Revision,
+    ) -> Result<Option<PgRow>, LedgerError> {
+        let row = sqlx::query(
+            "SELECT ended, report FROM rehearsals
+             WHERE preview_id = $1 AND revision = $2 AND begun_at >= $3 AND ended IS NOT NULL",
+        )
+        .bind(preview.id)
+        .bind(revision.to_string())
+        .bind(preview.memory.life.born_at)
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(row)
+    }
+
+    /// The newest report of a preview, of whichever of its lives, and when its migrations were found to
+    /// have ended.
+    pub async fn newest_rehearsal(
+        &self,
+        id: Uuid,
+    ) -> Result<Option<(DateTime<Utc>, Rehearsal)>, LedgerError> {
+        let row = sqlx::query(
+            "SELECT ended, report, ended_at FROM rehearsals
+             WHERE preview_id = $1 AND ended IS NOT NULL ORDER BY begun_at DESC LIMIT 1",
+        )
+        .bind(id)
+        .fetch_optional(&self.pool)
+        .await?;
+        row.map(|row| Ok((row.try_get("ended_at")?, read(&row)?))).transpose()
+    }
+
+    /// The revision whose migrations were the last to begin on the data that the preview has, other than
+    /// this one; `None` where a fresh clone has had none.
+    pub async fn migrated_before(
+        &self,
+        preview: &Preview,
+        revision: &Revision,
+    ) -> Result<Option<Revision>, LedgerError> {
+        let last: Option<String> = sqlx::query_scalar(
+            "SELECT revision FROM rehearsals
+             WHERE preview_id = $1 AND generation = $2 AND begun_at >= $3 AND revision <> $4
+             ORDER BY begun_at DESC LIMIT 1",
+        )
+        .bind(preview.id)
+        .bind(i64::from(preview.memory.overrides.data_generation))
+        .bind(preview.memory.life.born_at)
+        .bind(revision.to_string())
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(last.and_then(|text| Revision::parse(&text)))
+    }
+}
+
+fn read(row: &PgRow) -> Result<Rehearsal, LedgerError> {
+    let Json(report): Json<ReportShape> = column(row, "report")?;
+    Ok(Rehearsal { ended: ended(row)?, report: report.report()? })
+}
+
+fn ended(row: &PgRow) -> Result<Ended, LedgerError> {
+    let Json(ended): Json<EndedShape> = column(row, "ended")?;
+    Ok(ended.ended())
+}
+
+/// What cannot be read is a [`LedgerError::Shape`], and not a ledger that does not answer.
+fn column<T>(row: &PgRow, name: &str) -> Result<Json<T>, LedgerError>
+where
+    T: serde::de::DeserializeOwned + 'static,
+{
+    row.try_get(name).map_err(|error| LedgerError::Shape {
+        what: format!("rehearsals.{name}"),
+        why: error.to_string(),
+    })
+}
