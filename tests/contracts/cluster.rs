@@ -10,6 +10,7 @@ mod machine;
 mod proxy;
 mod real;
 mod real_migrations;
+mod rehearsed;
 
 use std::path::PathBuf;
 use std::time::Duration;

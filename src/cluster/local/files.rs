@@ -107,6 +107,14 @@ pub(super) fn read(path: &Path) -> io::Result<Option<String>> {
     }
 }
 
+/// Removes a file, where there is one.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Milliseconds since 1970.
 pub(super) fn unix_ms() -> u64 {
     u64::try_from(machine_time().timestamp_millis()).unwrap_or(0)

@@ -6,6 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
+use super::files;
 use crate::workload::lines::{last, shown};
 
 const FILE: &str = "workload.log";
@@ -27,10 +28,8 @@ pub(super) fn open(namespace: &Path) -> io::Result<(File, u64)> {
 /// Opens a log of its own for one run, in place of the one before.
 pub(super) fn fresh(path: &Path) -> io::Result<File> {
     // Another file, so that whoever still writes to the one before does not write into this one.
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => OpenOptions::new().create_new(true).append(true).open(path),
-    }
+    files::remove(path)?;
+    OpenOptions::new().create_new(true).append(true).open(path)
 }
 
 /// The last few lines of such a log, fit to be shown.

@@ -162,17 +162,15 @@ impl Room {
             timeout_ms: u64::try_from(migrations.timeout.as_millis()).unwrap_or(u64::MAX),
             shell: None,
         };
-        // From here on those of another revision are nobody's.
-        next.write(&self.layout, &directory).map_err(fail)?;
-        let of_another = |it: &Process| {
-            it.run.as_ref().is_some_and(|run| run.port == 0 && run.revision != order.revision)
-        };
-        if found.iter().any(of_another) {
+        if found.iter().any(|it| it.run.as_ref().is_some_and(|run| run.port == 0)) {
+            // Of another revision, or of an earlier start of this one: from here on they are nobody's.
+            files::remove(&directory.join(FILE)).map_err(fail)?;
             self.retire(name).await.map_err(fail)?;
-            let what = "migrations: those of the commit before are being ended";
+            let what = "migrations: those of before are being ended";
             return Ok(Progress::Underway(what.to_owned()));
         }
         forget_ends(&directory).map_err(fail)?;
+        next.write(&self.layout, &directory).map_err(fail)?;
         let log = log::fresh(&directory.join(LOG)).map_err(fail)?;
         let end = next.end(&directory);
         let shell = ["/bin/sh", "-c", RUN, "migrations"].map(str::to_owned);
@@ -228,7 +226,10 @@ impl Room {
         let run = attempt.run();
         while let Ok(mut left) = self.processes(name).await {
             left.retain(|process| is_of(process, &run));
-            if left.is_empty() {
+            let now = Attempt::read(&self.directory(name)).ok().flatten();
+            // Another start may have taken its place meanwhile, and has a time of its own.
+            let is_this = now.is_some_and(|it| it.started_unix_ms == attempt.started_unix_ms);
+            if left.is_empty() || !is_this {
                 return;
             }
             // Not over an end that it came to by itself at the last moment.

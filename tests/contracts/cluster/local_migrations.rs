@@ -133,6 +133,17 @@ async fn those_of_a_newer_commit_wait_until_those_before_are_ended() {
     migrate(&machine.cluster, &name(7), &b).await;
     assert!(machine.processes(&name(7)).iter().all(|pid| !before.contains(pid)));
     assert_eq!(until_migrated(&machine.cluster, &name(7), &b).await, Ended::Done);
+    // Back and forth at once: those of before go first, though they are the same commit's.
+    begin(&machine, &a).await;
+    let before = machine.processes(&name(7));
+    for order in [&b, &a] {
+        let answer = machine.cluster.ensure_migration(&name(7), order).await.unwrap();
+        assert!(matches!(answer, Progress::Underway(_)), "{answer:?}");
+    }
+    migrate(&machine.cluster, &name(7), &a).await;
+    assert!(machine.processes(&name(7)).iter().all(|pid| !before.contains(pid)));
+    migrate(&machine.cluster, &name(7), &b).await;
+    assert_eq!(until_migrated(&machine.cluster, &name(7), &b).await, Ended::Done);
 }
 
 #[tokio::test]
