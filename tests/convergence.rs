@@ -9,7 +9,8 @@ use mayfly::preview::observed::{
     Standing, WorkloadSeen,
 };
 use mayfly::preview::{
-    CommitSha, Desired, Notice, Observed, Outlook, Reason, Revision, Seen, Spec, Step, Told, plan,
+    Choice, CommitSha, Desired, Notice, Observed, Outlook, Reason, Revision, Seen, Spec, Step,
+    Told, plan,
 };
 
 fn instant() -> DateTime<Utc> {
@@ -28,6 +29,7 @@ fn up(digit: char, generation: u32) -> Desired {
     Desired::Up(Spec {
         revision: revision(digit, generation),
         data_generation: generation,
+        choice: Choice::default(),
         expires_at: instant(),
         expiring: false,
     })
@@ -299,6 +301,7 @@ fn every_word() -> Vec<(Told, bool)> {
     let ready = |digit, generation| {
         Told::Said(Notice::Ready {
             revision: revision(digit, generation),
+            choice: Choice::default(),
             expires_at: instant(),
             expiring: false,
         })

@@ -6,6 +6,7 @@ mod api;
 mod architecture;
 mod bad_input;
 mod chart;
+mod choices;
 mod config;
 mod contracts;
 mod control_plane;

@@ -16,6 +16,7 @@ use super::cluster::ClusterPart;
 use super::dns::DnsPart;
 use super::github::GitHubPart;
 use super::registries::RegistryPart;
+use super::tiers::{FlagPart, TierPart};
 use super::tree::{Path, is_named, keys, set, written};
 use super::workload::WorkloadPart;
 
@@ -149,6 +150,11 @@ pub(super) struct RepositoryPart {
     pub(super) seed: SeedPart,
     #[serde(default)]
     pub(super) policy: PolicyPart,
+    #[serde(default)]
+    pub(super) tiers: Vec<TierPart>,
+    pub(super) default_tier: Option<String>,
+    #[serde(default)]
+    pub(super) flags: Vec<FlagPart>,
 }
 
 #[derive(Deserialize, Debug)]

@@ -13,6 +13,7 @@ mod github;
 mod registries;
 mod repositories;
 mod telemetry;
+mod tiers;
 mod tools;
 mod tree;
 mod values;

@@ -4,6 +4,7 @@
 
 use super::file::{PolicyPart, RepositoryPart};
 use super::registries::is_listed;
+use super::tiers;
 use super::values::delta;
 use super::workload::shape;
 use super::{ClusterConfig, ConfigError};
@@ -11,7 +12,7 @@ use crate::database::Seed;
 use crate::forge::RepositoryRef;
 use crate::image::Registry;
 use crate::preview::name::Prefix;
-use crate::preview::{Policy, RepositoryId};
+use crate::preview::{Choices, Policy, RepositoryId};
 use crate::repository::{Repositories, Repository};
 
 pub(super) fn repositories(
@@ -54,13 +55,20 @@ pub(super) fn repositories(
         if let Some(image) = &shape.image {
             is_listed(image, registries, &key("workload.image"))?;
         }
+        let (tiers, flags) = (part.tiers, part.flags);
+        let chosen = tiers::tiers(tiers, flags, part.default_tier, &shape, &seed, &key)?;
         list.push(Repository {
             reference,
             id,
             prefix,
-            policy: policy(&key("policy"), &part.policy, defaults)?,
+            policy: Policy {
+                choices: chosen.choices,
+                ..policy(&key("policy"), &part.policy, defaults)?
+            },
             shape,
             seed,
+            tiers: chosen.tiers,
+            flags: chosen.flags,
         });
     }
     Ok(Repositories::new(list))
@@ -84,6 +92,7 @@ fn policy(key: &str, own: &PolicyPart, defaults: &PolicyPart) -> Result<Policy, 
         drafts: own.drafts.or(defaults.drafts).unwrap_or(true),
         only_label: pick(&own.only_label, &defaults.only_label),
         skip_label: pick(&own.skip_label, &defaults.skip_label),
+        choices: Choices::default(),
     };
     if policy.max_life < policy.inactivity_ttl {
         let why = "is shorter than inactivity_ttl, which would never be reached";

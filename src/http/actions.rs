@@ -49,7 +49,7 @@ pub(super) async fn extend(
     } else {
         format!("extended to {until}")
     };
-    let preview = PreviewDto::of(&preview, &site.reconciler.site);
+    let preview = PreviewDto::of(&preview, &site.reconciler);
     Ok(uncached(axum::Json(ExtendedDto { preview, expires_at, clamped, message })))
 }
 

@@ -3,13 +3,16 @@
 //! Refuses to let the domain's own types out, so that they can change without breaking a client,
 //! and to show a secret.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::ledger::{Entry, Preview};
-use crate::preview::{PullState, Receipt, Site, Told};
+use crate::preview::{PullState, Receipt, Told};
+use crate::reconcile::Reconciler;
 
 /// One preview.
 #[derive(Serialize, ToSchema)]
@@ -30,6 +33,12 @@ pub struct PreviewDto {
     pull_request: &'static str,
     /// The commit at the tip of the pull request.
     head: String,
+    /// The tier that its labels choose; `null` where its repository has none.
+    tier: Option<String>,
+    /// Tiers that its labels ask for too, and do not get: the first in the configuration goes before.
+    tiers_passed_over: Vec<String>,
+    /// Its repository's feature flags, and whether its labels switch them on.
+    flags: BTreeMap<String, bool>,
     /// One word: `Starting`, `Ready`, `Updating`, `Stopping`, `Gone` …
     phase: &'static str,
     /// The URL; it serves `head` when the phase is `Ready`.
@@ -74,7 +83,10 @@ pub struct ConditionDto {
 }
 
 impl PreviewDto {
-    pub(super) fn of(preview: &Preview, site: &Site) -> Self {
+    pub(super) fn of(preview: &Preview, reconciler: &Reconciler) -> Self {
+        let site = &reconciler.site;
+        let repository = reconciler.repository_of(preview);
+        let choice = repository.map(|it| preview.memory.choice(&it.policy)).unwrap_or_default();
         let facts = &preview.memory.facts;
         let overrides = &preview.memory.overrides;
         Self {
@@ -90,6 +102,9 @@ impl PreviewDto {
                 PullState::Merged => "merged",
             },
             head: facts.head.to_string(),
+            tier: choice.tier,
+            tiers_passed_over: choice.passed_over,
+            flags: choice.flags,
             phase: preview.phase.as_str(),
             url: site.url(&preview.name),
             conditions: preview

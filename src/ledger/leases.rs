@@ -9,9 +9,8 @@ use uuid::Uuid;
 
 use super::previews::Preview;
 use super::rows::read;
-use super::shapes::{
-    ConditionShape, FactsShape, OverridesShape, ReceiptShape, ToldShape, storable,
-};
+use super::shapes::{ConditionShape, FactsShape, OverridesShape, ReceiptShape, storable};
+use super::told::ToldShape;
 use super::{Ledger, LedgerError};
 use crate::preview::condition::Condition;
 use crate::preview::phase::Phase;
@@ -132,9 +131,10 @@ impl Ledger {
                  active_at = CASE WHEN hints = $20 THEN $8 ELSE active_at END,
                  overrides = CASE WHEN hints = $20 THEN $21 ELSE overrides END,
                  phase = CASE WHEN $9 = 'Ready' AND hints <> $20
-                               AND (facts->>'head', overrides->>'redeploys',
+                               AND (facts->>'head', facts->'labels', overrides->>'redeploys',
                                     overrides->>'data_generation')
-                                <> ($5->>'head', $21->>'redeploys', $21->>'data_generation')
+                                <> ($5->>'head', $5->'labels', $21->>'redeploys',
+                                    $21->>'data_generation')
                               THEN 'Updating' ELSE $9 END,
                  conditions = $10, outlook = $11, last_error = $12, told = COALESCE($13, told),
                  expires_at = $14,

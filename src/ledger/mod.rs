@@ -16,6 +16,7 @@ mod rows;
 mod shapes;
 mod survey;
 mod tokens;
+mod told;
 mod wakeups;
 
 use std::time::Duration;

@@ -203,7 +203,7 @@ impl Ledger {
             Ok(done) => done,
             Err(refusal) => return Ok(Some(Err(refusal))),
         };
-        write_memory(&mut tx, id, &preview.repository, &preview.memory, now).await?;
+        write_memory(&mut tx, id, &preview.repository, &preview.memory, false, now).await?;
         sqlx::query(
             "INSERT INTO journal (at, preview_id, actor, action, reason) VALUES ($1, $2, $3, $4, $5)",
         )
@@ -221,12 +221,13 @@ impl Ledger {
 }
 
 /// Writes facts, life and overrides, and makes the row due. What was Ready is so no longer when
-/// something else is wanted now: Ready means that the URL serves the head.
+/// something else is wanted now: Ready means that the URL serves the head, as labels choose it.
 pub(super) async fn write_memory(
     connection: &mut sqlx::PgConnection,
     id: Uuid,
     repository: &RepositoryRef,
     memory: &Memory,
+    rechosen: bool,
     now: DateTime<Utc>,
 ) -> Result<(), LedgerError> {
     sqlx::query(
@@ -234,8 +235,8 @@ pub(super) async fn write_memory(
              hinted_at = $6, confirmed_at = $7, born_at = $8, active_at = $9,
              gone_at = CASE WHEN $10 THEN gone_at END,
              phase = CASE WHEN phase = 'Ready'
-                           AND (facts->>'head', overrides->>'redeploys', overrides->>'data_generation')
-                            <> ($4->>'head', $5->>'redeploys', $5->>'data_generation')
+                           AND ($12 OR (facts->>'head', overrides->>'redeploys', overrides->>'data_generation')
+                            <> ($4->>'head', $5->>'redeploys', $5->>'data_generation'))
                           THEN 'Updating' ELSE phase END,
              hints = hints + 1, pokes = pokes + 1, wake_at = LEAST(COALESCE(wake_at, $11), $11), updated_at = $11
          WHERE id = $1",
@@ -251,6 +252,7 @@ pub(super) async fn write_memory(
     .bind(memory.life.active_at)
     .bind(memory.gone)
     .bind(now)
+    .bind(rechosen)
     .execute(connection)
     .await?;
     Ok(())

@@ -10,9 +10,8 @@ use sqlx::types::Json;
 
 use super::LedgerError;
 use super::previews::{Going, Preview};
-use super::shapes::{
-    ConditionShape, FactsShape, OverridesShape, ReceiptShape, ToldShape, bad, reason,
-};
+use super::shapes::{ConditionShape, FactsShape, OverridesShape, ReceiptShape, bad, reason};
+use super::told::ToldShape;
 use crate::database::Password;
 use crate::forge::RepositoryRef;
 use crate::preview::desired::Life;

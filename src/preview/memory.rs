@@ -5,8 +5,12 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::desired::{Desired, Life, Overrides, Policy, Reason, desired, expiry, extended};
+use super::choice::Choice;
+use super::desired::{
+    Desired, Life, Overrides, Policy, Reason, desired, expiry, extended, revision,
+};
 use super::facts::{CommitSha, PullFacts, PullState};
+use super::revision::Revision;
 
 /// For this long after a hint, a reading older than the hint is taken for a lagging replica of the
 /// forge; after that the reading is believed, since a hint can be wrong for ever.
@@ -82,6 +86,16 @@ impl Memory {
     /// What should be, given all this.
     pub fn desired(&self, policy: &Policy, now: DateTime<Utc>) -> Desired {
         desired(&self.facts, &self.overrides, self.life, policy, now)
+    }
+
+    /// What its labels choose.
+    pub fn choice(&self, policy: &Policy) -> Choice {
+        policy.choices.choose(&self.facts.labels)
+    }
+
+    /// What runs, where anything should.
+    pub fn revision(&self, policy: &Policy) -> Revision {
+        revision(&self.facts, &self.overrides, &self.choice(policy))
     }
 
     /// When it expires if nobody does anything.

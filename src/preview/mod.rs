@@ -4,6 +4,7 @@
 //! draw random numbers, and to know any wire format: no tokio, sqlx, kube, octocrab or serde.
 
 pub mod brake;
+pub mod choice;
 pub mod condition;
 pub mod desired;
 pub mod facts;
@@ -19,6 +20,7 @@ pub mod revision;
 pub mod stamp;
 pub mod step;
 
+pub use choice::{Choice, Choices};
 pub use condition::{Condition, Part, Status};
 pub use desired::{Desired, Life, Overrides, Policy, Reason, Spec};
 pub use facts::{CommitSha, PullFacts, PullKey, PullNumber, PullState, RepositoryId};

@@ -13,15 +13,15 @@ use crate::preview::observed::{Confirmation, ImageSeen, Resolution, RouteSeen, S
 use crate::preview::{Desired, Memory, Observed, Part, Policy, Revision, Seen, Status, Told};
 use crate::repository::Repository;
 use crate::visit::Visit;
-use crate::workload::Image;
 
 /// What one look came to.
 pub(super) struct Look {
     pub(super) seen: Observed,
     /// Why the pull request could not be read, if so.
     pub(super) unread: Option<(Disposition, String)>,
-    /// The image of the wanted commit, where each commit has its own and it is known.
-    pub(super) image: Option<Image>,
+    /// The repository as it is for this preview: with what its labels choose, and the image of the
+    /// wanted commit where that is known.
+    pub(super) repository: Repository,
 }
 
 /// Asks every backend, and re-reads the pull request into `memory` where hearsay is not enough.
@@ -34,10 +34,11 @@ pub(super) async fn look(
 ) -> Result<Result<Look, LeaseLost>, LedgerError> {
     let preview = &lease.preview;
     let (name, policy) = (&preview.name, &repository.policy);
-    // Which image is wanted depends on the head; everything else is asked at once.
+    // Which image is wanted depends on the head, and what runs may depend on the labels; everything
+    // else is asked at once.
     let mut read = None;
     let mut pins = (ImageSeen::Known, None);
-    if is_by_commit(repository) {
+    if is_by_commit(repository) || !policy.choices.is_empty() {
         read = Some(confirm(this, preview, memory, policy, now).await);
         match pinned(this, lease, repository, memory, now).await? {
             Ok(found) => pins = found,
@@ -45,7 +46,8 @@ pub(super) async fn look(
         }
     }
     let (seen_image, image) = pins;
-    let repository = &repository.with_image(image.clone());
+    let effective = repository.chosen(&memory.choice(policy)).with_image(image);
+    let repository = &effective;
     let confirmed = async {
         match read {
             Some(read) => read,
@@ -110,7 +112,7 @@ pub(super) async fn look(
         deployment,
         told: preview.told.clone(),
     };
-    Ok(Ok(Look { seen, unread, image }))
+    Ok(Ok(Look { seen, unread, repository: effective }))
 }
 
 /// Asks the URL, once everything that it leads through was seen in place.

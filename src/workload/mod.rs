@@ -3,6 +3,7 @@
 //! Refuses to know where it runs: adapters of the cluster seam turn an order into processes or
 //! objects.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -25,7 +26,7 @@ pub use print::print;
 pub(crate) use image::is_registry;
 
 /// What the team runs, from the repository's configuration; the same for each of its previews.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shape {
     /// Program and arguments; in a cluster the image's own when empty. Never from the pull request.
     pub command: Vec<String>,
@@ -43,6 +44,10 @@ pub struct Shape {
     pub pod: PodShape,
     /// The team's own chart, which a cluster that runs containers deploys instead.
     pub chart: Option<Chart>,
+    /// The tier that the pull request's labels chose, if the repository has tiers.
+    pub tier: Option<String>,
+    /// What each feature flag says; in the environment too.
+    pub flags: BTreeMap<String, String>,
 }
 
 /// How an answer of the public URL shows which commit it is of.
@@ -73,6 +78,27 @@ pub struct PodShape {
     pub memory_mebibytes: u32,
     /// What it may reach beside its own namespace, DNS and its database.
     pub egress: Vec<Egress>,
+    /// The sizes of the repository's tiers, one of which may be served until this one is.
+    pub others: Vec<PodSize>,
+}
+
+/// How much runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PodSize {
+    /// How many pods.
+    pub replicas: u16,
+    /// What each gets, in thousandths of a core.
+    pub cpu_millicores: u32,
+    /// The same of memory, in MiB.
+    pub memory_mebibytes: u32,
+}
+
+impl PodShape {
+    /// How much runs.
+    pub fn size(&self) -> PodSize {
+        let Self { replicas, cpu_millicores, memory_mebibytes, .. } = *self;
+        PodSize { replicas, cpu_millicores, memory_mebibytes }
+    }
 }
 
 impl Default for PodShape {
@@ -84,6 +110,7 @@ impl Default for PodShape {
             cpu_millicores: 250,
             memory_mebibytes: 256,
             egress: Vec::new(),
+            others: Vec::new(),
         }
     }
 }

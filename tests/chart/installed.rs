@@ -99,7 +99,7 @@ fn order(digit: char, image: &str) -> WorkloadOrder {
             proof: Proof::Header,
             image: None,
             pod: PodShape { image: Some(Image::parse(&image).unwrap()), ..PodShape::default() },
-            chart: None,
+            ..Shape::default()
         },
         env: vec![("DATABASE_URL".to_owned(), "postgres://x".to_owned())],
     }

@@ -126,7 +126,7 @@ fn shape() -> Shape {
         proof: Proof::Header,
         image: None,
         pod: PodShape { image: Some(Image::parse(&image).unwrap()), ..PodShape::default() },
-        chart: None,
+        ..Shape::default()
     }
 }
 

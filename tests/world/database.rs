@@ -14,6 +14,7 @@ use super::faults::Faults;
 #[derive(Default)]
 struct Truth {
     databases: BTreeMap<String, u32>,
+    seeds: BTreeMap<String, String>,
     roles: BTreeMap<String, String>,
     foreign: Vec<String>,
     underway: u32,
@@ -34,6 +35,13 @@ impl FakeDatabases {
     /// The databases that are there, with their generations.
     pub fn databases(&self) -> BTreeMap<String, u32> {
         self.truth.lock().unwrap().databases.clone()
+    }
+
+    /// The digest of the seed that the database which is there was made from.
+    pub fn seed_of(&self, name: &PreviewName) -> Option<String> {
+        let truth = self.truth.lock().unwrap();
+        truth.databases.get(&name.database())?;
+        truth.seeds.get(&name.database()).cloned()
     }
 
     /// The roles that are there.
@@ -107,7 +115,10 @@ impl Databases for FakeDatabases {
                 return Ok(Progress::Underway("database: being cloned".to_owned()));
             }
             truth.roles.insert(name.role(), order.password.reveal().to_owned());
-            truth.databases.insert(name.database(), order.generation);
+            // What is there stays what it was made from.
+            if truth.databases.insert(name.database(), order.generation).is_none() {
+                truth.seeds.insert(name.database(), order.seed.digest().to_owned());
+            }
             Ok(Progress::Done)
         })
     }

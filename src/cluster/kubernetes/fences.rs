@@ -10,7 +10,7 @@ use super::config::{DatabasePeer, KubernetesConfig, Peer};
 use super::kinds::Kind;
 use super::marks::{STAMP, labels};
 use crate::preview::{PreviewName, Stamp};
-use crate::workload::{PodShape, Shape};
+use crate::workload::{PodShape, PodSize, Shape};
 
 /// The name of everything of which a preview has one.
 pub(super) const ONE: &str = "preview";
@@ -81,10 +81,15 @@ pub(super) fn fences(
     ]
 }
 
+/// Room for the largest tier, so that another one can start while it is still served.
 fn quota(pod: &PodShape) -> Value {
-    let pods = u32::from(pod.replicas) * GENERATIONS;
-    let cpu = cpu(pod.cpu_millicores.saturating_mul(pods));
-    let memory = memory(pod.memory_mebibytes.saturating_mul(pods));
+    let most = |of: &dyn Fn(&PodSize) -> u32| {
+        let one = sizes(pod).map(|size| of(&size).saturating_mul(size.replicas.into())).max();
+        one.unwrap_or_default().saturating_mul(GENERATIONS)
+    };
+    let pods = most(&|_| 1);
+    let cpu = cpu(most(&|size| size.cpu_millicores));
+    let memory = memory(most(&|size| size.memory_mebibytes));
     json!({ "spec": { "hard": {
         "pods": pods.to_string(),
         "requests.cpu": cpu,
@@ -98,10 +103,20 @@ fn quota(pod: &PodShape) -> Value {
 }
 
 fn limits(pod: &PodShape) -> Value {
-    let most = resources(pod);
+    let usual = resources(pod);
+    let largest = |of: &dyn Fn(PodSize) -> u32| sizes(pod).map(of).max().unwrap_or_default();
+    let most = json!({
+        "cpu": cpu(largest(&|size| size.cpu_millicores)),
+        "memory": memory(largest(&|size| size.memory_mebibytes)),
+    });
     json!({ "spec": { "limits": [
-        { "type": "Container", "default": most, "defaultRequest": most, "max": most },
+        { "type": "Container", "default": usual, "defaultRequest": usual, "max": most },
     ] } })
+}
+
+/// This size, and those of the other tiers.
+fn sizes(pod: &PodShape) -> impl Iterator<Item = PodSize> {
+    std::iter::once(pod.size()).chain(pod.others.iter().copied())
 }
 
 /// What one pod asks for, and the most that it gets.

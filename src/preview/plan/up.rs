@@ -130,6 +130,7 @@ pub(super) fn up(spec: &Spec, seen: &Observed) -> Plan {
         seen,
         Notice::Ready {
             revision: want.clone(),
+            choice: spec.choice.clone(),
             expires_at: spec.expires_at,
             expiring: spec.expiring,
         },
@@ -177,7 +178,11 @@ fn ensure(draft: &mut Draft, stands: bool, step: Step) -> bool {
 fn up_database(spec: &Spec, seen: &Observed, draft: &mut Draft) -> bool {
     match (&seen.database, &seen.role) {
         (Seen::Present(db), _) if db.generation.is_some_and(|g| g != spec.data_generation) => {
-            draft.act(Step::RemoveDatabase);
+            // A label may ask for it, and a label may be hearsay.
+            match &seen.pull {
+                Confirmation::Confirmed => draft.act(Step::RemoveDatabase),
+                Confirmation::Unconfirmed(why) => draft.waits.push(format!("pull request: {why}")),
+            }
             false
         }
         (Seen::Present(db), Seen::Present(())) if db.ready => true,

@@ -101,7 +101,7 @@ mod tests {
         let rendered =
             sort(vec![plain.clone(), hook("test"), hook("pre-install, pre-upgrade,pre-install")]);
         let rendered = rendered.unwrap();
-        assert_eq!(rendered.objects, [plain.clone()]);
+        assert_eq!(rendered.objects, std::slice::from_ref(&plain));
         assert_eq!(rendered.hooks.len(), 1);
         assert_eq!(rendered.hooks[0].events, ["pre-install", "pre-upgrade"]);
         let error = rendered.without_hooks().unwrap_err().to_string();

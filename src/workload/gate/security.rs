@@ -53,7 +53,7 @@ fn common(context: &Field<'_>, report: &mut Report<'_>) {
         report.refuse(&not_root, "has to be true: nothing of a preview is root");
     }
     let user = context.at("runAsUser");
-    if !user.value.is_null() && !user.value.as_i64().is_some_and(|user| user > 0) {
+    if !user.value.is_null() && user.value.as_i64().is_none_or(|user| user <= 0) {
         report.refuse(&user, "has to be a number above 0: nothing of a preview is root");
     }
     for profile in ["seccompProfile", "appArmorProfile"] {
