@@ -12,6 +12,7 @@ mod file;
 mod github;
 mod registries;
 mod repositories;
+mod secrets;
 mod telemetry;
 mod tiers;
 mod tools;

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::ConfigError;
 use super::file::SeedPart;
+use super::secrets::is_variable;
 use super::workload::check_size;
 use crate::database::Seed;
 use crate::preview::choice::{Choices, FlagLabel, TierLabel};
@@ -132,6 +133,11 @@ fn tier(part: TierPart, shape: &Shape, key: impl Fn(&str) -> String) -> Result<T
         let why = "is Mayfly's own in every preview; choose another name";
         return Err(ConfigError::new(&key(&format!("env.{own}")), why));
     }
+    if let Some(taken) = part.env.keys().find(|it| shape.secret_variables().any(|(v, _)| v == *it))
+    {
+        let why = "comes out of a Secret (workload.secrets, external_secrets); remove one of them";
+        return Err(ConfigError::new(&key(&format!("env.{taken}")), why));
+    }
     let usual = shape.pod.size();
     check_size(
         PodSize {
@@ -176,8 +182,7 @@ fn flag(part: FlagPart) -> Flag {
 
 fn check_flag(flag: &Flag, shape: &Shape, chosen: &Chosen, key: &str) -> Result<(), ConfigError> {
     let env = &flag.env;
-    let starts = env.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    if !starts || !env.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+    if !is_variable(env) {
         let why = format!("{env:?} is no name of a variable: letters, digits and _");
         return Err(ConfigError::new(key, why));
     }
@@ -186,9 +191,9 @@ fn check_flag(flag: &Flag, shape: &Shape, chosen: &Chosen, key: &str) -> Result<
         return Err(ConfigError::new(key, why));
     }
     let tiers = chosen.tiers.iter().flat_map(|tier| &tier.env);
-    let taken = shape.env.iter().chain(tiers).any(|(name, _)| name == env);
+    let taken = shape.sets(env) || tiers.into_iter().any(|(name, _)| name == env);
     if taken || chosen.flags.iter().any(|other| other.env == *env) {
-        let why = format!("{env} is set already, by workload.env, a tier or a flag; rename one");
+        let why = format!("{env} is set already, by the workload, a tier or a flag; rename one");
         return Err(ConfigError::new(key, why));
     }
     Ok(())

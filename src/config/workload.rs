@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::chart::{ChartPart, chart};
+use super::secrets::{ExternalSecretPart, SecretCopyPart, secrets};
 use super::{ClusterConfig, ConfigError};
 use crate::workload::{Egress, ImageTemplate, PodShape, PodSize, Proof, Shape};
 
@@ -31,6 +32,10 @@ pub(super) struct WorkloadPart {
     chart: Option<ChartPart>,
     #[serde(default)]
     egress: Vec<EgressPart>,
+    #[serde(default)]
+    secrets: Vec<SecretCopyPart>,
+    #[serde(default)]
+    external_secrets: Vec<ExternalSecretPart>,
 }
 
 #[derive(Deserialize, Debug, Default)]
@@ -110,7 +115,7 @@ pub(super) fn shape(
             field => key(&format!("chart.{field}")),
         })
     });
-    Ok(Shape {
+    let mut shape = Shape {
         command: part.command,
         directory: part.directory,
         env: part.env.into_iter().collect(),
@@ -120,7 +125,9 @@ pub(super) fn shape(
         pod,
         chart: chart.transpose()?,
         ..Shape::default()
-    })
+    };
+    secrets(&mut shape, part.secrets, part.external_secrets, cluster, &key)?;
+    Ok(shape)
 }
 
 /// Refuses a size of nothing, and one that no preview may have.

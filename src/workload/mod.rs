@@ -17,11 +17,13 @@ mod image;
 pub(crate) mod lines;
 mod object;
 mod print;
+mod secret;
 
 pub use chart::Chart;
 pub use image::{Image, ImageError, ImageName, ImageTag, ImageTemplate, TagTemplate};
 pub use object::{Object, ObjectRef, inventory};
 pub use print::print;
+pub use secret::{CONFIG_SECRET, ExternalSecret, RemoteKey, SecretCopy, external_name};
 
 pub(crate) use image::is_registry;
 
@@ -48,6 +50,27 @@ pub struct Shape {
     pub tier: Option<String>,
     /// What each feature flag says; in the environment too.
     pub flags: BTreeMap<String, String>,
+    /// Variables out of Secrets of the cluster's template namespace.
+    pub secrets: Vec<SecretCopy>,
+    /// Variables out of stores of secrets.
+    pub external_secrets: Vec<ExternalSecret>,
+}
+
+impl Shape {
+    /// Every variable that comes out of a Secret, with that Secret's name in the preview's namespace.
+    pub fn secret_variables(&self) -> impl Iterator<Item = (&String, String)> {
+        let copied = self.secrets.iter().flat_map(|it| it.keys.keys());
+        let external = self.external_secrets.iter().enumerate();
+        copied.map(|variable| (variable, CONFIG_SECRET.to_owned())).chain(
+            external.flat_map(|(at, it)| it.keys.keys().map(move |key| (key, external_name(at)))),
+        )
+    }
+
+    /// Whether it sets this variable.
+    pub fn sets(&self, variable: &str) -> bool {
+        self.env.iter().any(|(name, _)| name == variable)
+            || self.secret_variables().any(|(name, _)| name == variable)
+    }
 }
 
 /// How an answer of the public URL shows which commit it is of.

@@ -80,6 +80,7 @@ fn config(kubeconfig: &Path, instance: &str) -> KubernetesConfig {
             database: vec![],
             forbidden: vec![],
         },
+        template_namespace: None,
         progress_deadline_seconds: 60,
     }
 }

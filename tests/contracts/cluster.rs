@@ -7,6 +7,7 @@ mod local;
 mod machine;
 mod proxy;
 mod real;
+mod secrets;
 
 use std::path::PathBuf;
 use std::time::Duration;

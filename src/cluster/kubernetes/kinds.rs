@@ -18,6 +18,7 @@ pub(super) enum Kind {
     Service,
     Ingress,
     HttpRoute,
+    ExternalSecret,
     // Only read:
     Pod,
     IngressClass,
@@ -39,6 +40,9 @@ impl Kind {
             Self::Service => ("", "v1", "Service", "services"),
             Self::Ingress => ("networking.k8s.io", "v1", "Ingress", "ingresses"),
             Self::HttpRoute => ("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"),
+            Self::ExternalSecret => {
+                ("external-secrets.io", "v1", "ExternalSecret", "externalsecrets")
+            }
             Self::Pod => ("", "v1", "Pod", "pods"),
             Self::IngressClass => ("networking.k8s.io", "v1", "IngressClass", "ingressclasses"),
             Self::Certificate => ("cert-manager.io", "v1", "Certificate", "certificates"),

@@ -18,6 +18,7 @@ mod marks;
 mod patience;
 mod pods;
 mod route;
+mod secrets;
 mod watch;
 
 use std::sync::Arc;

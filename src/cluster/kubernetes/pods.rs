@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::config::KubernetesConfig;
 use super::fences::{ONE, resources};
-use super::marks::{ORDERED, REVISION, labels, revision_labels};
+use super::marks::{ORDERED, REVISION, SECRETS, labels, revision_labels};
 use crate::preview::{PreviewName, Revision};
 use crate::workload::WorkloadOrder;
 
@@ -48,11 +48,13 @@ pub(super) fn secret(
     })
 }
 
-/// The Deployment of one revision, asked for at this instant (milliseconds of Unix time).
+/// The Deployment of one revision, with this version of its Secrets, asked for at this instant
+/// (milliseconds of Unix time).
 pub(super) fn deployment(
     config: &KubernetesConfig,
     name: &PreviewName,
     order: &WorkloadOrder,
+    secrets: Option<&str>,
     now_milliseconds: i64,
 ) -> Value {
     let (shape, pod) = (&order.shape, &order.shape.pod);
@@ -83,6 +85,11 @@ pub(super) fn deployment(
     if !shape.command.is_empty() {
         container["command"] = json!(shape.command);
     }
+    let mut pods = json!({ "labels": labels });
+    if let Some(version) = secrets {
+        // Another version is another template: pods read their environment once, when they start.
+        pods["annotations"] = json!({ SECRETS: version });
+    }
     json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -97,7 +104,7 @@ pub(super) fn deployment(
             "revisionHistoryLimit": 1,
             "selector": { "matchLabels": selector },
             "template": {
-                "metadata": { "labels": labels },
+                "metadata": pods,
                 "spec": {
                     "serviceAccountName": ONE,
                     "automountServiceAccountToken": false,
@@ -122,9 +129,11 @@ fn env(order: &WorkloadOrder) -> Vec<Value> {
     let mut all: Vec<_> =
         plain.map(|(key, value)| json!({ "name": key, "value": value })).collect();
     all.push(json!({ "name": "PORT", "value": order.shape.pod.port.to_string() }));
-    all.push(json!({
-        "name": SECRET_VARIABLE,
-        "valueFrom": { "secretKeyRef": { "name": SECRET, "key": SECRET_VARIABLE } },
-    }));
+    let secret = |variable: &str, secret: &str| {
+        let reference = json!({ "name": secret, "key": variable });
+        json!({ "name": variable, "valueFrom": { "secretKeyRef": reference } })
+    };
+    all.extend(order.shape.secret_variables().map(|(variable, it)| secret(variable, &it)));
+    all.push(secret(SECRET_VARIABLE, SECRET));
     all
 }

@@ -203,6 +203,7 @@ mod tests {
                 database: vec![],
                 forbidden: vec![],
             },
+            template_namespace: None,
             progress_deadline_seconds: 60,
         }
     }
