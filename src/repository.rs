@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::database::Seed;
 use crate::forge::RepositoryRef;
 use crate::preview::name::Prefix;
-use crate::preview::{Choice, Policy, PreviewName, PullNumber, RepositoryId};
+use crate::preview::{Choice, Policy, PreviewName, Production, PullNumber, RepositoryId};
 use crate::workload::chart::ChartSource;
 use crate::workload::{Image, PodSize, Shape};
 
@@ -33,6 +33,8 @@ pub struct Repository {
     pub tiers: Vec<Tier>,
     /// Its feature flags.
     pub flags: Vec<Flag>,
+    /// What it states of production.
+    pub production: Production,
 }
 
 /// What a tier changes of what runs.

@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use mayfly::clock::fresh_id;
 use mayfly::http::{openapi, operations, router};
 use mayfly::ledger::{Ledger, Role};
-use mayfly::preview::{Phase, PullState};
+use mayfly::preview::{Part, Phase, PullState};
 use mayfly::repository::Repositories;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -399,7 +399,7 @@ async fn a_preview_is_found_by_its_id_and_by_its_name_and_shows_no_secret() {
     assert_eq!(preview["phase"], "Ready");
     assert_eq!(preview["url"], "http://pr-7.preview.example.test/");
     assert_eq!(preview["head"], "a".repeat(40));
-    assert_eq!(preview["conditions"].as_array().unwrap().len(), 9);
+    assert_eq!(preview["conditions"].as_array().unwrap().len(), Part::ALL.len());
     assert!(preview["expires_at"].is_string());
     assert_eq!(by_name.header("cache-control"), "no-store");
     let password = api.world.preview(7).await.password;

@@ -9,8 +9,8 @@ use mayfly::preview::observed::{
     Standing, WorkloadSeen,
 };
 use mayfly::preview::{
-    Choice, CommitSha, Desired, Notice, Observed, Outlook, Reason, Revision, Seen, Spec, Step,
-    Told, plan,
+    Choice, CommitSha, Desired, Notice, Observed, Outlook, Parity, Reason, Revision, Seen, Spec,
+    Step, Told, plan,
 };
 
 fn instant() -> DateTime<Utc> {
@@ -100,6 +100,7 @@ impl World {
             served: self.served(desired),
             deployment: there(self.deployment),
             told: self.told.clone(),
+            parity: Parity::Same,
         };
         let why = || "could not look".to_owned();
         match blind {

@@ -24,6 +24,7 @@ mod lifecycle_kubernetes;
 mod migrations;
 mod names;
 mod observability;
+mod parity;
 mod served;
 mod sigkill;
 mod told;

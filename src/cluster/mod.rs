@@ -65,6 +65,12 @@ pub trait Cluster: Send + Sync {
     /// [`Seen::Leaving`] until it is done.
     async fn remove_namespace(&self, name: &PreviewName) -> Result<(), Fault>;
 
+    /// Kubernetes' minor version, such as `1.34`; absent where there is no Kubernetes. Asked now and
+    /// then, not at each call.
+    async fn kubernetes(&self) -> Seen<String> {
+        Seen::Absent
+    }
+
     /// Every preview of which something with our stamp is here. All or a fault, never a part.
     async fn owned(&self) -> Result<Vec<PreviewName>, Fault>;
 }

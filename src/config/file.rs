@@ -155,6 +155,16 @@ pub(super) struct RepositoryPart {
     pub(super) default_tier: Option<String>,
     #[serde(default)]
     pub(super) flags: Vec<FlagPart>,
+    #[serde(default)]
+    pub(super) production: ProductionPart,
+}
+
+#[derive(Deserialize, Debug, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ProductionPart {
+    pub(super) postgres: Option<u32>,
+    pub(super) kubernetes: Option<String>,
+    pub(super) chart: Option<String>,
 }
 
 #[derive(Deserialize, Debug)]

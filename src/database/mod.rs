@@ -65,6 +65,9 @@ pub trait Databases: Send + Sync {
     /// Every preview of which a database or role with our mark is here. All or a fault.
     async fn owned(&self) -> Result<Vec<PreviewName>, Fault>;
 
+    /// The server's major version, as the last look found it; asks nothing.
+    fn major_version(&self) -> Seen<u32>;
+
     /// The URL with which the preview's workload connects.
     fn url(&self, name: &PreviewName, password: &Password) -> String;
 }

@@ -72,7 +72,8 @@ pub struct PreviewDto {
 /// How one part stands.
 #[derive(Serialize, ToSchema)]
 pub struct ConditionDto {
-    /// `PullRequest`, `Image`, `Namespace`, `Database`, `Workload`, `Route`, `Dns`, `Served` or `Notice`.
+    /// `PullRequest`, `Image`, `Namespace`, `Database`, `Workload`, `Route`, `Dns`, `Served`,
+    /// `Parity` or `Notice`.
     part: &'static str,
     /// `True`, `False` or `Unknown`.
     status: &'static str,

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::notice::Told;
+use super::parity::Parity;
 use super::revision::Revision;
 
 /// One answer of one backend about one thing.
@@ -227,4 +228,6 @@ pub struct Observed {
     pub deployment: Seen<()>,
     /// What the pull request was last told.
     pub told: Told,
+    /// How it compares with production.
+    pub parity: Parity,
 }

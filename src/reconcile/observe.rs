@@ -10,7 +10,10 @@ use super::image::{is_by_commit, pinned};
 use crate::fault::Disposition;
 use crate::ledger::{Lease, LeaseLost, LedgerError, Preview};
 use crate::preview::observed::{Confirmation, ImageSeen, Resolution, RouteSeen, Served, Standing};
-use crate::preview::{Desired, Memory, Observed, Part, Policy, Revision, Seen, Status, Told};
+use crate::preview::parity::Versions;
+use crate::preview::{
+    Desired, Memory, Observed, Parity, Part, Policy, Revision, Seen, Status, Told,
+};
 use crate::repository::Repository;
 use crate::visit::Visit;
 
@@ -92,6 +95,7 @@ pub(super) async fn look(
     } else {
         Seen::Unknown("not asked".to_owned())
     };
+    let parity = parity(this, repository).await;
     let (pull, unread) = match read {
         Ok(()) => (Confirmation::Confirmed, None),
         Err((disposition, why)) => {
@@ -111,8 +115,28 @@ pub(super) async fn look(
         served,
         deployment,
         told: preview.told.clone(),
+        parity,
     };
     Ok(Ok(Look { seen, unread, repository: effective }))
+}
+
+/// Compares with production. What is not stated there is not asked for here.
+async fn parity(this: &Reconciler, repository: &Repository) -> Parity {
+    let unasked = || Seen::Unknown("not asked".to_owned());
+    let production = &repository.production;
+    let chart = repository.shape.chart.as_ref();
+    production.compare(&Versions {
+        postgres: this.seams.databases.major_version(),
+        kubernetes: match production.kubernetes {
+            Some(_) => this.seams.cluster.kubernetes().await,
+            None => unasked(),
+        },
+        chart: match (&production.chart, chart) {
+            (Some(_), Some(chart)) => chart.source.version().await,
+            (Some(_), None) => Seen::Absent,
+            (None, _) => unasked(),
+        },
+    })
 }
 
 /// Asks the URL, once everything that it leads through was seen in place.

@@ -91,3 +91,21 @@ fn tiers_and_flags_that_cannot_be_told_apart_are_refused_by_their_keys() {
         refused(read(&tiered(keys), &[]), &format!("{base}.{key}"), cure);
     }
 }
+
+#[test]
+fn what_is_stated_of_production_has_to_be_a_version_that_can_be_compared() {
+    let good = "    production: {postgres: 17, kubernetes: '1.34'}";
+    let config = read(&tiered(good), &[]).unwrap();
+    let production = &config.repositories.iter().next().unwrap().production;
+    assert_eq!((production.postgres, production.kubernetes.as_deref()), (Some(17), Some("1.34")));
+    for (stated, field, cure) in [
+        ("{postgres: 170004}", "postgres", "major version"),
+        ("{kubernetes: '1.34.2'}", "kubernetes", "minor version"),
+        ("{kubernetes: v1}", "kubernetes", "minor version"),
+        ("{kubernetes: 1.34}", "kubernetes", "expected a string"),
+        ("{chart: 2.3.1}", "chart", "workload.chart.helm.directory"),
+    ] {
+        let text = tiered(&format!("    production: {stated}"));
+        refused(read(&text, &[]), &format!("repositories[0].production.{field}"), cure);
+    }
+}

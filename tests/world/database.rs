@@ -149,6 +149,10 @@ impl Databases for FakeDatabases {
         })
     }
 
+    fn major_version(&self) -> Seen<u32> {
+        Seen::Present(17)
+    }
+
     fn url(&self, name: &PreviewName, password: &Password) -> String {
         format!("postgres://{}:{}@fake/{}", name.role(), password.reveal(), name.database())
     }

@@ -32,8 +32,8 @@ use mayfly::database::Seed;
 use mayfly::forge::RepositoryRef;
 use mayfly::ledger::{Delivery, Learned, Ledger, Preview, PullHint};
 use mayfly::preview::{
-    Choices, CommitSha, Memory, Phase, Policy, PreviewName, PullFacts, PullKey, PullNumber,
-    PullState, RepositoryId, Site, Suffix,
+    Choices, CommitSha, Memory, Phase, Policy, PreviewName, Production, PullFacts, PullKey,
+    PullNumber, PullState, RepositoryId, Site, Suffix,
 };
 use mayfly::reconcile::{Limits, Pacing, Reconciler, Seams};
 use mayfly::repository::{Repositories, Repository};
@@ -145,6 +145,7 @@ pub fn repository() -> Repository {
         seed: Seed::new(Vec::new(), &[]).unwrap(),
         tiers: Vec::new(),
         flags: Vec::new(),
+        production: Production::default(),
     }
 }
 

@@ -19,6 +19,7 @@ mod patience;
 mod pods;
 mod route;
 mod secrets;
+mod version;
 mod watch;
 
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use self::calls::Calls;
 use self::config::KubernetesConfig;
 use self::kinds::Kind;
 use self::patience::Patience;
+use self::version::Version;
 use super::{Cluster, ClusterSeen};
 use crate::clock::Clock;
 use crate::fault::{Disposition, Fault};
@@ -46,6 +48,7 @@ pub struct KubernetesCluster {
     calls: Calls,
     clock: Arc<dyn Clock>,
     patience: Patience,
+    version: Version,
 }
 
 impl KubernetesCluster {
@@ -76,7 +79,8 @@ impl KubernetesCluster {
         let client = Client::try_from(client).map_err(|error| fail(error.to_string()))?;
         let calls = Calls::new(client, config.timeout);
         watch::start(&calls, &config, &changes, &stop);
-        Ok(Self { config, calls, clock, patience: Patience::default() })
+        let (patience, version) = (Patience::default(), Version::default());
+        Ok(Self { config, calls, clock, patience, version })
     }
 
     /// Sets annotations of the preview's route, or takes those away that have no value. A route that is
@@ -205,6 +209,10 @@ impl Cluster for KubernetesCluster {
             // On its way out already, which nobody can hurry.
             _ => Ok(()),
         }
+    }
+
+    async fn kubernetes(&self) -> Seen<String> {
+        self.version.get(&self.calls, self.now_milliseconds()).await
     }
 
     async fn owned(&self) -> Result<Vec<PreviewName>, Fault> {

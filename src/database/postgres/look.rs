@@ -1,5 +1,7 @@
 //! Looking at a preview's database and role. Changes nothing.
 
+use std::sync::atomic::Ordering;
+
 use sqlx::Row;
 
 use super::admin::{Admin, fault};
@@ -19,6 +21,7 @@ const LOOK: &str = "
            COALESCE(EXISTS (SELECT 1 FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
                             WHERE m.member = r.oid AND g.rolname = $3), false) AS role_ours,
            COALESCE(has_database_privilege(r.oid, d.oid, 'CONNECT'), false) AS granted,
+           current_setting('server_version_num')::int AS version,
            EXISTS (SELECT 1 FROM pg_locks l
                    WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted
                      AND l.database = (SELECT oid FROM pg_database
@@ -55,6 +58,7 @@ async fn look(
         .bind(&admin.app)
         .fetch_one(&mut *session)
         .await?;
+    admin.version.store(row.try_get("version")?, Ordering::Relaxed);
     if row.try_get("busy")? {
         let why = || "it is being worked on".to_owned();
         return Ok(DatabasesSeen { database: Seen::Unknown(why()), role: Seen::Unknown(why()) });

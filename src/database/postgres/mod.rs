@@ -22,6 +22,7 @@ mod watch;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -32,7 +33,7 @@ use super::catalogue::Catalogue;
 use super::{DatabaseOrder, Databases, DatabasesSeen, Password, Seed};
 use crate::clock::Clock;
 use crate::fault::{Disposition, Fault, Progress};
-use crate::preview::PreviewName;
+use crate::preview::{PreviewName, Seen};
 use admin::Admin;
 
 /// How long a call waits for its own background work before it says "underway".
@@ -234,6 +235,13 @@ impl Databases for PostgresDatabases {
 
     async fn owned(&self) -> Result<Vec<PreviewName>, Fault> {
         look::owned(&self.inner.admin).await
+    }
+
+    fn major_version(&self) -> Seen<u32> {
+        match u32::try_from(self.inner.admin.version.load(Ordering::Relaxed)) {
+            Ok(version) if version > 0 => Seen::Present(version / 10_000),
+            _ => Seen::Unknown("the server has not answered yet".to_owned()),
+        }
     }
 
     fn url(&self, name: &PreviewName, password: &Password) -> String {
