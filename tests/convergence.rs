@@ -129,8 +129,12 @@ impl World {
             }
             Step::EnsureDatabase { generation } => {
                 self.role = true;
-                self.database =
-                    Seen::Present(DatabaseSeen { ready: true, generation: Some(*generation) });
+                let stale_login = self.database.present().is_some_and(|db| db.stale_login);
+                self.database = Seen::Present(DatabaseSeen {
+                    ready: true,
+                    generation: Some(*generation),
+                    stale_login,
+                });
             }
             Step::EnsureWorkload(revision) => {
                 assert!(self.namespace.present().is_some(), "a workload without a namespace");
@@ -155,6 +159,14 @@ impl World {
             Step::RemoveOthers(revision) => {
                 assert_eq!(self.heard.as_ref(), Some(revision), "taken away under visitors");
                 self.others = false;
+            }
+            Step::RemoveLogin => {
+                assert!(!self.others, "locked while what uses it may run");
+                let Desired::Up(spec) = desired else { panic!("locked on the way down") };
+                assert!(self.serves(&spec.revision), "locked before its successor is served");
+                if let Seen::Present(database) = &mut self.database {
+                    database.stale_login = false;
+                }
             }
             Step::EnsureRecord => {
                 assert!(self.route.is_some(), "a name that leads nowhere");
@@ -242,7 +254,8 @@ impl World {
 }
 
 fn every_world() -> Vec<World> {
-    let database = |ready, generation| Seen::Present(DatabaseSeen { ready, generation });
+    let database =
+        |ready, generation| Seen::Present(DatabaseSeen { ready, generation, stale_login: ready });
     let mut worlds = Vec::new();
     let there = |fenced| Seen::Present(NamespaceSeen { fenced });
     for namespace in [Seen::Absent, there(true), there(false), Seen::Leaving("finalizers".into())] {
@@ -466,7 +479,7 @@ fn nothing_is_done_to_what_is_not_ours() {
                     let touches = match step {
                         Step::EnsureNamespace | Step::RemoveNamespace => 0,
                         Step::EnsureDatabase { .. } | Step::RemoveDatabase => 1,
-                        Step::RemoveRole => 2,
+                        Step::RemoveRole | Step::RemoveLogin => 2,
                         Step::EnsureRoute(_) | Step::RemoveRoute => 3,
                         Step::EnsureRecord | Step::RemoveRecord => 4,
                         Step::EnsureWorkload(_) | Step::RemoveOthers(_) => 0,

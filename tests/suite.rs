@@ -25,6 +25,7 @@ mod migrations;
 mod names;
 mod observability;
 mod parity;
+mod rotation;
 mod served;
 mod sigkill;
 mod told;

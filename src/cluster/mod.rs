@@ -58,6 +58,12 @@ pub trait Cluster: Send + Sync {
     /// Takes away what is there of other revisions than this one, which the route leads to.
     async fn remove_others(&self, name: &PreviewName, revision: &Revision) -> Result<(), Fault>;
 
+    /// Whether nothing of another revision than this runs any more, not even what is on its way out.
+    /// Looks only.
+    async fn is_alone(&self, _: &PreviewName, _: &Revision) -> Result<bool, Fault> {
+        Ok(true)
+    }
+
     /// Takes the route away.
     async fn remove_route(&self, name: &PreviewName) -> Result<(), Fault>;
 

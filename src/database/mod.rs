@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use crate::fault::{Fault, Progress};
 use crate::preview::observed::DatabaseSeen;
 use crate::preview::{PreviewName, Seen};
-pub use password::Password;
+pub use password::{Login, Password};
 pub use rehearsal::Rehearsals;
 pub use seed::Seed;
 
@@ -26,7 +26,7 @@ pub use seed::Seed;
 pub struct DatabasesSeen {
     /// The database.
     pub database: Seen<DatabaseSeen>,
-    /// The role.
+    /// Its roles: absent when both are.
     pub role: Seen<()>,
 }
 
@@ -37,7 +37,7 @@ pub struct DatabaseOrder<'a> {
     pub seed: &'a Seed,
     /// The data generation that it is for.
     pub generation: u32,
-    /// The password of its role.
+    /// The password of the login whose turn it is.
     pub password: &'a Password,
 }
 
@@ -45,7 +45,7 @@ pub struct DatabaseOrder<'a> {
 #[async_trait]
 pub trait Databases: Send + Sync {
     /// Looks. What cannot be looked at, or is being worked on by somebody, is [`Seen::Unknown`]; a
-    /// database whose role has another password is not ready.
+    /// database that was not finished for this login with this password is not ready.
     async fn observe(&self, name: &PreviewName, password: &Password) -> DatabasesSeen;
 
     /// Makes the role and its seeded database, or converges them. Long work goes on in the
@@ -59,7 +59,11 @@ pub trait Databases: Send + Sync {
     /// Ends every session on the database and drops it.
     async fn remove_database(&self, name: &PreviewName) -> Result<(), Fault>;
 
-    /// Drops the role.
+    /// Locks the login that this is not the password of, and ends its sessions. What its role made is
+    /// the first role's afterwards.
+    async fn remove_login(&self, name: &PreviewName, password: &Password) -> Result<(), Fault>;
+
+    /// Drops the roles of both logins.
     async fn remove_role(&self, name: &PreviewName) -> Result<(), Fault>;
 
     /// Every preview of which a database or role with our mark is here. All or a fault.

@@ -131,9 +131,9 @@ impl Ledger {
                  active_at = CASE WHEN hints = $20 THEN $8 ELSE active_at END,
                  overrides = CASE WHEN hints = $20 THEN $21 ELSE overrides END,
                  phase = CASE WHEN $9 = 'Ready' AND hints <> $20
-                               AND (facts->>'head', facts->'labels', overrides->>'redeploys',
+                               AND (facts->>'head', facts->'labels', rotations, overrides->>'redeploys',
                                     overrides->>'data_generation')
-                                <> ($5->>'head', $5->'labels', $21->>'redeploys',
+                                <> ($5->>'head', $5->'labels', $22, $21->>'redeploys',
                                     $21->>'data_generation')
                               THEN 'Updating' ELSE $9 END,
                  conditions = $10, outlook = $11, last_error = $12, told = COALESCE($13, told),
@@ -170,6 +170,7 @@ impl Ledger {
         .bind(i32::try_from(findings.failures).unwrap_or(i32::MAX))
         .bind(lease.preview.hints)
         .bind(Json(OverridesShape::of(&findings.memory.overrides)))
+        .bind(i32::try_from(findings.memory.overrides.rotations).unwrap_or(i32::MAX))
         .execute(&mut *tx)
         .await?;
         if recorded.rows_affected() == 0 {

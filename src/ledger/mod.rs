@@ -10,6 +10,7 @@ mod commits;
 mod deliveries;
 mod journal;
 mod leases;
+mod logins;
 mod previews;
 mod resources;
 mod rows;

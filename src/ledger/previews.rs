@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::rows::{read, readable};
 use super::shapes::{FactsShape, OverridesShape, storable};
-use super::{CHANNEL, Ledger, LedgerError};
+use super::{CHANNEL, Ledger, LedgerError, logins};
 use crate::database::Password;
 use crate::forge::RepositoryRef;
 use crate::preview::condition::Condition;
@@ -28,7 +28,7 @@ pub struct Preview {
     pub repository: RepositoryRef,
     /// Facts, life and overrides.
     pub memory: Memory,
-    /// The password of its database role.
+    /// The password of the login whose turn it is.
     pub password: Password,
     /// When it is due; `None` when only a poke wakes it.
     pub wake_at: Option<DateTime<Utc>>,
@@ -199,11 +199,17 @@ impl Ledger {
             .await?;
         let Some(row) = row else { return Ok(None) };
         let mut preview = read(&row)?;
+        let rotations = preview.memory.overrides.rotations;
         let (value, reason) = match change(&mut preview) {
             Ok(done) => done,
             Err(refusal) => return Ok(Some(Err(refusal))),
         };
-        write_memory(&mut tx, id, &preview.repository, &preview.memory, false, now).await?;
+        let wanted = preview.memory.overrides.rotations;
+        let rotates = wanted != rotations;
+        write_memory(&mut tx, id, &preview.repository, &preview.memory, rotates, now).await?;
+        if rotates {
+            logins::renew(&mut tx, id, wanted).await?;
+        }
         sqlx::query(
             "INSERT INTO journal (at, preview_id, actor, action, reason) VALUES ($1, $2, $3, $4, $5)",
         )

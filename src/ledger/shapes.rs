@@ -109,6 +109,8 @@ impl OverridesShape {
             approved: optional("overrides.approved", self.approved)?,
             redeploys: self.redeploys,
             data_generation: self.data_generation,
+            // A column of its own, which the version before does not overwrite.
+            rotations: 0,
         })
     }
 }

@@ -27,12 +27,14 @@ pub struct Overrides {
     pub redeploys: u32,
     /// How often a person asked for fresh data. Each value is a database of its own.
     pub data_generation: u32,
+    /// How often a person asked for another password. The database's two logins take turns.
+    pub rotations: u32,
 }
 
 impl Overrides {
     /// How often people asked for what takes a fresh start: see [`Revision::restart`].
     pub fn restarts(&self) -> u32 {
-        self.redeploys.wrapping_add(self.data_generation)
+        self.redeploys.wrapping_add(self.data_generation).wrapping_add(self.rotations)
     }
 }
 

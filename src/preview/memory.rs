@@ -31,6 +31,8 @@ pub struct Memory {
     pub confirmed_at: Option<DateTime<Utc>>,
     /// Whether nothing is left of it, as a receipt says; a new life begins with the next push.
     pub gone: bool,
+    /// How many rotations of the password have come to their end: the former login is locked.
+    pub rotated: u32,
 }
 
 /// A reading that is older than what a hint already said: ask again later.
@@ -48,6 +50,7 @@ impl Memory {
             hinted_at: now,
             confirmed_at: None,
             gone: false,
+            rotated: 0,
         }
     }
 
@@ -138,6 +141,11 @@ impl Memory {
         self.overrides.approved = Some(commit);
         self.life.active_at = now;
         self.revive(now);
+    }
+
+    /// Whether the login before the last rotation may still be open.
+    pub fn is_rotating(&self) -> bool {
+        self.rotated != self.overrides.rotations
     }
 
     fn adopt(&mut self, facts: PullFacts, now: DateTime<Utc>) {

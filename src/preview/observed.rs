@@ -77,6 +77,8 @@ pub struct DatabaseSeen {
     /// The data generation that it was made for; `None` when it was never finished, and so never
     /// used.
     pub generation: Option<u32>,
+    /// Whether a login that nothing should use any more may still be open.
+    pub stale_login: bool,
 }
 
 /// How the wanted workload is doing.

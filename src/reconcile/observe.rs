@@ -96,6 +96,17 @@ pub(super) async fn look(
         Seen::Unknown("not asked".to_owned())
     };
     let parity = parity(this, repository).await;
+    let (mut workload, mut database) = (cluster.workload, databases.database);
+    if let Seen::Present(database) = &mut database {
+        database.stale_login |= memory.is_rotating();
+        // What is on its way out may still use the login that is to be locked.
+        if let (true, Seen::Present(workload), Some(want)) =
+            (database.stale_login, &mut workload, want)
+        {
+            let alone = this.seams.cluster.is_alone(name, want).await;
+            workload.others |= !alone.unwrap_or(false);
+        }
+    }
     let (pull, unread) = match read {
         Ok(()) => (Confirmation::Confirmed, None),
         Err((disposition, why)) => {
@@ -106,9 +117,9 @@ pub(super) async fn look(
         pull,
         image: seen_image,
         namespace: cluster.namespace,
-        database: databases.database,
+        database,
         role: databases.role,
-        workload: cluster.workload,
+        workload,
         route: cluster.route,
         record,
         resolution,

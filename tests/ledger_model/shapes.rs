@@ -93,6 +93,7 @@ fn overrides() -> impl Strategy<Value = Overrides> {
                 approved,
                 redeploys,
                 data_generation,
+                rotations: 0,
             }
         },
     )

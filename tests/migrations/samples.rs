@@ -9,9 +9,15 @@ pub fn after(version: i64) -> Option<&'static str> {
         1 => LEDGER,
         2 => COMMITS,
         3 => IMAGES,
+        5 => LOGINS,
         _ => return None,
     })
 }
+
+const LOGINS: &str = r#"
+UPDATE previews SET rotations = 1, second_password = repeat('b', 64)
+WHERE id = '01890000-0000-7000-8000-000000000001';
+"#;
 
 const IMAGES: &str = r#"
 UPDATE commits SET image = 'registry.example.com/acme/shop@sha256:' || repeat('0a', 32)

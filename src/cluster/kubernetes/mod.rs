@@ -183,6 +183,14 @@ impl Cluster for KubernetesCluster {
         self.retire(&doing, &name.namespace(), &[revision]).await
     }
 
+    async fn is_alone(&self, name: &PreviewName, revision: &Revision) -> Result<bool, Fault> {
+        let doing = format!("looking for what {name} ran before");
+        let (here, labels) = (name.namespace(), marks::REVISION);
+        let pods = self.calls.list(&doing, Kind::Pod, Some(&here), labels).await?;
+        let revision = revision.to_string();
+        Ok(pods.iter().all(|pod| marks::label(pod, labels) == Some(&revision)))
+    }
+
     async fn remove_route(&self, name: &PreviewName) -> Result<(), Fault> {
         let doing = format!("removing the route of {name}");
         let found = self.calls.get(&doing, Kind::Namespace, None, &name.namespace()).await?;

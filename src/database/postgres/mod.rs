@@ -11,6 +11,7 @@ mod baseline;
 mod catalogue;
 mod clone;
 mod history;
+mod logins;
 mod look;
 mod prepare;
 mod rehearse;
@@ -229,8 +230,12 @@ impl Databases for PostgresDatabases {
         remove::database(&self.inner.admin, name).await
     }
 
+    async fn remove_login(&self, name: &PreviewName, password: &Password) -> Result<(), Fault> {
+        logins::lock(&self.inner, name, password).await
+    }
+
     async fn remove_role(&self, name: &PreviewName) -> Result<(), Fault> {
-        remove::role(&self.inner.admin, name).await
+        remove::roles(&self.inner.admin, name).await
     }
 
     async fn owned(&self) -> Result<Vec<PreviewName>, Fault> {
@@ -249,7 +254,7 @@ impl Databases for PostgresDatabases {
             Some((host, port)) => (host.clone(), *port),
             None => self.inner.admin.address(),
         };
-        let (role, secret) = (name.role(), password.reveal());
+        let (role, secret) = (password.login().role(name), password.reveal());
         let tls = match self.inner.config.public_sslmode {
             SslMode::Prefer => String::new(),
             mode => format!("?sslmode={}", mode.as_str()),

@@ -138,6 +138,9 @@ pub(super) fn up(spec: &Spec, seen: &Observed) -> Plan {
     // What was served before stays until visitors were seen to get what replaces it.
     if seen.workload.present().is_some_and(|workload| workload.others) {
         draft.act(Step::RemoveOthers(want.clone()));
+    } else if seen.database.present().is_some_and(|database| database.stale_login) {
+        // Nothing is left that could use it.
+        draft.act(Step::RemoveLogin);
     }
     draft.finish(true)
 }
