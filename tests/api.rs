@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use mayfly::clock::fresh_id;
 use mayfly::http::{openapi, operations, router};
 use mayfly::ledger::{Ledger, Role};
-use mayfly::preview::{Phase, PullState};
+use mayfly::preview::{Part, Phase, PullState};
 use mayfly::repository::Repositories;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -399,7 +399,7 @@ async fn a_preview_is_found_by_its_id_and_by_its_name_and_shows_no_secret() {
     assert_eq!(preview["phase"], "Ready");
     assert_eq!(preview["url"], "http://pr-7.preview.example.test/");
     assert_eq!(preview["head"], "a".repeat(40));
-    assert_eq!(preview["conditions"].as_array().unwrap().len(), 10);
+    assert_eq!(preview["conditions"].as_array().unwrap().len(), Part::ALL.len());
     assert!(preview["expires_at"].is_string());
     assert_eq!(by_name.header("cache-control"), "no-store");
     let password = api.world.preview(7).await.password;
@@ -491,7 +491,8 @@ async fn extensions_at_once_add_up_and_never_pass_the_maximum_life() {
 async fn what_is_not_up_cannot_be_changed_as_if_it_were() {
     let api = Api::with_ready().await;
     api.world.close(7, 'a').await;
-    let actions = ["extend", "pin", "stop", "start", "redeploy", "reset-data", "approve"];
+    let actions =
+        ["extend", "pin", "stop", "start", "redeploy", "reset-data", "rotate-password", "approve"];
     for settled in [false, true] {
         if settled {
             api.world.settle().await;
@@ -531,7 +532,7 @@ async fn what_was_stopped_stays_down_until_it_is_started() {
     api.world.push(7, 'b').await;
     api.world.settle().await;
     assert_eq!(api.world.leftovers(), Vec::<String>::new(), "a push does not start it");
-    for action in ["redeploy", "reset-data", "pin"] {
+    for action in ["redeploy", "reset-data", "rotate-password", "pin"] {
         api.post(&format!("/api/v1/previews/pr-7/{action}")).await.problem(409);
     }
     assert_eq!(api.post("/api/v1/previews/pr-7/start").await.ok(202)["stopped"], false);
@@ -569,6 +570,22 @@ async fn a_redeployment_starts_afresh_and_a_reset_has_new_data() {
     assert_eq!(api.world.cluster.running(&pr(7)).unwrap().restart, 2);
     assert_eq!(api.world.databases.databases()["pr_7"], 1);
     assert!(api.world.serves(7, 'a'));
+}
+
+#[tokio::test]
+async fn a_password_is_rotated_once_at_a_time_and_is_never_shown() {
+    let mut api = Api::with_ready().await;
+    let path = "/api/v1/previews/pr-7/rotate-password";
+    api.post(path).await.ok(202);
+    assert_eq!(api.get("/api/v1/previews/pr-7").await.ok(200)["phase"], "Updating");
+    let detail = api.post(path).await.problem(409)["detail"].clone();
+    assert!(detail.as_str().unwrap().contains("already"), "{detail}");
+    api.listener.conceal(api.world.preview(7).await.password.reveal());
+    api.world.settle().await;
+    assert_eq!(api.get("/api/v1/previews/pr-7").await.ok(200)["phase"], "Ready");
+    let journal = api.get("/api/v1/previews/pr-7/journal").await.ok(200).to_string();
+    assert!(journal.contains("remove_login") && journal.contains("otto"), "{journal}");
+    api.post(path).await.ok(202);
 }
 
 #[tokio::test]

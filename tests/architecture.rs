@@ -28,7 +28,10 @@ const EDGES: [(&str, &[&str]); 22] = [
     // The one that only looks.
     ("image", &["address::Reach", "clock*", "fault*", "image*", "preview*", "workload*"]),
     // Memory: values of two seams, no trait and no adapter of any.
-    ("ledger", &["clock*", "database::Password", "forge::RepositoryRef", "preview*"]),
+    (
+        "ledger",
+        &["clock*", "database::Login", "database::Password", "forge::RepositoryRef", "preview*"],
+    ),
     (
         "telemetry",
         &["fault::Disposition", "ledger::Preview", "ledger::Survey", "preview*", "telemetry*"],

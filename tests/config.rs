@@ -2,6 +2,8 @@
 //! means what it says; and no secret is ever repeated.
 
 mod registries;
+mod secrets;
+mod tiers;
 
 use std::path::Path;
 

@@ -12,8 +12,8 @@ use mayfly::preview::observed::{
     Standing, WorkloadSeen,
 };
 use mayfly::preview::{
-    CommitSha, Desired, Ended, MigrationSeen, MigrationState, MigrationsSeen, Notice, Observed,
-    Outlook, Reason, Revision, Seen, Spec, Step, Told, plan,
+    Choice, CommitSha, Desired, Ended, MigrationSeen, MigrationState, MigrationsSeen, Notice,
+    Observed, Outlook, Parity, Reason, Revision, Seen, Spec, Step, Told, plan,
 };
 
 fn instant() -> DateTime<Utc> {
@@ -32,6 +32,7 @@ fn up(digit: char, generation: u32) -> Desired {
     Desired::Up(Spec {
         revision: revision(digit, generation),
         data_generation: generation,
+        choice: Choice::default(),
         expires_at: instant(),
         expiring: false,
     })
@@ -133,6 +134,7 @@ impl World {
             served: self.served(desired),
             deployment: there(self.deployment),
             told: self.told.clone(),
+            parity: Parity::Same,
         };
         let why = || "could not look".to_owned();
         match blind {
@@ -170,8 +172,12 @@ impl World {
                 if before != Some(*generation) {
                     self.forget_data();
                 }
-                self.database =
-                    Seen::Present(DatabaseSeen { ready: true, generation: Some(*generation) });
+                let stale_login = self.database.present().is_some_and(|db| db.stale_login);
+                self.database = Seen::Present(DatabaseSeen {
+                    ready: true,
+                    generation: Some(*generation),
+                    stale_login,
+                });
             }
             Step::EnsureMigration(revision) => {
                 assert!(self.namespace.present().is_some(), "migrations without a namespace");
@@ -219,6 +225,14 @@ impl World {
             Step::RemoveOthers(revision) => {
                 assert_eq!(self.heard.as_ref(), Some(revision), "taken away under visitors");
                 self.others = false;
+            }
+            Step::RemoveLogin => {
+                assert!(!self.others, "locked while what uses it may run");
+                let Desired::Up(spec) = desired else { panic!("locked on the way down") };
+                assert!(self.serves(&spec.revision), "locked before its successor is served");
+                if let Seen::Present(database) = &mut self.database {
+                    database.stale_login = false;
+                }
             }
             Step::EnsureRecord => {
                 assert!(self.route.is_some(), "a name that leads nowhere");
@@ -318,7 +332,8 @@ impl World {
 }
 
 fn every_world() -> Vec<World> {
-    let database = |ready, generation| Seen::Present(DatabaseSeen { ready, generation });
+    let database =
+        |ready, generation| Seen::Present(DatabaseSeen { ready, generation, stale_login: ready });
     let mut worlds = Vec::new();
     let there = |fenced| Seen::Present(NamespaceSeen { fenced });
     for namespace in [Seen::Absent, there(true), there(false), Seen::Leaving("finalizers".into())] {
@@ -379,6 +394,7 @@ fn every_word() -> Vec<(Told, bool)> {
     let ready = |digit, generation| {
         Told::Said(Notice::Ready {
             revision: revision(digit, generation),
+            choice: Choice::default(),
             expires_at: instant(),
             expiring: false,
         })
@@ -566,7 +582,7 @@ fn nothing_is_done_to_what_is_not_ours() {
                     let touches = match step {
                         Step::EnsureNamespace | Step::RemoveNamespace => 0,
                         Step::EnsureDatabase { .. } | Step::RemoveDatabase => 1,
-                        Step::RemoveRole => 2,
+                        Step::RemoveRole | Step::RemoveLogin => 2,
                         Step::EnsureRoute(_) | Step::RemoveRoute => 3,
                         Step::EnsureRecord | Step::RemoveRecord => 4,
                         Step::EnsureMigration(_)

@@ -5,17 +5,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use mayfly::clock::{Clock, ServerClock};
+use mayfly::clock::{Clock, ServerClock, fresh_id};
 use mayfly::cluster::Cluster;
+use mayfly::http;
+use mayfly::ledger::Role;
 use mayfly::preview::{Notice, Phase};
 use mayfly::reconcile::{Limits, Reconciler, Seams};
+use mayfly::repository::Repositories;
+use mayfly::telemetry::LogFormat;
+use mayfly::telemetry::logs::subscriber;
+use mayfly::workload::SecretCopy;
+use reqwest::Method;
 use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::contracts::cluster::kubernetes::{PretendedIngress, RealCluster, web};
+use crate::observability::Lines;
+use crate::world::control_plane::ControlPlane;
+use crate::world::listener::{Listener, state};
 use crate::world::wait::within;
-use crate::world::{World, number, pr, sha};
+use crate::world::{World, number, pr, repository, sha};
 
 /// Namespaces take seconds to go, and machines may be slow.
 pub const PATIENCE: Duration = Duration::from_secs(90);
@@ -74,6 +84,31 @@ pub fn start(
         ..Limits::default()
     };
     let replica = world.replica_with(world.ledger.clone(), seams, clock, limits);
+    (replica.clone(), tokio::spawn(replica.run(stop)))
+}
+
+/// The same, for other repositories.
+fn start_with(
+    world: &World,
+    repositories: Repositories,
+    seams: Seams,
+    stop: CancellationToken,
+) -> (Arc<Reconciler>, JoinHandle<()>) {
+    let usual = &world.reconciler;
+    let replica = Arc::new(Reconciler {
+        ledger: world.ledger.clone(),
+        seams,
+        repositories,
+        renderer: crate::world::renderer(),
+        site: usual.site.clone(),
+        clock: Arc::new(ServerClock::default()),
+        pacing: usual.pacing,
+        limits: Limits { poll: Duration::from_millis(100), ..usual.limits },
+        metrics: Arc::default(),
+        wake: Arc::default(),
+        recorded: Default::default(),
+        replica: fresh_id(),
+    });
     (replica.clone(), tokio::spawn(replica.run(stop)))
 }
 
@@ -172,4 +207,69 @@ async fn a_controller_that_is_replaced_half_way_leaves_nothing_behind() {
     assert_eq!(world.leftovers(), Vec::<String>::new());
     stop.cancel();
     second.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_copied_secret_is_in_no_answer_line_or_metric_and_where_it_is_missing_people_are_told() {
+    const VALUE: &str = "hush-stripe-44d1";
+    let Some(plane) = ControlPlane::shared().await else { return };
+    let templates = plane.namespace(&[]).await;
+    let from = Some(templates.clone());
+    let cluster = RealCluster::with(|config| config.template_namespace = from).await;
+    let Some(cluster) = cluster.map(Arc::new) else { return };
+    let (mut world, n, here) = (World::new().await, 105, pr(105).namespace());
+    let mut repository = repository();
+    let keys = [("STRIPE_KEY".to_owned(), "stripe".to_owned())].into();
+    repository.shape.secrets = vec![SecretCopy { secret: "shop".to_owned(), keys }];
+    world.configure(repository.clone());
+    world.clock.set(ServerClock::default().now());
+    let lines = Lines::default();
+    let everything = Some("trace,h2=off,hyper=off,sqlx=debug");
+    let told = subscriber(LogFormat::Json, everything, lines.clone(), None);
+    let guard = tracing::subscriber::set_default(told);
+    let stop = CancellationToken::new();
+    let repositories = Repositories::new(vec![repository]);
+    let seams = with(&world, &cluster);
+    let (reconciler, running) = start_with(&world, repositories, seams, stop.clone());
+    world.open(n, 'a').await;
+    within(PATIENCE, "the pull request is told what is missing", async || {
+        let told = world.forge.comment(number(n)).map(|it| it.notice);
+        let words = format!("the Secret {templates}/shop is not there");
+        matches!(told, Some(Notice::Failing { why, .. }) if why.contains(&words))
+    })
+    .await;
+    cluster.make("Secret", &templates, "shop", json!({ "stringData": { "stripe": VALUE } })).await;
+    world.ledger.poke_named(&pr(n), ServerClock::default().now()).await.unwrap();
+    within(PATIENCE, "it is ready", async || world.phase(n).await == Phase::Ready).await;
+    let copy = cluster.read("Secret", &here, "mayfly-config").await.expect("it was copied");
+    let encoded = copy["data"]["STRIPE_KEY"].as_str().unwrap().to_owned();
+
+    let token = format!("mayfly_{}", "5ec2e7".repeat(8));
+    let now = world.now();
+    let until = now + TimeDelta::days(30);
+    world.ledger.add_token(fresh_id(), "ada", Role::Admin, &token, until, now).await.unwrap();
+    let main = Listener::start(http::router(state(&reconciler))).await;
+    let operations = Listener::start(http::operations(state(&reconciler))).await;
+    let mut said = operations.look(operations.request(Method::GET, "/metrics")).await.text;
+    for path in ["", &format!("/{here}"), &format!("/{here}/journal")] {
+        let request = main.request(Method::GET, &format!("/api/v1/previews{path}"));
+        let answer = main.look(request.bearer_auth(&token)).await;
+        assert_eq!(answer.status, 200, "{path}: {answer:?}");
+        said.push_str(&answer.text);
+    }
+    for kind in ["ConfigMap", "Event", "Deployment", "Pod"] {
+        for name in cluster.names(kind, &here).await {
+            said.push_str(&cluster.read(kind, &here, &name).await.unwrap_or_default().to_string());
+        }
+    }
+    world.close(n, 'a').await;
+    within(PATIENCE, "it is gone", async || world.phase(n).await == Phase::Gone).await;
+    stop.cancel();
+    running.await.unwrap();
+    drop(guard);
+    said.push_str(&format!("{:?}{:?}", lines.all(), world.forge.said(number(n))));
+    assert!(said.contains("ensure_workload"), "the lines are there");
+    for secret in [VALUE, &encoded] {
+        assert!(!said.contains(secret), "{secret} was said");
+    }
 }

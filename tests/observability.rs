@@ -16,6 +16,7 @@ use chrono::TimeDelta;
 use mayfly::clock::fresh_id;
 use mayfly::http;
 use mayfly::ledger::Role;
+use mayfly::preview::Part;
 use mayfly::telemetry::logs::subscriber;
 use mayfly::telemetry::{LogFormat, Metrics, OtlpConfig, Spans};
 use prometheus_client::collector::Collector;
@@ -33,7 +34,7 @@ use crate::world::wait::until;
 
 /// Log lines, kept.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+pub struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -58,7 +59,7 @@ impl Lines {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 
-    fn all(&self) -> Vec<Value> {
+    pub fn all(&self) -> Vec<Value> {
         self.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }
@@ -312,7 +313,8 @@ async fn a_scrape_tells_how_long_the_loop_is_behind_and_how_long_a_preview_is_st
     let survey = world.ledger.survey(world.now()).await.unwrap();
     assert_eq!((survey.overdue, survey.not_ready), (TimeDelta::zero(), TimeDelta::zero()));
     let healthy = survey.conditions.iter().filter(|(_, status, _)| status.as_str() == "True");
-    assert_eq!(healthy.map(|(_, _, count)| count).sum::<i64>(), 10, "{survey:?}");
+    let all = i64::try_from(Part::ALL.len()).unwrap();
+    assert_eq!(healthy.map(|(_, _, count)| count).sum::<i64>(), all, "{survey:?}");
     world.close(1, 'a').await;
     world.settle().await;
     assert_eq!(world.ledger.survey(world.now()).await.unwrap().conditions, vec![]);

@@ -29,7 +29,8 @@ impl LedgerBook {
 /// workload's log.
 fn missing(preview: &Preview) -> String {
     let parts = preview.conditions.iter().filter(|c| c.status != Status::True);
-    let parts = parts.filter(|c| !matches!(c.part, Part::Notice | Part::PullRequest));
+    let parts =
+        parts.filter(|c| !matches!(c.part, Part::Notice | Part::Parity | Part::PullRequest));
     let parts: Vec<_> = parts.map(|condition| condition.part.as_str()).collect();
     if parts.is_empty() { String::new() } else { format!("Still to come: {}.", parts.join(", ")) }
 }

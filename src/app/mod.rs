@@ -95,7 +95,7 @@ impl App {
         let (changes, changed) = mpsc::channel(CHANGES);
         let adapters::Places { cluster, dns, embedded, local } =
             adapters::places(&config, clock.clone(), changes.clone(), stop.clone()).await?;
-        let seeds: Vec<_> = config.repositories.iter().map(|r| &r.seed).collect();
+        let seeds: Vec<_> = config.repositories.iter().flat_map(|it| it.seeds()).collect();
         let databases =
             PostgresDatabases::connect(config.databases, &seeds, clock.clone(), changes).await?;
         warn_of_one_server(&ledger, &databases).await;

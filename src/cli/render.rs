@@ -13,14 +13,14 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{ConfigArg, ledger, wrong};
-use crate::clock::ServerClock;
+use crate::clock::{Clock, ServerClock};
 use crate::cluster::kubernetes::KubernetesCluster;
 use crate::config::{ClusterConfig, Config};
 use crate::forge::github::GitHub;
 use crate::forge::{Forge, RepositoryRef};
 use crate::image::oci::OciImages;
 use crate::image::{self, Found, Images};
-use crate::preview::{CommitSha, PullNumber, Revision};
+use crate::preview::{CommitSha, Memory, PullNumber};
 use crate::reconcile::{Renderer, Wanted};
 use crate::repository::Repository;
 use crate::workload::{Image, ImageTemplate, Object, print};
@@ -61,14 +61,17 @@ pub(super) async fn run(args: RenderArgs) -> anyhow::Result<()> {
     let facts = github.pull(&repository.reference, number).await?;
     let name = repository.preview_name(number);
 
-    // What the controller remembers: which image the commit was pinned to, how often it was restarted.
+    // What the controller remembers: which image the commit was pinned to, what people asked for.
     let ledger = ledger(&config).await?;
     let preview = ledger.preview_of(facts.key).await?;
-    let overrides = preview.as_ref().map(|it| it.memory.overrides.clone()).unwrap_or_default();
-    let commit = overrides.commit(&facts.head).clone();
-    let revision = Revision { commit: commit.clone(), restart: overrides.restarts() };
+    let mut memory = match &preview {
+        Some(preview) => preview.memory.clone(),
+        None => Memory::begin(facts.clone(), clock.now()),
+    };
+    memory.facts = facts;
+    let revision = memory.revision(&repository.policy);
     let remembered = match &preview {
-        Some(preview) => ledger.image_of(preview.id, &commit).await?.and_then(|it| it.1),
+        Some(preview) => ledger.image_of(preview.id, &revision.commit).await?.and_then(|it| it.1),
         None => None,
     };
     ledger.close().await;
@@ -77,10 +80,11 @@ pub(super) async fn run(args: RenderArgs) -> anyhow::Result<()> {
         None => {
             let limits = image::oci::Limits::default();
             let images = OciImages::new(config.registries.clone(), limits, clock.clone())?;
-            asked(&images, &repository, &commit, number).await?
+            asked(&images, &repository, &revision.commit, number).await?
         }
     };
-    let repository = repository.with_image(image);
+    let choice = memory.choice(&repository.policy);
+    let repository = repository.chosen(&choice).with_image(image);
     let renderer = Renderer {
         tools: config.tools.clone(),
         limits: config.render_limits.clone(),
@@ -100,7 +104,7 @@ pub(super) async fn run(args: RenderArgs) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     stop.cancel();
     let cluster = KubernetesCluster::connect((**place).clone(), clock, changes, stop).await?;
-    let objects = cluster.would_apply(&name, &order);
+    let objects = cluster.would_apply(&name, &order).await;
     let text = if args.diff {
         difference(&cluster.applied(&name).await?, &objects)
     } else {

@@ -79,12 +79,24 @@ pub trait Cluster: Send + Sync {
         revision: &Revision,
     ) -> Result<(), Fault>;
 
+    /// Whether nothing of another revision than this runs any more, not even what is on its way out.
+    /// Looks only.
+    async fn is_alone(&self, _: &PreviewName, _: &Revision) -> Result<bool, Fault> {
+        Ok(true)
+    }
+
     /// Takes the route away.
     async fn remove_route(&self, name: &PreviewName) -> Result<(), Fault>;
 
     /// Starts the removal of the namespace and everything in it; [`Cluster::observe`] says
     /// [`Seen::Leaving`] until it is done.
     async fn remove_namespace(&self, name: &PreviewName) -> Result<(), Fault>;
+
+    /// Kubernetes' minor version, such as `1.34`; absent where there is no Kubernetes. Asked now and
+    /// then, not at each call.
+    async fn kubernetes(&self) -> Seen<String> {
+        Seen::Absent
+    }
 
     /// Every preview of which something with our stamp is here. All or a fault, never a part.
     async fn owned(&self) -> Result<Vec<PreviewName>, Fault>;

@@ -7,13 +7,14 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use super::secrets::is_object_name;
 use super::values::{absolute, fixed, time};
 use super::{ClusterConfig, ConfigError, LocalClusterConfig};
 use crate::address::{METADATA, PRIVATE, ranges};
 use crate::cluster::kubernetes::config::{
     COMMIT_PLACEHOLDER, DatabasePeer, Entry, KubernetesConfig, Network, Peer, Tls,
 };
-use crate::preview::Suffix;
+use crate::preview::{PreviewName, Suffix};
 
 #[derive(Deserialize, Debug)]
 #[serde(deny_unknown_fields)]
@@ -36,6 +37,7 @@ struct KubernetesPart {
     kubeconfig: Option<PathBuf>,
     timeout: Option<String>,
     progress_deadline: Option<String>,
+    template_namespace: Option<String>,
     ingress: Option<IngressPart>,
     gateway: Option<GatewayPart>,
     #[serde(default)]
@@ -171,6 +173,15 @@ fn kubernetes_config(
         let why = "belongs to the Gateway's listener where cluster.kubernetes.gateway is set";
         return Err(ConfigError::new("cluster.kubernetes.tls", why));
     }
+    let templates = part.template_namespace;
+    // What a contributor's code could write to is nothing to copy from.
+    if templates
+        .as_deref()
+        .is_some_and(|it| !is_object_name(it) || PreviewName::parse(it).is_some())
+    {
+        let why = "must be the name of a namespace, and not one that a preview may have";
+        return Err(ConfigError::new("cluster.kubernetes.template_namespace", why));
+    }
     let progress = part.progress_deadline.as_deref();
     let progress = time("cluster.kubernetes.progress_deadline", progress, "5m")?;
     Ok(KubernetesConfig {
@@ -184,6 +195,7 @@ fn kubernetes_config(
         entry,
         tls,
         network: network(part.network)?,
+        template_namespace: templates,
         progress_deadline_seconds: u32::try_from(progress.as_secs()).unwrap_or(u32::MAX).max(1),
     })
 }

@@ -16,6 +16,7 @@ use super::cluster::ClusterPart;
 use super::dns::DnsPart;
 use super::github::GitHubPart;
 use super::registries::RegistryPart;
+use super::tiers::{FlagPart, TierPart};
 use super::tree::{Path, is_named, keys, set, written};
 use super::workload::WorkloadPart;
 
@@ -149,6 +150,21 @@ pub(super) struct RepositoryPart {
     pub(super) seed: SeedPart,
     #[serde(default)]
     pub(super) policy: PolicyPart,
+    #[serde(default)]
+    pub(super) tiers: Vec<TierPart>,
+    pub(super) default_tier: Option<String>,
+    #[serde(default)]
+    pub(super) flags: Vec<FlagPart>,
+    #[serde(default)]
+    pub(super) production: ProductionPart,
+}
+
+#[derive(Deserialize, Debug, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ProductionPart {
+    pub(super) postgres: Option<u32>,
+    pub(super) kubernetes: Option<String>,
+    pub(super) chart: Option<String>,
 }
 
 #[derive(Deserialize, Debug)]

@@ -2,8 +2,9 @@
 //!
 //! Refuses two that an event, or a preview's name, could not tell apart.
 
-use super::file::{PolicyPart, RepositoryPart};
+use super::file::{PolicyPart, ProductionPart, RepositoryPart};
 use super::registries::is_listed;
+use super::tiers;
 use super::values::delta;
 use super::workload::shape;
 use super::{ClusterConfig, ConfigError};
@@ -11,8 +12,10 @@ use crate::database::Seed;
 use crate::forge::RepositoryRef;
 use crate::image::Registry;
 use crate::preview::name::Prefix;
-use crate::preview::{Policy, RepositoryId};
+use crate::preview::{Choices, Policy, Production, RepositoryId};
 use crate::repository::{Repositories, Repository};
+use crate::workload::Shape;
+use crate::workload::chart::{ChartSource, HelmChart};
 
 pub(super) fn repositories(
     defaults: &PolicyPart,
@@ -54,16 +57,52 @@ pub(super) fn repositories(
         if let Some(image) = &shape.image {
             is_listed(image, registries, &key("workload.image"))?;
         }
+        let production = production(part.production, &shape, key)?;
+        let (tiers, flags) = (part.tiers, part.flags);
+        let chosen = tiers::tiers(tiers, flags, part.default_tier, &shape, &seed, &key)?;
         list.push(Repository {
             reference,
             id,
             prefix,
-            policy: policy(&key("policy"), &part.policy, defaults)?,
+            policy: Policy {
+                choices: chosen.choices,
+                ..policy(&key("policy"), &part.policy, defaults)?
+            },
             shape,
             seed,
+            tiers: chosen.tiers,
+            flags: chosen.flags,
+            production,
         });
     }
     Ok(Repositories::new(list))
+}
+
+/// What is stated of production, each in a form that can be compared.
+fn production(
+    part: ProductionPart,
+    shape: &Shape,
+    key: impl Fn(&str) -> String,
+) -> Result<Production, ConfigError> {
+    let wrong =
+        |field: &str, why: &str| Err(ConfigError::new(&key(&format!("production.{field}")), why));
+    if part.postgres.is_some_and(|major| !(10..100).contains(&major)) {
+        return wrong("postgres", "must be a major version of PostgreSQL, such as 17");
+    }
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
+    let minor = |text: &String| text.split_once('.').is_some_and(|(a, b)| number(a) && number(b));
+    if part.kubernetes.as_ref().is_some_and(|version| !minor(version)) {
+        return wrong("kubernetes", "must be a minor version, in quotes, such as \"1.34\"");
+    }
+    let source = shape.chart.as_ref().map(|chart| &chart.source);
+    let has_version =
+        matches!(source, Some(ChartSource::Helm { chart: HelmChart::Directory(_), .. }));
+    if part.chart.is_some() && !has_version {
+        let why = "is compared with a Chart.yaml, and workload.chart.helm.directory is not set";
+        return wrong("chart", why);
+    }
+    let ProductionPart { postgres, kubernetes, chart } = part;
+    Ok(Production { postgres, kubernetes, chart })
 }
 
 fn policy(key: &str, own: &PolicyPart, defaults: &PolicyPart) -> Result<Policy, ConfigError> {
@@ -84,6 +123,7 @@ fn policy(key: &str, own: &PolicyPart, defaults: &PolicyPart) -> Result<Policy, 
         drafts: own.drafts.or(defaults.drafts).unwrap_or(true),
         only_label: pick(&own.only_label, &defaults.only_label),
         skip_label: pick(&own.skip_label, &defaults.skip_label),
+        choices: Choices::default(),
     };
     if policy.max_life < policy.inactivity_ttl {
         let why = "is shorter than inactivity_ttl, which would never be reached";

@@ -10,8 +10,9 @@ use serde::Deserialize;
 
 use super::chart::{ChartPart, chart};
 use super::migrations::{MigrationsPart, migrations};
+use super::secrets::{ExternalSecretPart, SecretCopyPart, secrets};
 use super::{ClusterConfig, ConfigError};
-use crate::workload::{Egress, ImageTemplate, PodShape, Proof, Shape};
+use crate::workload::{Egress, ImageTemplate, PodShape, PodSize, Proof, Shape};
 
 #[derive(Deserialize, Debug)]
 #[serde(deny_unknown_fields)]
@@ -33,6 +34,10 @@ pub(super) struct WorkloadPart {
     migrations: Option<MigrationsPart>,
     #[serde(default)]
     egress: Vec<EgressPart>,
+    #[serde(default)]
+    secrets: Vec<SecretCopyPart>,
+    #[serde(default)]
+    external_secrets: Vec<ExternalSecretPart>,
 }
 
 #[derive(Deserialize, Debug, Default)]
@@ -100,26 +105,12 @@ pub(super) fn shape(
         cpu_millicores: part.cpu_millicores.unwrap_or(usual.cpu_millicores),
         memory_mebibytes: part.memory_mebibytes.unwrap_or(usual.memory_mebibytes),
         egress: egress(part.egress, cluster, &key)?,
+        others: Vec::new(),
     };
-    for (field, is_nothing) in [
-        ("port", pod.port == 0),
-        ("replicas", pod.replicas == 0),
-        ("cpu_millicores", pod.cpu_millicores == 0),
-        ("memory_mebibytes", pod.memory_mebibytes == 0),
-    ] {
-        if is_nothing {
-            return wrong(field, "must be at least 1");
-        }
+    if pod.port == 0 {
+        return wrong("port", "must be at least 1");
     }
-    for (field, is_too_much, most) in [
-        ("replicas", pod.replicas > MAX_REPLICAS, MAX_REPLICAS.into()),
-        ("cpu_millicores", pod.cpu_millicores > MAX_CPU_MILLICORES, MAX_CPU_MILLICORES),
-        ("memory_mebibytes", pod.memory_mebibytes > MAX_MEMORY_MEBIBYTES, MAX_MEMORY_MEBIBYTES),
-    ] {
-        if is_too_much {
-            return wrong(field, &format!("is more than {most}, the most that a preview may have"));
-        }
-    }
+    check_size(pod.size(), &key)?;
     let chart = part.chart.map(|part| {
         chart(part, repository, |field| match field {
             "" => key("chart"),
@@ -130,7 +121,7 @@ pub(super) fn shape(
         let has_image = matches!(cluster, ClusterConfig::Local(_)) || image.is_some();
         migrations(part, has_image, |field| key(&format!("migrations.{field}")))
     });
-    Ok(Shape {
+    let mut shape = Shape {
         command: part.command,
         directory: part.directory,
         env: part.env.into_iter().collect(),
@@ -140,7 +131,28 @@ pub(super) fn shape(
         image,
         pod,
         chart: chart.transpose()?,
-    })
+        ..Shape::default()
+    };
+    secrets(&mut shape, part.secrets, part.external_secrets, cluster, &key)?;
+    Ok(shape)
+}
+
+/// Refuses a size of nothing, and one that no preview may have.
+pub(super) fn check_size(size: PodSize, key: impl Fn(&str) -> String) -> Result<(), ConfigError> {
+    for (field, given, most) in [
+        ("replicas", size.replicas.into(), MAX_REPLICAS.into()),
+        ("cpu_millicores", size.cpu_millicores, MAX_CPU_MILLICORES),
+        ("memory_mebibytes", size.memory_mebibytes, MAX_MEMORY_MEBIBYTES),
+    ] {
+        if given == 0 {
+            return Err(ConfigError::new(&key(field), "must be at least 1"));
+        }
+        if given > most {
+            let why = format!("is more than {most}, the most that a preview may have");
+            return Err(ConfigError::new(&key(field), why));
+        }
+    }
+    Ok(())
 }
 
 fn egress(

@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use crate::fault::{Fault, Progress};
 use crate::preview::observed::DatabaseSeen;
 use crate::preview::{PreviewName, Seen};
-pub use password::Password;
+pub use password::{Login, Password};
 pub use rehearsal::Rehearsals;
 pub use seed::Seed;
 
@@ -27,7 +27,7 @@ pub use seed::Seed;
 pub struct DatabasesSeen {
     /// The database.
     pub database: Seen<DatabaseSeen>,
-    /// The role.
+    /// Its roles: absent when both are.
     pub role: Seen<()>,
 }
 
@@ -38,7 +38,7 @@ pub struct DatabaseOrder<'a> {
     pub seed: &'a Seed,
     /// The data generation that it is for.
     pub generation: u32,
-    /// The password of its role.
+    /// The password of the login whose turn it is.
     pub password: &'a Password,
 }
 
@@ -46,7 +46,7 @@ pub struct DatabaseOrder<'a> {
 #[async_trait]
 pub trait Databases: Send + Sync {
     /// Looks. What cannot be looked at, or is being worked on by somebody, is [`Seen::Unknown`]; a
-    /// database whose role has another password is not ready.
+    /// database that was not finished for this login with this password is not ready.
     async fn observe(&self, name: &PreviewName, password: &Password) -> DatabasesSeen;
 
     /// Makes the role and its seeded database, or converges them. Long work goes on in the
@@ -60,11 +60,18 @@ pub trait Databases: Send + Sync {
     /// Ends every session on the database and drops it.
     async fn remove_database(&self, name: &PreviewName) -> Result<(), Fault>;
 
-    /// Drops the role.
+    /// Locks the login that this is not the password of, and ends its sessions. What its role made is
+    /// the first role's afterwards.
+    async fn remove_login(&self, name: &PreviewName, password: &Password) -> Result<(), Fault>;
+
+    /// Drops the roles of both logins.
     async fn remove_role(&self, name: &PreviewName) -> Result<(), Fault>;
 
     /// Every preview of which a database or role with our mark is here. All or a fault.
     async fn owned(&self) -> Result<Vec<PreviewName>, Fault>;
+
+    /// The server's major version, as the last look found it; asks nothing.
+    fn major_version(&self) -> Seen<u32>;
 
     /// The URL with which the preview's workload connects.
     fn url(&self, name: &PreviewName, password: &Password) -> String;

@@ -35,7 +35,7 @@ pub async fn leftovers(
             .fetch_all(&mut session)
             .await?;
     let roles: Vec<String> =
-        sqlx::query_scalar("SELECT rolname::text FROM pg_roles WHERE rolname ~ 'pr_[0-9]+$'")
+        sqlx::query_scalar("SELECT rolname::text FROM pg_roles WHERE rolname ~ 'pr_[0-9]+(_b)?$'")
             .fetch_all(&mut session)
             .await?;
     session.close().await?;

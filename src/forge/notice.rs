@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 
 use super::Announcement;
 use crate::preview::desired::Reason;
-use crate::preview::{Notice, PreviewName};
+use crate::preview::{Choice, Notice, PreviewName};
 
 /// The longest comment that GitHub accepts, in characters.
 pub const MAX_COMMENT_CHARS: usize = 65_536;
@@ -59,7 +59,7 @@ fn words(announcement: &Announcement) -> String {
              This comment will carry the link as soon as it answers.",
             commit.short()
         ),
-        Notice::Ready { revision, expires_at, expiring } => {
+        Notice::Ready { revision, choice, expires_at, expiring } => {
             let (title, until) = if *expiring {
                 ("will expire soon", "**It will be removed on")
             } else {
@@ -73,11 +73,13 @@ fn words(announcement: &Announcement) -> String {
                 None => String::new(),
             };
             format!(
-                "### Preview `{name}` {title}\n\n{}\n\nServes commit `{}`{back}. {until} {}{end} \
-                 To keep it longer, push a commit or ask Mayfly to extend `{name}`.",
+                "### Preview `{name}` {title}\n\n{}\n\nServes commit `{}`{back}{}. {until} {}{end} \
+                 To keep it longer, push a commit or ask Mayfly to extend `{name}`.{}",
                 link(&announcement.url),
                 revision.commit.short(),
-                instant(*expires_at)
+                chosen(choice),
+                instant(*expires_at),
+                passed_over(choice)
             )
         }
         Notice::Failing { commit, why, serves } => {
@@ -131,7 +133,7 @@ pub fn deployment_state(notice: &Notice) -> &'static str {
 pub fn description(notice: &Notice) -> String {
     let line = match notice {
         Notice::Preparing { commit } => format!("Preparing {}", commit.short()),
-        Notice::Ready { revision, expires_at, expiring } => {
+        Notice::Ready { revision, expires_at, expiring, .. } => {
             let verb = if *expiring { "expires soon, on" } else { "expires on" };
             format!("Serves {}; {verb} {}", revision.commit.short(), instant(*expires_at))
         }
@@ -144,6 +146,31 @@ pub fn description(notice: &Notice) -> String {
         Notice::Gone { reason } => format!("Removed. {}", sentence(*reason)),
     };
     shortened(&line, MAX_DESCRIPTION_CHARS)
+}
+
+/// What the labels chose of what is served.
+fn chosen(choice: &Choice) -> String {
+    let tier = choice.tier.iter().map(|tier| format!(" in tier {}", quoted(tier)));
+    let on: Vec<_> = choice.on().map(quoted).collect();
+    let on = match on.is_empty() {
+        true => String::new(),
+        false => format!(" with {}", on.join(", ")),
+    };
+    tier.chain([on]).collect()
+}
+
+/// What they asked for in vain.
+fn passed_over(choice: &Choice) -> String {
+    let (Some(tier), false) = (&choice.tier, choice.passed_over.is_empty()) else {
+        return String::new();
+    };
+    let others: Vec<_> = choice.passed_over.iter().map(|it| quoted(it)).collect();
+    format!(
+        "\n\nLabels ask for tier {} too; {} comes first in Mayfly's configuration. Remove a label \
+         to have the other.",
+        others.join(", "),
+        quoted(tier)
+    )
 }
 
 fn sentence(reason: Reason) -> &'static str {

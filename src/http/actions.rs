@@ -49,7 +49,7 @@ pub(super) async fn extend(
     } else {
         format!("extended to {until}")
     };
-    let preview = PreviewDto::of(&preview, &site.reconciler.site);
+    let preview = PreviewDto::of(&preview, &site.reconciler);
     Ok(uncached(axum::Json(ExtendedDto { preview, expires_at, clamped, message })))
 }
 
@@ -167,6 +167,32 @@ pub(super) async fn reset_data(
     simple(&site, &caller.name, &id, "reset-data", |memory, policy, now| {
         must_be_up(memory, policy, now)?;
         memory.renew_data();
+        Ok(String::new())
+    })
+    .await
+}
+
+/// Gives the preview's database another password. The former one works until the URL serves what was
+/// started with the new one, and nothing runs any more that was started before.
+#[utoipa::path(post, path = "/api/v1/previews/{id}/rotate-password", tag = "previews",
+    params(("id" = String, Path, description = "The id, or the name: pr-7")),
+    security(("token" = [])),
+    responses((status = 202, body = PreviewDto), (status = "4XX", body = Problem,
+        content_type = "application/problem+json"), (status = "5XX", body = Problem,
+        content_type = "application/problem+json")))]
+pub(super) async fn rotate_password(
+    State(site): State<AppState>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    simple(&site, &caller.name, &id, "rotate-password", |memory, policy, now| {
+        must_be_up(memory, policy, now)?;
+        if memory.is_rotating() {
+            let why = "is being rotated already; ask again when the preview is Ready and its journal \
+                       has remove_login";
+            return Err(Problem::conflict(format!("its password {why}")));
+        }
+        memory.overrides.rotations = memory.overrides.rotations.wrapping_add(1);
         Ok(String::new())
     })
     .await

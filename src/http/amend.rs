@@ -24,7 +24,7 @@ pub(super) async fn simple(
         change(memory, policy, now).map(|reason| ((), reason))
     })
     .await?;
-    let dto = PreviewDto::of(&preview, &site.reconciler.site);
+    let dto = PreviewDto::of(&preview, &site.reconciler);
     Ok((StatusCode::ACCEPTED, uncached(axum::Json(dto))).into_response())
 }
 

@@ -3,13 +3,16 @@
 //! Refuses to let the domain's own types out, so that they can change without breaking a client,
 //! and to show a secret.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::ledger::{Entry, Preview};
-use crate::preview::{PullState, Receipt, Site, Told};
+use crate::preview::{PullState, Receipt, Told};
+use crate::reconcile::Reconciler;
 
 /// One preview.
 #[derive(Serialize, ToSchema)]
@@ -32,6 +35,12 @@ pub struct PreviewDto {
     head: String,
     /// The commit that a person went back to, which runs instead of the head; `null` usually.
     rolled_back_to: Option<String>,
+    /// The tier that its labels choose; `null` where its repository has none.
+    tier: Option<String>,
+    /// Tiers that its labels ask for too, and do not get: the first in the configuration goes before.
+    tiers_passed_over: Vec<String>,
+    /// Its repository's feature flags, and whether its labels switch them on.
+    flags: BTreeMap<String, bool>,
     /// One word: `Starting`, `Ready`, `Updating`, `Stopping`, `Gone` …
     phase: &'static str,
     /// The URL; it serves `head` when the phase is `Ready`.
@@ -65,7 +74,8 @@ pub struct PreviewDto {
 /// How one part stands.
 #[derive(Serialize, ToSchema)]
 pub struct ConditionDto {
-    /// `PullRequest`, `Image`, `Namespace`, `Database`, `Migrations`, `Workload`, `Route`, `Dns`, `Served` or `Notice`.
+    /// `PullRequest`, `Image`, `Namespace`, `Database`, `Migrations`, `Workload`, `Route`, `Dns`,
+    /// `Served`, `Parity` or `Notice`.
     part: &'static str,
     /// `True`, `False` or `Unknown`.
     status: &'static str,
@@ -76,7 +86,10 @@ pub struct ConditionDto {
 }
 
 impl PreviewDto {
-    pub(super) fn of(preview: &Preview, site: &Site) -> Self {
+    pub(super) fn of(preview: &Preview, reconciler: &Reconciler) -> Self {
+        let site = &reconciler.site;
+        let repository = reconciler.repository_of(preview);
+        let choice = repository.map(|it| preview.memory.choice(&it.policy)).unwrap_or_default();
         let facts = &preview.memory.facts;
         let overrides = &preview.memory.overrides;
         Self {
@@ -94,6 +107,9 @@ impl PreviewDto {
             head: facts.head.to_string(),
             rolled_back_to: (preview.memory.commit() != &facts.head)
                 .then(|| preview.memory.commit().to_string()),
+            tier: choice.tier,
+            tiers_passed_over: choice.passed_over,
+            flags: choice.flags,
             phase: preview.phase.as_str(),
             url: site.url(&preview.name),
             conditions: preview

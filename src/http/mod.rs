@@ -159,6 +159,7 @@ fn routes_by_role() -> [(Role, OpenApiRouter<AppState>); 3] {
         .routes(routes!(actions::start))
         .routes(routes!(actions::redeploy))
         .routes(routes!(actions::reset_data))
+        .routes(routes!(actions::rotate_password))
         .routes(routes!(actions::image))
         .routes(routes!(rollback::rollback))
         .routes(routes!(actions::approve));

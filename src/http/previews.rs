@@ -43,7 +43,7 @@ pub(super) async fn list(
     let more = previews.len() as i64 > limit;
     previews.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     let next_cursor = previews.last().filter(|_| more).map(|preview| preview.id);
-    let dto = |preview: &Preview| PreviewDto::of(preview, &site.reconciler.site);
+    let dto = |preview: &Preview| PreviewDto::of(preview, &site.reconciler);
     let previews = previews.iter().map(dto).collect();
     Ok(uncached(axum::Json(PreviewPage { previews, next_cursor })))
 }
@@ -60,7 +60,7 @@ pub(super) async fn get(
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let preview = find(&site, &id).await?;
-    Ok(uncached(axum::Json(PreviewDto::of(&preview, &site.reconciler.site))))
+    Ok(uncached(axum::Json(PreviewDto::of(&preview, &site.reconciler))))
 }
 
 /// The teardown receipt: what every backend answered after the removal.

@@ -80,7 +80,7 @@ pub(super) async fn wait(
         let preview = find(&site, &id).await?;
         match stand(&site, &preview, &sha).await? {
             Stand::Served => {
-                return Ok(uncached(axum::Json(PreviewDto::of(&preview, &site.reconciler.site))));
+                return Ok(uncached(axum::Json(PreviewDto::of(&preview, &site.reconciler))));
             }
             Stand::Never(problem) => return Err(problem),
             Stand::NotYet { heard_of: false } if !doubted => {

@@ -211,6 +211,7 @@ async fn learn(
         facts,
         source: "github",
         what: action,
+        choosing: repository.policy.choices.labels(),
         even_if_closed: false,
     };
     let delivery = Delivery { id, event, body };

@@ -11,7 +11,8 @@ use uuid::Uuid;
 
 use super::previews::write_memory;
 use super::rows::read;
-use super::shapes::{FactsShape, OverridesShape, ToldShape, storable};
+use super::shapes::{FactsShape, OverridesShape, storable};
+use super::told::ToldShape;
 use super::{CHANNEL, Ledger, LedgerError};
 use crate::clock::{fresh_id, fresh_password};
 use crate::forge::RepositoryRef;
@@ -41,6 +42,8 @@ pub struct PullHint {
     pub source: &'static str,
     /// What happened, for the journal: `opened`.
     pub what: String,
+    /// The labels that choose what runs: what was Ready is so no longer when one of them changes.
+    pub choosing: Vec<String>,
     /// Something of it was found: remember it even when it is not open and was never heard of.
     pub even_if_closed: bool,
 }
@@ -162,8 +165,14 @@ async fn remember(
         .await?;
         if let Some(row) = row {
             let mut preview = read(&row)?;
-            preview.memory.hear(hint.facts.clone(), now);
-            write_memory(connection, preview.id, &hint.repository, &preview.memory, now).await?;
+            let chosen = |memory: &Memory| -> Vec<bool> {
+                hint.choosing.iter().map(|it| memory.facts.labels.contains(it)).collect()
+            };
+            let before = chosen(&preview.memory);
+            let (repository, memory) = (&hint.repository, &mut preview.memory);
+            memory.hear(hint.facts.clone(), now);
+            let rechosen = chosen(memory) != before;
+            write_memory(connection, preview.id, repository, memory, rechosen, now).await?;
             return Ok(Learned::Known(preview.id));
         }
         if hint.facts.state != PullState::Open && !hint.even_if_closed {

@@ -9,9 +9,8 @@ use uuid::Uuid;
 
 use super::previews::Preview;
 use super::rows::read;
-use super::shapes::{
-    ConditionShape, FactsShape, OverridesShape, ReceiptShape, ToldShape, storable,
-};
+use super::shapes::{ConditionShape, FactsShape, OverridesShape, ReceiptShape, storable};
+use super::told::ToldShape;
 use super::{Ledger, LedgerError};
 use crate::preview::condition::Condition;
 use crate::preview::phase::Phase;
@@ -132,10 +131,11 @@ impl Ledger {
                  active_at = CASE WHEN hints = $20 THEN $8 ELSE active_at END,
                  overrides = CASE WHEN hints = $20 THEN $21 ELSE overrides END,
                  phase = CASE WHEN $9 = 'Ready' AND hints <> $20
-                               AND (facts->>'head', overrides->>'redeploys',
-                                    overrides->>'data_generation',
+                               AND (facts->>'head', facts->'labels', rotations,
+                                    overrides->>'redeploys', overrides->>'data_generation',
                                     COALESCE(overrides->>'rolled_back', ''))
-                                <> ($5->>'head', $21->>'redeploys', $21->>'data_generation',
+                                <> ($5->>'head', $5->'labels', $22,
+                                    $21->>'redeploys', $21->>'data_generation',
                                     COALESCE($21->>'rolled_back', ''))
                               THEN 'Updating' ELSE $9 END,
                  conditions = $10, outlook = $11, last_error = $12, told = COALESCE($13, told),
@@ -172,6 +172,7 @@ impl Ledger {
         .bind(i32::try_from(findings.failures).unwrap_or(i32::MAX))
         .bind(lease.preview.hints)
         .bind(Json(OverridesShape::of(&findings.memory.overrides)))
+        .bind(i32::try_from(findings.memory.overrides.rotations).unwrap_or(i32::MAX))
         .execute(&mut *tx)
         .await?;
         if recorded.rows_affected() == 0 {

@@ -10,6 +10,7 @@ mod commits;
 mod deliveries;
 mod journal;
 mod leases;
+mod logins;
 mod previews;
 mod rehearsals;
 mod reports;
@@ -18,6 +19,7 @@ mod rows;
 mod shapes;
 mod survey;
 mod tokens;
+mod told;
 mod wakeups;
 
 use std::time::Duration;

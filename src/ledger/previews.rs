@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::rows::{read, readable};
 use super::shapes::{FactsShape, OverridesShape, storable};
-use super::{CHANNEL, Ledger, LedgerError};
+use super::{CHANNEL, Ledger, LedgerError, logins};
 use crate::database::Password;
 use crate::forge::RepositoryRef;
 use crate::preview::condition::Condition;
@@ -28,7 +28,7 @@ pub struct Preview {
     pub repository: RepositoryRef,
     /// Facts, life and overrides.
     pub memory: Memory,
-    /// The password of its database role.
+    /// The password of the login whose turn it is.
     pub password: Password,
     /// When it is due; `None` when only a poke wakes it.
     pub wake_at: Option<DateTime<Utc>>,
@@ -199,11 +199,17 @@ impl Ledger {
             .await?;
         let Some(row) = row else { return Ok(None) };
         let mut preview = read(&row)?;
+        let rotations = preview.memory.overrides.rotations;
         let (value, reason) = match change(&mut preview) {
             Ok(done) => done,
             Err(refusal) => return Ok(Some(Err(refusal))),
         };
-        write_memory(&mut tx, id, &preview.repository, &preview.memory, now).await?;
+        let wanted = preview.memory.overrides.rotations;
+        let rotates = wanted != rotations;
+        write_memory(&mut tx, id, &preview.repository, &preview.memory, rotates, now).await?;
+        if rotates {
+            logins::renew(&mut tx, id, wanted).await?;
+        }
         sqlx::query(
             "INSERT INTO journal (at, preview_id, actor, action, reason) VALUES ($1, $2, $3, $4, $5)",
         )
@@ -221,12 +227,13 @@ impl Ledger {
 }
 
 /// Writes facts, life and overrides, and makes the row due. What was Ready is so no longer when
-/// something else is wanted now: Ready means that the URL serves the head.
+/// something else is wanted now: Ready means that the URL serves the head, as labels choose it.
 pub(super) async fn write_memory(
     connection: &mut sqlx::PgConnection,
     id: Uuid,
     repository: &RepositoryRef,
     memory: &Memory,
+    rechosen: bool,
     now: DateTime<Utc>,
 ) -> Result<(), LedgerError> {
     sqlx::query(
@@ -234,10 +241,11 @@ pub(super) async fn write_memory(
              hinted_at = $6, confirmed_at = $7, born_at = $8, active_at = $9,
              gone_at = CASE WHEN $10 THEN gone_at END,
              phase = CASE WHEN phase = 'Ready'
-                           AND (facts->>'head', overrides->>'redeploys', overrides->>'data_generation',
-                                COALESCE(overrides->>'rolled_back', ''))
-                            <> ($4->>'head', $5->>'redeploys', $5->>'data_generation',
-                                COALESCE($5->>'rolled_back', ''))
+                           AND ($12 OR (facts->>'head', overrides->>'redeploys',
+                                        overrides->>'data_generation',
+                                        COALESCE(overrides->>'rolled_back', ''))
+                             <> ($4->>'head', $5->>'redeploys', $5->>'data_generation',
+                                 COALESCE($5->>'rolled_back', '')))
                           THEN 'Updating' ELSE phase END,
              hints = hints + 1, pokes = pokes + 1, wake_at = LEAST(COALESCE(wake_at, $11), $11), updated_at = $11
          WHERE id = $1",
@@ -253,6 +261,7 @@ pub(super) async fn write_memory(
     .bind(memory.life.active_at)
     .bind(memory.gone)
     .bind(now)
+    .bind(rechosen)
     .execute(connection)
     .await?;
     Ok(())

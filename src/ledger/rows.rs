@@ -8,16 +8,14 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 
-use super::LedgerError;
 use super::previews::{Going, Preview};
-use super::shapes::{
-    ConditionShape, FactsShape, OverridesShape, ReceiptShape, ToldShape, bad, reason,
-};
-use crate::database::Password;
+use super::shapes::{ConditionShape, FactsShape, OverridesShape, ReceiptShape, bad, reason};
+use super::told::ToldShape;
+use super::{LedgerError, logins};
 use crate::forge::RepositoryRef;
 use crate::preview::desired::Life;
 use crate::preview::phase::Phase;
-use crate::preview::{Memory, PreviewName, PullKey, PullNumber, RepositoryId};
+use crate::preview::{Memory, Overrides, PreviewName, PullKey, PullNumber, RepositoryId};
 
 /// The rows that can be read: one that cannot must not hide the others.
 pub(super) fn readable(rows: &[PgRow]) -> Vec<Preview> {
@@ -43,7 +41,7 @@ fn columns(row: &PgRow) -> Result<Preview, LedgerError> {
     let repository: String = row.try_get("repository")?;
     let number: i64 = row.try_get("number")?;
     let phase: String = row.try_get("phase")?;
-    let password: String = row.try_get("database_password")?;
+    let (rotations, rotated) = (logins::count(row, "rotations")?, logins::count(row, "rotated")?);
     let key = PullKey {
         repository: RepositoryId(row.try_get("repository_id")?),
         number: PullNumber::new(number).ok_or_else(|| bad("number", &number.to_string()))?,
@@ -69,12 +67,13 @@ fn columns(row: &PgRow) -> Result<Preview, LedgerError> {
         memory: Memory {
             facts: facts.facts(key)?,
             life: Life { born_at: row.try_get("born_at")?, active_at: row.try_get("active_at")? },
-            overrides: overrides.overrides()?,
+            overrides: Overrides { rotations, ..overrides.overrides()? },
             hinted_at: row.try_get("hinted_at")?,
             confirmed_at: row.try_get("confirmed_at")?,
             gone: gone_at.is_some() || going_since.is_some(),
+            rotated,
         },
-        password: Password::parse(&password).ok_or_else(|| bad("database_password", "password"))?,
+        password: logins::password(row, rotations)?,
         wake_at: row.try_get("wake_at")?,
         pokes: row.try_get("pokes")?,
         hints: row.try_get("hints")?,

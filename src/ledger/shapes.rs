@@ -11,9 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::LedgerError;
 use crate::preview::condition::{Condition, Part, Status};
 use crate::preview::receipt::{Receipt, ReceiptLine};
-use crate::preview::{
-    CommitSha, Notice, Overrides, PullFacts, PullKey, PullState, Reason, Revision, RolledBack, Told,
-};
+use crate::preview::{CommitSha, Overrides, PullFacts, PullKey, PullState, Reason, RolledBack};
 
 /// Text as PostgreSQL can keep it: neither `text` nor `jsonb` takes a NUL, and one in a title or in
 /// a workload's last words must not make a row that can never be written.
@@ -133,6 +131,8 @@ impl OverridesShape {
                     })
                 })
                 .transpose()?,
+            // A column of its own, which the version before does not overwrite.
+            rotations: 0,
         })
     }
 }
@@ -163,76 +163,6 @@ impl ConditionShape {
             message: self.message,
             since: self.since,
         })
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum ToldShape {
-    Never,
-    Unsure,
-    Preparing { commit: String },
-    Ready { revision: String, expires_at: DateTime<Utc>, expiring: bool },
-    Failing { commit: String, why: String, serves: Option<String> },
-    Blocked { conflict: String },
-    AwaitingApproval { commit: String },
-    Stopping { reason: String },
-    Gone { reason: String },
-}
-
-impl ToldShape {
-    pub(super) fn of(told: &Told) -> Self {
-        let notice = match told {
-            Told::Never => return Self::Never,
-            Told::Unsure => return Self::Unsure,
-            Told::Said(notice) => notice,
-        };
-        match notice {
-            Notice::Preparing { commit } => Self::Preparing { commit: commit.to_string() },
-            Notice::Ready { revision, expires_at, expiring } => Self::Ready {
-                revision: revision.to_string(),
-                expires_at: *expires_at,
-                expiring: *expiring,
-            },
-            Notice::Failing { commit, why, serves } => Self::Failing {
-                commit: commit.to_string(),
-                why: kept(why),
-                serves: serves.as_ref().map(CommitSha::to_string),
-            },
-            Notice::Blocked { conflict } => Self::Blocked { conflict: kept(conflict) },
-            Notice::AwaitingApproval { commit } => {
-                Self::AwaitingApproval { commit: commit.to_string() }
-            }
-            Notice::Stopping { reason } => Self::Stopping { reason: reason.as_str().to_owned() },
-            Notice::Gone { reason } => Self::Gone { reason: reason.as_str().to_owned() },
-        }
-    }
-
-    pub(super) fn told(self) -> Result<Told, LedgerError> {
-        let notice = match self {
-            Self::Never => return Ok(Told::Never),
-            Self::Unsure => return Ok(Told::Unsure),
-            Self::Preparing { commit: sha } => {
-                Notice::Preparing { commit: commit("told.commit", &sha)? }
-            }
-            Self::Ready { revision, expires_at, expiring } => Notice::Ready {
-                revision: Revision::parse(&revision).ok_or_else(|| bad("told", &revision))?,
-                expires_at,
-                expiring,
-            },
-            Self::Failing { commit: sha, why, serves } => Notice::Failing {
-                commit: commit("told.commit", &sha)?,
-                why,
-                serves: serves.map(|sha| commit("told.serves", &sha)).transpose()?,
-            },
-            Self::Blocked { conflict } => Notice::Blocked { conflict },
-            Self::AwaitingApproval { commit: sha } => {
-                Notice::AwaitingApproval { commit: commit("told.commit", &sha)? }
-            }
-            Self::Stopping { reason: word } => Notice::Stopping { reason: reason(&word)? },
-            Self::Gone { reason: word } => Notice::Gone { reason: reason(&word)? },
-        };
-        Ok(Told::Said(notice))
     }
 }
 
@@ -283,6 +213,6 @@ pub(super) fn kept(text: &str) -> String {
     storable(text).into_owned()
 }
 
-fn commit(what: &str, text: &str) -> Result<CommitSha, LedgerError> {
+pub(super) fn commit(what: &str, text: &str) -> Result<CommitSha, LedgerError> {
     CommitSha::parse(text).ok_or_else(|| bad(what, text))
 }

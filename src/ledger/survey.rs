@@ -30,7 +30,8 @@ impl Ledger {
         type Row = (String, String, i64, Option<DateTime<Utc>>);
         let rows: Vec<Row> = sqlx::query_as(
             "SELECT c->>'part', c->>'status', count(*),
-                    min((c->>'since')::timestamptz) FILTER (WHERE c->>'status' <> 'True' AND phase
+                    min((c->>'since')::timestamptz) FILTER (WHERE c->>'status' <> 'True'
+                        AND c->>'part' <> 'Parity' AND phase
                         IN ('Pending', 'Starting', 'Updating', 'Conflict', 'Stopping'))
              FROM previews, jsonb_array_elements(conditions) c
              WHERE gone_at IS NULL AND c ? 'part' AND c ? 'status' GROUP BY 1, 2",

@@ -10,6 +10,7 @@ use super::notice::{Notice, Told};
 use super::observed::{
     Confirmation, Health, ImageSeen, Observed, Resolution, Seen, Served, Standing,
 };
+use super::parity::Parity;
 use super::revision::Revision;
 
 /// A part of a preview.
@@ -33,13 +34,15 @@ pub enum Part {
     Dns,
     /// The commit that the public URL serves.
     Served,
+    /// Whether it differs from production in more than values. Keeps nothing from being served.
+    Parity,
     /// What the pull request was told.
     Notice,
 }
 
 impl Part {
     /// Every part, in the order in which people read them.
-    pub const ALL: [Part; 10] = [
+    pub const ALL: [Part; 11] = [
         Part::PullRequest,
         Part::Image,
         Part::Namespace,
@@ -49,6 +52,7 @@ impl Part {
         Part::Route,
         Part::Dns,
         Part::Served,
+        Part::Parity,
         Part::Notice,
     ];
 
@@ -64,8 +68,15 @@ impl Part {
             Self::Route => "Route",
             Self::Dns => "Dns",
             Self::Served => "Served",
+            Self::Parity => "Parity",
             Self::Notice => "Notice",
         }
+    }
+
+    /// Whether Ready is more than what can be said without it: the word to the pull request follows,
+    /// and what differs from production keeps nothing from being served.
+    pub fn is_of_ready(self) -> bool {
+        !matches!(self, Self::Notice | Self::Parity)
     }
 
     /// Reads [`Part::as_str`] back.
@@ -196,6 +207,15 @@ pub fn conditions(
                 _ if want.is_none() => (Status::False, "nothing is to be served".to_owned()),
                 Served::Right => (Status::True, String::new()),
                 Served::NotYet(why) | Served::Wrong(why) => (Status::False, why.clone()),
+            },
+        ),
+        (
+            Part::Parity,
+            match &seen.parity {
+                _ if want.is_none() => (Status::True, String::new()),
+                Parity::Same => (Status::True, String::new()),
+                Parity::Differs(what) => (Status::False, what.clone()),
+                Parity::Unknown(why) => (Status::Unknown, why.clone()),
             },
         ),
         (

@@ -6,6 +6,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::choice::{Choice, Choices};
 use super::facts::{CommitSha, PullFacts, PullState};
 use super::revision::Revision;
 
@@ -26,6 +27,8 @@ pub struct Overrides {
     pub redeploys: u32,
     /// How often a person asked for fresh data. Each value is a database of its own.
     pub data_generation: u32,
+    /// How often a person asked for another password. The database's two logins take turns.
+    pub rotations: u32,
     /// What a person went back to; a newer commit ends it.
     pub rolled_back: Option<RolledBack>,
 }
@@ -48,7 +51,7 @@ impl Overrides {
 
     /// How often people asked for what takes a fresh start: see [`Revision::restart`].
     pub fn restarts(&self) -> u32 {
-        self.redeploys.wrapping_add(self.data_generation)
+        self.redeploys.wrapping_add(self.data_generation).wrapping_add(self.rotations)
     }
 }
 
@@ -78,6 +81,8 @@ pub struct Policy {
     pub only_label: Option<String>,
     /// Pull requests with this label get none, when set.
     pub skip_label: Option<String>,
+    /// What labels choose of a preview that there is.
+    pub choices: Choices,
 }
 
 /// What should be there.
@@ -85,8 +90,10 @@ pub struct Policy {
 pub struct Spec {
     /// What runs.
     pub revision: Revision,
-    /// Which database: see [`Overrides::data_generation`].
+    /// Which database: see [`Overrides::data_generation`] and [`Choices::data_generation`].
     pub data_generation: u32,
+    /// What the labels choose.
+    pub choice: Choice,
     /// When it will expire if nobody does anything.
     pub expires_at: DateTime<Utc>,
     /// Whether the warning before expiry is due.
@@ -233,15 +240,21 @@ pub fn desired(
     if now >= expires_at {
         return down(reason);
     }
+    let choice = policy.choices.choose(&facts.labels);
+    let data = policy.choices.data_generation(&choice);
     Desired::Up(Spec {
-        revision: Revision {
-            commit: overrides.commit(&facts.head).clone(),
-            restart: overrides.restarts(),
-        },
-        data_generation: overrides.data_generation,
+        revision: revision(facts, overrides, &choice),
+        data_generation: overrides.data_generation.wrapping_add(data),
+        choice,
         expires_at,
         expiring: expires_at - now <= policy.warn_before,
     })
+}
+
+/// What runs, where anything should: another choice of the labels is another revision.
+pub fn revision(facts: &PullFacts, overrides: &Overrides, choice: &Choice) -> Revision {
+    let restart = overrides.restarts().wrapping_add(choice.restarts());
+    Revision { commit: overrides.commit(&facts.head).clone(), restart }
 }
 
 /// The next instant at which [`desired`] may change by time alone, if there is one.

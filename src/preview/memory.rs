@@ -5,10 +5,12 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::choice::Choice;
 use super::desired::{
-    Desired, Life, Overrides, Policy, Reason, RolledBack, desired, expiry, extended,
+    Desired, Life, Overrides, Policy, Reason, RolledBack, desired, expiry, extended, revision,
 };
 use super::facts::{CommitSha, PullFacts, PullState};
+use super::revision::Revision;
 
 /// For this long after a hint, a reading older than the hint is taken for a lagging replica of the
 /// forge; after that the reading is believed, since a hint can be wrong for ever.
@@ -29,6 +31,8 @@ pub struct Memory {
     pub confirmed_at: Option<DateTime<Utc>>,
     /// Whether nothing is left of it, as a receipt says; a new life begins with the next push.
     pub gone: bool,
+    /// How many rotations of the password have come to their end: the former login is locked.
+    pub rotated: u32,
 }
 
 /// A reading that is older than what a hint already said: ask again later.
@@ -46,6 +50,7 @@ impl Memory {
             hinted_at: now,
             confirmed_at: None,
             gone: false,
+            rotated: 0,
         }
     }
 
@@ -97,6 +102,16 @@ impl Memory {
         self.overrides.rolled_back = (to != from).then_some(RolledBack { from, to });
     }
 
+    /// What its labels choose.
+    pub fn choice(&self, policy: &Policy) -> Choice {
+        policy.choices.choose(&self.facts.labels)
+    }
+
+    /// What runs, where anything should.
+    pub fn revision(&self, policy: &Policy) -> Revision {
+        revision(&self.facts, &self.overrides, &self.choice(policy))
+    }
+
     /// When it expires if nobody does anything.
     pub fn expires_at(&self, policy: &Policy) -> DateTime<Utc> {
         expiry(self.life, &self.overrides, policy).0
@@ -142,6 +157,11 @@ impl Memory {
     /// Has the data cloned anew: whatever stands on it is begun anew too.
     pub fn renew_data(&mut self) {
         self.overrides.data_generation = self.overrides.data_generation.wrapping_add(1);
+    }
+
+    /// Whether the login before the last rotation may still be open.
+    pub fn is_rotating(&self) -> bool {
+        self.rotated != self.overrides.rotations
     }
 
     fn adopt(&mut self, facts: PullFacts, now: DateTime<Utc>) {

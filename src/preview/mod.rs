@@ -4,6 +4,7 @@
 //! draw random numbers, and to know any wire format: no tokio, sqlx, kube, octocrab or serde.
 
 pub mod brake;
+pub mod choice;
 pub mod condition;
 pub mod desired;
 pub mod facts;
@@ -12,6 +13,7 @@ pub mod migration;
 pub mod name;
 pub mod notice;
 pub mod observed;
+pub mod parity;
 pub mod phase;
 pub mod plan;
 pub mod receipt;
@@ -20,6 +22,7 @@ pub mod revision;
 pub mod stamp;
 pub mod step;
 
+pub use choice::{Choice, Choices};
 pub use condition::{Condition, Part, Status};
 pub use desired::{Desired, Life, Overrides, Policy, Reason, RolledBack, Spec};
 pub use facts::{CommitSha, PullFacts, PullKey, PullNumber, PullState, RepositoryId};
@@ -28,6 +31,7 @@ pub use migration::{Ended, MigrationSeen, MigrationState, MigrationsSeen, Rehear
 pub use name::{PreviewName, Site, Suffix};
 pub use notice::{Notice, Told};
 pub use observed::{Observed, Seen};
+pub use parity::{Parity, Production};
 pub use phase::Phase;
 pub use plan::{Outlook, Plan, plan};
 pub use receipt::Receipt;

@@ -14,6 +14,9 @@ pub const MAX_NAME_BYTES: usize = 63;
 /// The longest repository prefix, in bytes: leaves room for `-pr-` and ten digits.
 pub const MAX_PREFIX_BYTES: usize = 40;
 
+/// What a second login's role ends with.
+const SECOND: &str = "_b";
+
 /// The name of one preview: `pr-<n>`, or `<prefix>-pr-<n>` where the repository has a prefix.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PreviewName {
@@ -101,6 +104,16 @@ impl PreviewName {
     /// The role that the preview's workload logs in as; spelled as the database is.
     pub fn role(&self) -> String {
         self.database()
+    }
+
+    /// The role of the second login, whose turn it is at every other rotation of the password.
+    pub fn second_role(&self) -> String {
+        format!("{}{SECOND}", self.role())
+    }
+
+    /// Reads a role's name back, of either login.
+    pub fn parse_role(role: &str) -> Option<Self> {
+        Self::parse_database(role.strip_suffix(SECOND).unwrap_or(role))
     }
 
     /// The host that reviewers click: `pr-7.preview.example.com`.

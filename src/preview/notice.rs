@@ -5,6 +5,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::choice::Choice;
 use super::desired::Reason;
 use super::facts::CommitSha;
 use super::revision::Revision;
@@ -21,6 +22,8 @@ pub enum Notice {
     Ready {
         /// What is served.
         revision: Revision,
+        /// What the labels chose of it.
+        choice: Choice,
         /// When it expires unless somebody pushes or extends.
         expires_at: DateTime<Utc>,
         /// Whether the expiry is near enough to warn.

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use super::migration::MigrationsSeen;
 use super::notice::Told;
+use super::parity::Parity;
 use super::revision::Revision;
 
 /// One answer of one backend about one thing.
@@ -77,6 +78,8 @@ pub struct DatabaseSeen {
     /// The data generation that it was made for; `None` when it was never finished, and so never
     /// used.
     pub generation: Option<u32>,
+    /// Whether a login that nothing should use any more may still be open.
+    pub stale_login: bool,
 }
 
 /// How the wanted workload is doing.
@@ -230,4 +233,6 @@ pub struct Observed {
     pub deployment: Seen<()>,
     /// What the pull request was last told.
     pub told: Told,
+    /// How it compares with production.
+    pub parity: Parity,
 }

@@ -5,7 +5,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::condition::{Part, Status, conditions};
+use super::condition::{Status, conditions};
 use super::desired::{Desired, Reason};
 use super::notice::{Notice, Told};
 use super::observed::Observed;
@@ -100,5 +100,5 @@ pub fn phase(desired: &Desired, seen: &Observed, outlook: &Outlook) -> Phase {
 fn only_the_word_is_missing(desired: &Desired, seen: &Observed) -> bool {
     conditions(desired, seen, DateTime::<Utc>::MIN_UTC, &[])
         .iter()
-        .all(|c| c.status == Status::True || c.part == Part::Notice)
+        .all(|c| c.status == Status::True || !c.part.is_of_ready())
 }

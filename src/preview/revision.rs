@@ -12,7 +12,8 @@ use super::facts::CommitSha;
 pub struct Revision {
     /// The commit that is served.
     pub commit: CommitSha,
-    /// Goes up with each redeploy and each reset of the data.
+    /// Goes up with each redeploy, reset of the data and rotation of the password; what labels choose is added to it, see
+    /// [`super::choice::Choice::restarts`].
     pub restart: u32,
 }
 

@@ -35,6 +35,8 @@ pub enum Step {
     EnsureRecord,
     /// Takes away what runs of other revisions than this one, which is served.
     RemoveOthers(Revision),
+    /// Locks the login that what is served does not use, and ends its sessions.
+    RemoveLogin,
     /// Tell the pull request.
     Publish(Notice),
     /// The DNS record goes first, so that nobody is led to a dead end.
@@ -54,7 +56,10 @@ impl Step {
     pub fn part(&self) -> Part {
         match self {
             Self::EnsureNamespace | Self::RemoveNamespace => Part::Namespace,
-            Self::EnsureDatabase { .. } | Self::RemoveDatabase | Self::RemoveRole => Part::Database,
+            Self::EnsureDatabase { .. }
+            | Self::RemoveDatabase
+            | Self::RemoveLogin
+            | Self::RemoveRole => Part::Database,
             Self::EnsureMigration(_) | Self::EnsureReport { .. } => Part::Migrations,
             Self::EnsureWorkload(_) | Self::RemoveOthers(_) => Part::Workload,
             Self::EnsureRoute(_) | Self::RemoveRoute => Part::Route,
@@ -74,6 +79,7 @@ impl Step {
             Self::EnsureRoute(_) => "ensure_route",
             Self::EnsureRecord => "ensure_record",
             Self::RemoveOthers(_) => "remove_others",
+            Self::RemoveLogin => "remove_login",
             Self::Publish(_) => "publish",
             Self::RemoveRecord => "remove_record",
             Self::RemoveRoute => "remove_route",

@@ -103,6 +103,10 @@ pub(super) async fn apply(
             let number = preview.memory.facts.key.number;
             seams.forge.publish(&preview.repository, number, &announcement).await?;
         }
+        Step::RemoveLogin => {
+            seams.databases.remove_login(name, &preview.password).await?;
+            this.ledger.login_removed(lease).await??;
+        }
         Step::RemoveRecord => seams.dns.remove_record(name).await?,
         Step::RemoveRoute => seams.cluster.remove_route(name).await?,
         Step::RemoveNamespace => seams.cluster.remove_namespace(name).await?,

@@ -11,18 +11,21 @@ use super::rehearsal::remembered;
 use crate::fault::Disposition;
 use crate::ledger::{Lease, LeaseLost, LedgerError, Preview};
 use crate::preview::observed::{Confirmation, ImageSeen, Resolution, RouteSeen, Served, Standing};
-use crate::preview::{Desired, Memory, Observed, Part, Policy, Revision, Seen, Status, Told};
+use crate::preview::parity::Versions;
+use crate::preview::{
+    Desired, Memory, Observed, Parity, Part, Policy, Revision, Seen, Status, Told,
+};
 use crate::repository::Repository;
 use crate::visit::Visit;
-use crate::workload::Image;
 
 /// What one look came to.
 pub(super) struct Look {
     pub(super) seen: Observed,
     /// Why the pull request could not be read, if so.
     pub(super) unread: Option<(Disposition, String)>,
-    /// The image of the wanted commit, where each commit has its own and it is known.
-    pub(super) image: Option<Image>,
+    /// The repository as it is for this preview: with what its labels choose, and the image of the
+    /// wanted commit where that is known.
+    pub(super) repository: Repository,
 }
 
 /// Asks every backend, and re-reads the pull request into `memory` where hearsay is not enough.
@@ -35,10 +38,11 @@ pub(super) async fn look(
 ) -> Result<Result<Look, LeaseLost>, LedgerError> {
     let preview = &lease.preview;
     let (name, policy) = (&preview.name, &repository.policy);
-    // Which image is wanted depends on the head; everything else is asked at once.
+    // Which image is wanted depends on the head, and what runs may depend on the labels; everything
+    // else is asked at once.
     let mut read = None;
     let mut pins = (ImageSeen::Known, None);
-    if is_by_commit(repository) {
+    if is_by_commit(repository) || !policy.choices.is_empty() {
         read = Some(confirm(this, preview, memory, policy, now).await);
         match pinned(this, lease, repository, memory, now).await? {
             Ok(found) => pins = found,
@@ -46,7 +50,8 @@ pub(super) async fn look(
         }
     }
     let (seen_image, image) = pins;
-    let repository = &repository.with_image(image.clone());
+    let effective = repository.chosen(&memory.choice(policy)).with_image(image);
+    let repository = &effective;
     let confirmed = async {
         match read {
             Some(read) => read,
@@ -92,6 +97,18 @@ pub(super) async fn look(
     } else {
         Seen::Unknown("not asked".to_owned())
     };
+    let parity = parity(this, repository).await;
+    let (mut workload, mut database) = (cluster.workload, databases.database);
+    if let Seen::Present(database) = &mut database {
+        database.stale_login |= memory.is_rotating();
+        // What is on its way out may still use the login that is to be locked.
+        if let (true, Seen::Present(workload), Some(want)) =
+            (database.stale_login, &mut workload, want)
+        {
+            let alone = this.seams.cluster.is_alone(name, want).await;
+            workload.others |= !alone.unwrap_or(false);
+        }
+    }
     let (pull, unread) = match read {
         Ok(()) => (Confirmation::Confirmed, None),
         Err((disposition, why)) => {
@@ -102,18 +119,38 @@ pub(super) async fn look(
         pull,
         image: seen_image,
         namespace: cluster.namespace,
-        database: databases.database,
+        database,
         role: databases.role,
         migrations,
-        workload: cluster.workload,
+        workload,
         route: cluster.route,
         record,
         resolution,
         served,
         deployment,
         told: preview.told.clone(),
+        parity,
     };
-    Ok(Ok(Look { seen, unread, image }))
+    Ok(Ok(Look { seen, unread, repository: effective }))
+}
+
+/// Compares with production. What is not stated there is not asked for here.
+async fn parity(this: &Reconciler, repository: &Repository) -> Parity {
+    let unasked = || Seen::Unknown("not asked".to_owned());
+    let production = &repository.production;
+    let chart = repository.shape.chart.as_ref();
+    production.compare(&Versions {
+        postgres: this.seams.databases.major_version(),
+        kubernetes: match production.kubernetes {
+            Some(_) => this.seams.cluster.kubernetes().await,
+            None => unasked(),
+        },
+        chart: match (&production.chart, chart) {
+            (Some(_), Some(chart)) => chart.source.version().await,
+            (Some(_), None) => Seen::Absent,
+            (None, _) => unasked(),
+        },
+    })
 }
 
 /// Asks the URL, once everything that it leads through was seen in place.

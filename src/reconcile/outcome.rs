@@ -137,7 +137,7 @@ pub(super) fn describe(plan: &Plan, deeds: &Deeds) -> String {
 pub(super) fn seam(part: Part) -> &'static str {
     match part {
         Part::Namespace | Part::Migrations | Part::Workload | Part::Route => "cluster",
-        Part::Database => "databases",
+        Part::Database | Part::Parity => "databases",
         Part::Dns => "dns",
         Part::Served => "visitor",
         Part::Image => "images",

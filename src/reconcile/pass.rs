@@ -72,8 +72,11 @@ impl Reconciler {
             Ok(Ok(())) => {
                 self.recorded.notify_waiters();
                 self.metrics.pass(if findings.error.is_some() { "fault" } else { "ok" });
-                if findings.phase != lease.preview.phase {
-                    self.metrics.phase_changed(&lease.preview, findings.phase, now);
+                if findings.phase != lease.preview.phase
+                    && let Some(repository) = self.repository_of(&lease.preview)
+                {
+                    let wanted = lease.preview.memory.revision(&repository.policy);
+                    self.metrics.phase_changed(&lease.preview, &wanted, findings.phase, now);
                 }
             }
             Ok(Err(_)) => self.metrics.pass("lease_lost"),
@@ -95,8 +98,8 @@ impl Reconciler {
         let Ok(looked) = look(self, lease, &mut memory, repository, now).await? else {
             return Ok(None);
         };
-        let Look { seen, unread, image } = looked;
-        let repository = &repository.with_image(image);
+        let Look { seen, unread, repository } = looked;
+        let repository = &repository;
         if let Some((disposition, _)) = &unread {
             self.metrics.fault("forge", *disposition);
         }

@@ -117,8 +117,8 @@ fn facts(wanted: Wanted<'_>, site: &Site) -> Facts {
         },
         image: shape.pod.image.clone(),
         images: BTreeMap::new(),
-        tier: None,
-        flags: BTreeMap::new(),
+        tier: shape.tier.clone(),
+        flags: shape.flags.clone(),
         kubernetes_version: None,
     }
 }

@@ -89,6 +89,7 @@ async fn settle(
                 facts,
                 source: "sweep",
                 what: "something with our stamp was found".to_owned(),
+                choosing: repository.policy.choices.labels(),
                 even_if_closed: true,
             };
             this.ledger.learn(&hint, None, now).await?;

@@ -102,6 +102,7 @@ async fn hear(
         facts,
         source: "sweep",
         what: "an event was missed".to_owned(),
+        choosing: repository.policy.choices.labels(),
         even_if_closed: false,
     };
     this.ledger.learn(&hint, None, now).await?;

@@ -20,7 +20,7 @@ use super::process::Process;
 use crate::fault::Disposition;
 use crate::ledger::{Preview, Survey};
 use crate::preview::notice::Notice;
-use crate::preview::{Phase, Told};
+use crate::preview::{Phase, Revision, Told};
 
 /// From a tenth of a second to half an hour.
 const SECONDS: [f64; 11] = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0];
@@ -164,12 +164,17 @@ impl Metrics {
 
     /// A preview changed its phase. One that is Ready again without anybody having asked for
     /// something else was healed, which is no answer to a webhook.
-    pub fn phase_changed(&self, before: &Preview, phase: Phase, now: DateTime<Utc>) {
+    /// `wanted` is what was to run then.
+    pub fn phase_changed(
+        &self,
+        before: &Preview,
+        wanted: &Revision,
+        phase: Phase,
+        now: DateTime<Utc>,
+    ) {
         let seconds = |since: DateTime<Utc>| (now - since).as_seconds_f64().max(0.0);
-        let head = before.memory.commit();
-        let restart = before.memory.overrides.restarts();
         let healed = matches!(&before.told, Told::Said(Notice::Ready { revision, .. })
-            if revision.commit == *head && revision.restart == restart);
+            if revision == wanted);
         match (phase, before.going) {
             (Phase::Ready, _) if !healed => {
                 self.webhook_to_ready.observe(seconds(before.memory.hinted_at));

@@ -3,6 +3,7 @@
 //! Refuses to know where it runs: adapters of the cluster seam turn an order into processes or
 //! objects.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -17,17 +18,19 @@ pub(crate) mod lines;
 mod migrations;
 mod object;
 mod print;
+mod secret;
 
 pub use chart::Chart;
 pub use image::{Image, ImageError, ImageName, ImageTag, ImageTemplate, TagTemplate};
 pub use migrations::Migrations;
 pub use object::{Object, ObjectRef, inventory};
 pub use print::print;
+pub use secret::{CONFIG_SECRET, ExternalSecret, RemoteKey, SecretCopy, external_name};
 
 pub(crate) use image::is_registry;
 
 /// What the team runs, from the repository's configuration; the same for each of its previews.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shape {
     /// Program and arguments; in a cluster the image's own when empty. Never from the pull request.
     pub command: Vec<String>,
@@ -47,6 +50,31 @@ pub struct Shape {
     pub pod: PodShape,
     /// The team's own chart, which a cluster that runs containers deploys instead.
     pub chart: Option<Chart>,
+    /// The tier that the pull request's labels chose, if the repository has tiers.
+    pub tier: Option<String>,
+    /// What each feature flag says; in the environment too.
+    pub flags: BTreeMap<String, String>,
+    /// Variables out of Secrets of the cluster's template namespace.
+    pub secrets: Vec<SecretCopy>,
+    /// Variables out of stores of secrets.
+    pub external_secrets: Vec<ExternalSecret>,
+}
+
+impl Shape {
+    /// Every variable that comes out of a Secret, with that Secret's name in the preview's namespace.
+    pub fn secret_variables(&self) -> impl Iterator<Item = (&String, String)> {
+        let copied = self.secrets.iter().flat_map(|it| it.keys.keys());
+        let external = self.external_secrets.iter().enumerate();
+        copied.map(|variable| (variable, CONFIG_SECRET.to_owned())).chain(
+            external.flat_map(|(at, it)| it.keys.keys().map(move |key| (key, external_name(at)))),
+        )
+    }
+
+    /// Whether it sets this variable.
+    pub fn sets(&self, variable: &str) -> bool {
+        self.env.iter().any(|(name, _)| name == variable)
+            || self.secret_variables().any(|(name, _)| name == variable)
+    }
 }
 
 /// How an answer of the public URL shows which commit it is of.
@@ -77,6 +105,27 @@ pub struct PodShape {
     pub memory_mebibytes: u32,
     /// What it may reach beside its own namespace, DNS and its database.
     pub egress: Vec<Egress>,
+    /// The sizes of the repository's tiers, one of which may be served until this one is.
+    pub others: Vec<PodSize>,
+}
+
+/// How much runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PodSize {
+    /// How many pods.
+    pub replicas: u16,
+    /// What each gets, in thousandths of a core.
+    pub cpu_millicores: u32,
+    /// The same of memory, in MiB.
+    pub memory_mebibytes: u32,
+}
+
+impl PodShape {
+    /// How much runs.
+    pub fn size(&self) -> PodSize {
+        let Self { replicas, cpu_millicores, memory_mebibytes, .. } = *self;
+        PodSize { replicas, cpu_millicores, memory_mebibytes }
+    }
 }
 
 impl Default for PodShape {
@@ -88,6 +137,7 @@ impl Default for PodShape {
             cpu_millicores: 250,
             memory_mebibytes: 256,
             egress: Vec::new(),
+            others: Vec::new(),
         }
     }
 }

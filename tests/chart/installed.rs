@@ -80,6 +80,7 @@ fn config(kubeconfig: &Path, instance: &str) -> KubernetesConfig {
             database: vec![],
             forbidden: vec![],
         },
+        template_namespace: None,
         progress_deadline_seconds: 60,
     }
 }
@@ -100,7 +101,7 @@ fn order(digit: char, image: &str) -> WorkloadOrder {
             proof: Proof::Header,
             image: None,
             pod: PodShape { image: Some(Image::parse(&image).unwrap()), ..PodShape::default() },
-            chart: None,
+            ..Shape::default()
         },
         env: vec![("DATABASE_URL".to_owned(), "postgres://x".to_owned())],
         objects: vec![],

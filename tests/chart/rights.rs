@@ -29,6 +29,10 @@ const BY_INGRESS: [(&str, &str, &str); 2] = [
 /// Besides, where cert-manager makes a certificate for each.
 const BY_ISSUER: [(&str, &str, &str); 1] = [("cert-manager.io", "certificates", "get")];
 
+/// Besides, where previews have Secrets out of a store.
+const BY_STORE: [(&str, &str, &str); 1] =
+    [("external-secrets.io", "externalsecrets", "create get patch")];
+
 /// The same, where they are reached through a Gateway.
 const BY_GATEWAY: [(&str, &str, &str); 1] =
     [("gateway.networking.k8s.io", "httproutes", "create delete get list patch watch")];
@@ -130,6 +134,34 @@ fn the_controller_may_do_exactly_what_is_in_this_table() {
     assert_eq!(roles(&objects), [["ClusterRole", "", cluster], ["Role", "certificates", tls]]);
     let named = [("", "secrets=wildcard-tls", "get")];
     assert_eq!(grants(one(&objects, "Role", tls)), expected(&[&named]));
+}
+
+#[test]
+fn of_the_template_namespace_only_the_secrets_that_are_copied_may_be_read() {
+    if !helm_is_here() {
+        return;
+    }
+    let cluster = "preview-system:shop-mayfly";
+    let copied = "
+config:
+  cluster: {kubernetes: {template_namespace: templates}}
+  repositories:
+    - name: acme/shop
+      workload:
+        secrets: [{secret: shop, keys: {A: a}}, {secret: mail, keys: {B: b}}]
+        external_secrets: [{store: vault, keys: {C: {key: c}}}]
+    - name: acme/docs
+      workload: {secrets: [{secret: shop, keys: {A: a}}]}
+";
+    let objects = rendered(MINIMAL, copied);
+    let copies = "preview-system-shop-mayfly-copies";
+    assert_eq!(roles(&objects), [["ClusterRole", "", cluster], ["Role", "templates", copies]]);
+    let named = [("", "secrets=mail shop", "get")];
+    assert_eq!(grants(one(&objects, "Role", copies)), expected(&[&named]));
+    let role = one(&objects, "ClusterRole", cluster);
+    assert_eq!(grants(role), expected(&[&EVERYWHERE, &BY_INGRESS, &BY_STORE]));
+    let unnamed = copied.replace("template_namespace: templates", "timeout: 9s");
+    assert_eq!(roles(&rendered(MINIMAL, &unnamed)), [["ClusterRole", "", cluster]]);
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod proxy;
 mod real;
 mod real_migrations;
 mod rehearsed;
+mod secrets;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -134,7 +135,7 @@ fn shape() -> Shape {
         proof: Proof::Header,
         image: None,
         pod: PodShape { image: Some(Image::parse(&image).unwrap()), ..PodShape::default() },
-        chart: None,
+        ..Shape::default()
     }
 }
 

@@ -8,8 +8,8 @@ use mayfly::forge::github::{Auth, DEFAULT_TIMEOUT, GitHub, GitHubConfig};
 use mayfly::forge::{Announcement, Forge, RepositoryRef};
 use mayfly::preview::desired::Reason;
 use mayfly::preview::{
-    CommitSha, Notice, PreviewName, PullFacts, PullKey, PullNumber, PullState, RepositoryId,
-    Revision,
+    Choice, CommitSha, Notice, PreviewName, PullFacts, PullKey, PullNumber, PullState,
+    RepositoryId, Revision,
 };
 
 use crate::world::faults::Faults;
@@ -47,7 +47,8 @@ pub fn ready(n: u32) -> Announcement {
 
 pub fn ready_at(n: u32, commit: CommitSha) -> Announcement {
     let expires_at = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
-    say(n, Notice::Ready { revision: Revision { commit, restart: 0 }, expires_at, expiring: false })
+    let (revision, choice) = (Revision { commit, restart: 0 }, Choice::default());
+    say(n, Notice::Ready { revision, choice, expires_at, expiring: false })
 }
 
 pub fn stopping(n: u32) -> Announcement {

@@ -4,6 +4,7 @@ pub mod cluster;
 #[macro_use]
 mod database;
 mod database_outage;
+mod database_rotation;
 mod database_server;
 pub mod description;
 pub mod dns;

@@ -45,7 +45,11 @@ fn every_migrating_world() -> Vec<World> {
                                     namespace: namespace.clone(),
                                     database: generation.map_or(Seen::Absent, |generation| {
                                         let generation = Some(generation);
-                                        Seen::Present(DatabaseSeen { ready: true, generation })
+                                        Seen::Present(DatabaseSeen {
+                                            ready: true,
+                                            generation,
+                                            stale_login: false,
+                                        })
                                     }),
                                     role: generation.is_some(),
                                     ran: Some(Ran {
@@ -97,7 +101,11 @@ fn settled(ran: Ran) -> World {
     let a = revision('a', 0);
     World {
         namespace: Seen::Present(NamespaceSeen { fenced: true }),
-        database: Seen::Present(DatabaseSeen { ready: true, generation: Some(0) }),
+        database: Seen::Present(DatabaseSeen {
+            ready: true,
+            generation: Some(0),
+            stale_login: false,
+        }),
         role: true,
         ran: Some(ran),
         workload: Some((a.clone(), Health::Ready)),
@@ -107,7 +115,12 @@ fn settled(ran: Ran) -> World {
         record: Seen::Present(()),
         reachable: true,
         deployment: true,
-        told: Told::Said(Notice::Ready { revision: a, expires_at: instant(), expiring: false }),
+        told: Told::Said(Notice::Ready {
+            revision: a,
+            expires_at: instant(),
+            expiring: false,
+            choice: Default::default(),
+        }),
     }
 }
 

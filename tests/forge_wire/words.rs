@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use mayfly::forge::{Announcement, notice};
 use mayfly::preview::desired::Reason;
-use mayfly::preview::{CommitSha, Notice, PreviewName, Revision};
+use mayfly::preview::{Choice, CommitSha, Notice, PreviewName, Revision};
 use proptest::prelude::*;
 
 use super::SHA;
@@ -25,7 +25,8 @@ fn commit() -> CommitSha {
 
 fn ready(expiring: bool) -> Notice {
     let expires_at = "2026-01-02T03:04:05Z".parse::<DateTime<Utc>>().unwrap();
-    Notice::Ready { revision: Revision { commit: commit(), restart: 0 }, expires_at, expiring }
+    let revision = Revision { commit: commit(), restart: 0 };
+    Notice::Ready { revision, choice: Choice::default(), expires_at, expiring }
 }
 
 fn notices() -> [(Notice, &'static str, &'static [&'static str]); 8] {

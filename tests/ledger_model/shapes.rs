@@ -5,8 +5,8 @@ use mayfly::clock::fresh_id;
 use mayfly::ledger::{Findings, Learned, Ledger, PullHint};
 use mayfly::preview::receipt::ReceiptLine;
 use mayfly::preview::{
-    CommitSha, Condition, Memory, Notice, Overrides, Part, Phase, PreviewName, PullFacts, PullKey,
-    PullState, Reason, Receipt, Revision, RolledBack, Status, Told,
+    Choice, CommitSha, Condition, Memory, Notice, Overrides, Part, Phase, PreviewName, PullFacts,
+    PullKey, PullState, Reason, Receipt, Revision, RolledBack, Status, Told,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -95,6 +95,7 @@ fn overrides() -> impl Strategy<Value = Overrides> {
                 approved,
                 redeploys,
                 data_generation,
+                rotations: 0,
                 rolled_back,
             }
         },
@@ -106,10 +107,10 @@ fn told() -> impl Strategy<Value = Told> {
         Just(Told::Never),
         Just(Told::Unsure),
         commit().prop_map(|commit| Told::Said(Notice::Preparing { commit })),
-        (commit(), any::<u32>(), instant(), any::<bool>()).prop_map(
-            |(commit, restart, expires_at, expiring)| {
+        (commit(), any::<u32>(), choice(), instant(), any::<bool>()).prop_map(
+            |(commit, restart, choice, expires_at, expiring)| {
                 let revision = Revision { commit, restart };
-                Told::Said(Notice::Ready { revision, expires_at, expiring })
+                Told::Said(Notice::Ready { revision, choice, expires_at, expiring })
             }
         ),
         (commit(), text(), prop::option::of(commit())).prop_map(|(commit, why, serves)| {
@@ -120,6 +121,12 @@ fn told() -> impl Strategy<Value = Told> {
         reason().prop_map(|reason| Told::Said(Notice::Stopping { reason })),
         reason().prop_map(|reason| Told::Said(Notice::Gone { reason })),
     ]
+}
+
+fn choice() -> impl Strategy<Value = Choice> {
+    let flags = prop::collection::btree_map("[a-z]{1,4}", any::<bool>(), 0..3);
+    (prop::option::of("[a-z]{1,4}"), prop::collection::vec("[a-z]{1,4}", 0..3), flags)
+        .prop_map(|(tier, passed_over, flags)| Choice { tier, passed_over, flags })
 }
 
 fn conditions() -> impl Strategy<Value = Vec<Condition>> {
@@ -182,6 +189,7 @@ async fn fresh(ledger: &Ledger, n: u32, facts: PullFacts) -> uuid::Uuid {
         facts,
         source: "sweep",
         what: "found".to_owned(),
+        choosing: Vec::new(),
         even_if_closed: true,
     };
     match ledger.learn(&hint, None, start()).await.unwrap() {

@@ -10,6 +10,7 @@ pub fn after(version: i64) -> Option<&'static str> {
         2 => COMMITS,
         3 => IMAGES,
         4 => REHEARSALS,
+        5 => LOGINS,
         _ => return None,
     })
 }
@@ -34,6 +35,11 @@ VALUES
    "rewrites": {"unknown": "the database was dropped"}, "schema": {"unknown": "the same"}}'),
 ('01890000-0000-7000-8000-000000000001', 'cccccccccccccccccccccccccccccccccccccccc.0', 2,
  '2026-03-01T13:00:00Z', NULL, NULL, NULL);
+"#;
+
+const LOGINS: &str = r#"
+UPDATE previews SET rotations = 1, second_password = repeat('b', 64)
+WHERE id = '01890000-0000-7000-8000-000000000001';
 "#;
 
 const IMAGES: &str = r#"

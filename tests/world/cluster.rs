@@ -66,6 +66,7 @@ struct Inner {
     never_ready: Option<String>,
     failing: Option<String>,
     standing: Standing,
+    kubernetes: Seen<String>,
 }
 
 /// The cluster; clones share it.
@@ -90,6 +91,7 @@ impl FakeCluster {
             never_ready: None,
             failing: None,
             standing: Standing::Served,
+            kubernetes: Seen::Absent,
         };
         Self { faults, inner: Arc::new(Mutex::new(inner)) }
     }
@@ -121,6 +123,11 @@ impl FakeCluster {
     /// How every route stands from now on.
     pub fn stand(&self, standing: Standing) {
         self.with(|it| it.standing = standing);
+    }
+
+    /// It is a Kubernetes of this version.
+    pub fn be_kubernetes(&self, version: Seen<String>) {
+        self.with(|it| it.kubernetes = version);
     }
 
     /// Workloads become ready again.
@@ -445,6 +452,10 @@ impl Cluster for FakeCluster {
                 Ok(())
             })
         })
+    }
+
+    async fn kubernetes(&self) -> Seen<String> {
+        self.faults.run("cluster.kubernetes", || Ok(self.with(|it| it.kubernetes.clone()))).unwrap()
     }
 
     async fn owned(&self) -> Result<Vec<PreviewName>, Fault> {

@@ -4,16 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use mayfly::database::{DatabaseOrder, Databases, DatabasesSeen, Password};
+use mayfly::database::{DatabaseOrder, Databases, DatabasesSeen, Login, Password};
 use mayfly::fault::{Fault, Progress};
 use mayfly::preview::observed::DatabaseSeen;
 use mayfly::preview::{PreviewName, Seen};
 
 use super::faults::Faults;
 
+/// Instead of a password: nobody can log in.
+const LOCKED: &str = "";
+
 #[derive(Default)]
 struct Truth {
     databases: BTreeMap<String, u32>,
+    seeds: BTreeMap<String, String>,
     roles: BTreeMap<String, String>,
     foreign: Vec<String>,
     underway: u32,
@@ -36,9 +40,24 @@ impl FakeDatabases {
         self.truth.lock().unwrap().databases.clone()
     }
 
+    /// The digest of the seed that the database which is there was made from.
+    pub fn seed_of(&self, name: &PreviewName) -> Option<String> {
+        let truth = self.truth.lock().unwrap();
+        truth.databases.get(&name.database())?;
+        truth.seeds.get(&name.database()).cloned()
+    }
+
     /// The roles that are there.
     pub fn roles(&self) -> Vec<String> {
         self.truth.lock().unwrap().roles.keys().cloned().collect()
+    }
+
+    /// Whether a login with this URL is let in.
+    pub fn lets_in(&self, url: &str) -> bool {
+        let login = url["postgres://".len()..].split('@').next().unwrap();
+        let (role, password) = login.split_once(':').unwrap();
+        let truth = self.truth.lock().unwrap();
+        password != LOCKED && truth.roles.get(role).is_some_and(|known| known == password)
     }
 
     /// Somebody else's database takes this name.
@@ -76,15 +95,24 @@ impl Databases for FakeDatabases {
                     Seen::Foreign("somebody".to_owned())
                 }
                 Some(generation) => {
-                    let known = truth.roles.get(&name.role());
-                    let ready = known.is_none_or(|known| known == password.reveal());
-                    Seen::Present(DatabaseSeen { ready, generation: Some(*generation) })
+                    let of = |login: Login| truth.roles.get(&login.role(name));
+                    let known = of(password.login());
+                    let any = of(Login::First).or(of(Login::Second)).is_some();
+                    let ready = !any || known.is_some_and(|known| known == password.reveal());
+                    let stale_login =
+                        of(password.login().other()).is_some_and(|known| known != LOCKED);
+                    Seen::Present(DatabaseSeen {
+                        ready,
+                        generation: Some(*generation),
+                        stale_login,
+                    })
                 }
                 None => Seen::Absent,
             };
-            let role = match truth.roles.get(&name.role()) {
-                Some(_) => Seen::Present(()),
-                None => Seen::Absent,
+            let either = [name.role(), name.second_role()];
+            let role = match either.iter().any(|role| truth.roles.contains_key(role)) {
+                true => Seen::Present(()),
+                false => Seen::Absent,
             };
             Ok(DatabasesSeen { database, role })
         };
@@ -106,8 +134,13 @@ impl Databases for FakeDatabases {
                 truth.underway -= 1;
                 return Ok(Progress::Underway("database: being cloned".to_owned()));
             }
-            truth.roles.insert(name.role(), order.password.reveal().to_owned());
-            truth.databases.insert(name.database(), order.generation);
+            truth.roles.entry(name.role()).or_insert_with(|| LOCKED.to_owned());
+            let role = order.password.login().role(name);
+            truth.roles.insert(role, order.password.reveal().to_owned());
+            // What is there stays what it was made from.
+            if truth.databases.insert(name.database(), order.generation).is_none() {
+                truth.seeds.insert(name.database(), order.seed.digest().to_owned());
+            }
             Ok(Progress::Done)
         })
     }
@@ -121,9 +154,22 @@ impl Databases for FakeDatabases {
         })
     }
 
+    async fn remove_login(&self, name: &PreviewName, password: &Password) -> Result<(), Fault> {
+        self.faults.run("databases.remove_login", || {
+            let mut truth = self.truth.lock().unwrap();
+            let former = password.login().other().role(name);
+            if let Some(known) = truth.roles.get_mut(&former) {
+                *known = LOCKED.to_owned();
+            }
+            Ok(())
+        })
+    }
+
     async fn remove_role(&self, name: &PreviewName) -> Result<(), Fault> {
         self.faults.run("databases.remove_role", || {
-            self.truth.lock().unwrap().roles.remove(&name.role());
+            let mut truth = self.truth.lock().unwrap();
+            truth.roles.remove(&name.second_role());
+            truth.roles.remove(&name.role());
             Ok(())
         })
     }
@@ -133,12 +179,19 @@ impl Databases for FakeDatabases {
             let truth = self.truth.lock().unwrap();
             let mut names: Vec<_> = truth.databases.keys().chain(truth.roles.keys()).collect();
             names.sort();
+            let mut names: Vec<_> =
+                names.into_iter().filter_map(|n| PreviewName::parse_role(n)).collect();
             names.dedup();
-            Ok(names.into_iter().filter_map(|n| PreviewName::parse_database(n)).collect())
+            Ok(names)
         })
     }
 
+    fn major_version(&self) -> Seen<u32> {
+        Seen::Present(17)
+    }
+
     fn url(&self, name: &PreviewName, password: &Password) -> String {
-        format!("postgres://{}:{}@fake/{}", name.role(), password.reveal(), name.database())
+        let role = password.login().role(name);
+        format!("postgres://{role}:{}@fake/{}", password.reveal(), name.database())
     }
 }

@@ -33,8 +33,8 @@ use mayfly::database::Seed;
 use mayfly::forge::RepositoryRef;
 use mayfly::ledger::{Delivery, Learned, Ledger, Preview, PullHint};
 use mayfly::preview::{
-    CommitSha, Memory, Phase, Policy, PreviewName, PullFacts, PullKey, PullNumber, PullState,
-    RepositoryId, Site, Suffix,
+    Choices, CommitSha, Memory, Phase, Policy, PreviewName, Production, PullFacts, PullKey,
+    PullNumber, PullState, RepositoryId, Site, Suffix,
 };
 use mayfly::reconcile::{Limits, Pacing, Reconciler, Renderer, Seams};
 use mayfly::repository::{Repositories, Repository};
@@ -121,6 +121,7 @@ pub fn policy() -> Policy {
         drafts: true,
         only_label: None,
         skip_label: Some("no-preview".to_owned()),
+        choices: Choices::default(),
     }
 }
 
@@ -155,9 +156,12 @@ pub fn repository() -> Repository {
             proof: Proof::Header,
             image: None,
             pod: PodShape { image: Some(image()), ..PodShape::default() },
-            chart: None,
+            ..Shape::default()
         },
         seed: Seed::new(Vec::new(), &[]).unwrap(),
+        tiers: Vec::new(),
+        flags: Vec::new(),
+        production: Production::default(),
     }
 }
 
@@ -309,6 +313,7 @@ impl World {
             facts,
             source: "github",
             what: what.to_owned(),
+            choosing: self.reconciler.repositories.iter().next().unwrap().policy.choices.labels(),
             even_if_closed: false,
         };
         let delivery = Delivery { id: &id, event: "pull_request", body: b"{}" };

@@ -204,6 +204,14 @@ impl Calls {
         self.in_time(doing, api.logs(pod, &params)).await
     }
 
+    /// The API server's minor version: `1.34`.
+    pub(super) async fn version(&self, doing: &str) -> Result<String, Fault> {
+        let version = self.in_time(doing, self.client.apiserver_version()).await?;
+        // Some say `34+`.
+        let digits = |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>();
+        Ok(format!("{}.{}", digits(&version.major), digits(&version.minor)))
+    }
+
     async fn in_time<T>(
         &self,
         doing: &str,

@@ -48,6 +48,7 @@ impl KubernetesCluster {
         self.calls.apply(doing, Kind::ConfigMap, Some(&here), &anchor).await?;
         let database = secret(&self.config, name, order);
         self.calls.apply(doing, Kind::Secret, Some(&here), &database).await?;
+        self.bring_secrets(doing, name, &order.shape).await?;
         // What pods read is there before the pods.
         for wave in &waves {
             let calls = wave.iter().map(|(kind, wanted)| self.bring(doing, &here, *kind, wanted));

@@ -30,6 +30,8 @@ pub struct KubernetesConfig {
     pub tls: Tls,
     /// Who may talk to whom.
     pub network: Network,
+    /// Where the Secrets are that are copied into previews' namespaces, if any are.
+    pub template_namespace: Option<String>,
     /// How long a revision may take to become ready before it counts as failing, in seconds.
     pub progress_deadline_seconds: u32,
 }

@@ -72,12 +72,14 @@ impl KubernetesCluster {
             self.calls.list(&doing, Kind::Service, Some(&here), REVISION),
             self.calls.get(&doing, route::kind(&self.config), Some(&here), WEB),
         )?;
+        let secrets = self.bring_secrets(&doing, name, &order.shape).await?;
+        let secrets = secrets.as_deref();
         let now = self.now_milliseconds();
         let runs = newest(&all).is_some_and(|(revision, live)| {
             revision == order.revision
                 && of_deployment(live, now) == Some(Health::Ready)
                 && of_service(&services, &revision).is_none()
-                && unlike(&self.config, name, &revision, &order.shape, live).is_none()
+                && unlike(&self.config, name, &revision, &order.shape, secrets, live).is_none()
         });
         // Even a new annotation would have the Deployment's controller look at it anew.
         if !runs {
@@ -87,7 +89,7 @@ impl KubernetesCluster {
                 self.calls.apply(&doing, Kind::Secret, Some(&here), &secret),
                 self.calls.apply(&doing, Kind::Service, Some(&here), &service),
             )?;
-            let object = note(deployment(&self.config, name, order, now));
+            let object = note(deployment(&self.config, name, order, secrets, now));
             self.calls.apply(&doing, Kind::Deployment, Some(&here), &object).await?;
         }
         let served = route.as_ref().and_then(revision_of);

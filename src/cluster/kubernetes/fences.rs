@@ -10,7 +10,8 @@ use super::config::{DatabasePeer, KubernetesConfig, Peer};
 use super::kinds::Kind;
 use super::marks::{STAMP, labels};
 use crate::preview::{PreviewName, Stamp};
-use crate::workload::{Chart, PodShape, SERVICE_ACCOUNT, Shape};
+use crate::workload::chart::Quota;
+use crate::workload::{Chart, PodShape, PodSize, SERVICE_ACCOUNT, Shape};
 
 /// The name of everything of which a preview has one.
 pub(super) const ONE: &str = SERVICE_ACCOUNT;
@@ -84,26 +85,23 @@ pub(super) fn fences(
     ]
 }
 
+/// Room for the largest tier, so that another one can start while it is still served, and for a run of
+/// the migrations beside it; a chart says its own.
 fn quota(shape: &Shape) -> Value {
     let pod = &shape.pod;
     let migrations = if shape.migrations.is_some() { MIGRATIONS } else { 0 };
-    let (pods, cpu_millicores, memory_mebibytes) = match &shape.chart {
-        Some(Chart { quota, .. }) => {
-            // The run of the migrations is as large as the built-in shape's pod.
-            let more = |all: u32, of_one: u32| all.saturating_add(of_one * migrations);
-            (
-                quota.pods + migrations,
-                more(quota.cpu_millicores, pod.cpu_millicores),
-                more(quota.memory_mebibytes, pod.memory_mebibytes),
-            )
-        }
-        None => {
-            let pods = u32::from(pod.replicas) * GENERATIONS + migrations;
-            let times = |of_one: u32| of_one.saturating_mul(pods);
-            (pods, times(pod.cpu_millicores), times(pod.memory_mebibytes))
-        }
+    let room = |of: fn(&PodSize) -> u32, of_chart: fn(&Quota) -> u32| {
+        let times = |size: PodSize| of(&size).saturating_mul(size.replicas.into());
+        let workload = match &shape.chart {
+            Some(Chart { quota, .. }) => of_chart(quota),
+            None => largest(pod, times).saturating_mul(GENERATIONS),
+        };
+        let of_one = largest(pod, |size| of(&size));
+        workload.saturating_add(of_one.saturating_mul(migrations))
     };
-    let (cpu, memory) = (cpu(cpu_millicores), memory(memory_mebibytes));
+    let pods = room(|_| 1, |it| it.pods);
+    let cpu = cpu(room(|size| size.cpu_millicores, |it| it.cpu_millicores));
+    let memory = memory(room(|size| size.memory_mebibytes, |it| it.memory_mebibytes));
     json!({ "spec": { "hard": {
         "pods": pods.to_string(),
         "requests.cpu": cpu,
@@ -117,13 +115,27 @@ fn quota(shape: &Shape) -> Value {
 }
 
 fn limits(shape: &Shape) -> Value {
-    let usual = resources(&shape.pod);
+    let pod = &shape.pod;
+    let usual = resources(pod);
     let mut limit = json!({ "type": "Container", "default": usual, "defaultRequest": usual });
     // A chart says itself what each of its containers may have, within the quota.
     if shape.chart.is_none() {
-        limit["max"] = usual;
+        limit["max"] = json!({
+            "cpu": cpu(largest(pod, |size| size.cpu_millicores)),
+            "memory": memory(largest(pod, |size| size.memory_mebibytes)),
+        });
     }
     json!({ "spec": { "limits": [limit] } })
+}
+
+/// The most that any tier has of this.
+fn largest(pod: &PodShape, of: impl Fn(PodSize) -> u32) -> u32 {
+    sizes(pod).map(of).max().unwrap_or_default()
+}
+
+/// This size, and those of the other tiers.
+fn sizes(pod: &PodShape) -> impl Iterator<Item = PodSize> {
+    std::iter::once(pod.size()).chain(pod.others.iter().copied())
 }
 
 /// What one pod asks for, and the most that it gets.

@@ -68,12 +68,13 @@ pub(super) fn unlike(
     name: &PreviewName,
     revision: &Revision,
     shape: &Shape,
+    secrets: Option<&str>,
     live: &Value,
 ) -> Option<String> {
     let mut shape = shape.clone();
     shape.env.retain(|(key, _)| !OWN_VARIABLES.contains(&key.as_str()));
     let order = WorkloadOrder { revision: revision.clone(), shape, env: vec![], objects: vec![] };
-    let wanted = deployment(config, name, &order, 0);
+    let wanted = deployment(config, name, &order, secrets, 0);
     difference(&live["spec"], &wanted["spec"], "")
 }
 

@@ -21,6 +21,7 @@ pub(super) enum Kind {
     Service,
     Ingress,
     HttpRoute,
+    ExternalSecret,
     // Of a team's chart, beside some of the above:
     ConfigMap,
     StatefulSet,
@@ -79,6 +80,9 @@ impl Kind {
             Self::Service => ("", "v1", "Service", "services"),
             Self::Ingress => ("networking.k8s.io", "v1", "Ingress", "ingresses"),
             Self::HttpRoute => ("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"),
+            Self::ExternalSecret => {
+                ("external-secrets.io", "v1", "ExternalSecret", "externalsecrets")
+            }
             Self::ConfigMap => ("", "v1", "ConfigMap", "configmaps"),
             Self::StatefulSet => ("apps", "v1", "StatefulSet", "statefulsets"),
             Self::Job => ("batch", "v1", "Job", "jobs"),

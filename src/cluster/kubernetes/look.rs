@@ -44,7 +44,8 @@ impl KubernetesCluster {
             return Ok(ClusterSeen { namespace: Seen::Leaving(why), migration, workload, route });
         }
         let owned = format!("{}={here}", marks::PREVIEW);
-        let (fenced, migration, deployments, services, route, certificate, issued) = tokio::try_join!(
+        let secrets = async { Ok(self.wanted_version(shape).await) };
+        let (fenced, migration, deployments, services, route, certificate, issued, secrets) = tokio::try_join!(
             self.is_fenced(name, shape, &live),
             self.look_at_migration(&here, shape),
             self.calls.list(LOOKING, Kind::Deployment, Some(&here), REVISION),
@@ -52,6 +53,7 @@ impl KubernetesCluster {
             self.look_at_route(&here),
             self.certificate(LOOKING),
             self.issuance(&here),
+            secrets,
         )?;
         let route = route.map_or(Seen::Absent, |live| {
             if let Some(why) = marks::leaving(&live) {
@@ -73,14 +75,18 @@ impl KubernetesCluster {
             (None, Some((revision, live))) => {
                 let now = self.now_milliseconds();
                 let patient = is_patient(live, now);
-                let unlike = unlike(&self.config, name, &revision, shape, live);
+                let secrets = secrets.as_deref();
+                let unlike = unlike(&self.config, name, &revision, shape, secrets, live);
                 let health = match (unlike, of_service(&services, &revision)) {
                     (Some(path), _) if !patient => {
                         Health::Dead(format!("the configuration changed its {path}"))
                     }
                     (_, Some(why)) if patient => Health::Progressing(why),
                     (_, Some(why)) => Health::Dead(why),
-                    _ => self.health(&here, live).await?,
+                    _ => match self.health(&here, live).await? {
+                        Health::Ready => Health::Ready,
+                        other => self.external_complaint(name, shape).await?.unwrap_or(other),
+                    },
                 };
                 let of_another =
                     |it: &&Value| label(it, REVISION) != Some(revision.to_string().as_str());

@@ -21,6 +21,8 @@ pub(super) const STAMP: &str = "mayfly.dev/stamp";
 pub(super) const APPLIED: &str = "mayfly.dev/applied";
 /// Which version of the wildcard certificate was brought along.
 pub(super) const CERTIFICATE: &str = "mayfly.dev/certificate";
+/// Which version of the Secrets that its environment comes out of.
+pub(super) const SECRETS: &str = "mayfly.dev/secrets";
 /// When it was last asked for, in milliseconds of Unix time.
 pub(super) const ORDERED: &str = "mayfly.dev/ordered";
 

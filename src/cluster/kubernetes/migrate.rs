@@ -56,6 +56,7 @@ impl KubernetesCluster {
         }
         let secret = secret(&self.config, name, order);
         self.calls.apply(&doing, Kind::Secret, Some(&here), &secret).await?;
+        self.bring_secrets(&doing, name, &order.shape).await?;
         let job = job(&self.config, name, order, migrations);
         self.calls.apply(&doing, Kind::Job, Some(&here), &job).await?;
         Ok(Progress::Done)

@@ -23,7 +23,9 @@ mod pods;
 mod release;
 mod rollout;
 mod route;
+mod secrets;
 mod show;
+mod version;
 mod watch;
 
 use std::sync::Arc;
@@ -40,6 +42,7 @@ use self::config::KubernetesConfig;
 use self::ensure::Retired;
 use self::kinds::Kind;
 use self::patience::Patience;
+use self::version::Version;
 use super::{Cluster, ClusterSeen};
 use crate::clock::Clock;
 use crate::fault::{Disposition, Fault, Progress};
@@ -52,6 +55,7 @@ pub struct KubernetesCluster {
     calls: Calls,
     clock: Arc<dyn Clock>,
     patience: Patience,
+    version: Version,
 }
 
 impl KubernetesCluster {
@@ -82,7 +86,8 @@ impl KubernetesCluster {
         let client = Client::try_from(client).map_err(|error| fail(error.to_string()))?;
         let calls = Calls::new(client, config.timeout);
         watch::start(&calls, &config, &changes, &stop);
-        Ok(Self { config, calls, clock, patience: Patience::default() })
+        let (patience, version) = (Patience::default(), Version::default());
+        Ok(Self { config, calls, clock, patience, version })
     }
 
     /// Sets annotations of the preview's route, or takes those away that have no value. A route that is
@@ -210,6 +215,14 @@ impl Cluster for KubernetesCluster {
         }
     }
 
+    async fn is_alone(&self, name: &PreviewName, revision: &Revision) -> Result<bool, Fault> {
+        let doing = format!("looking for what {name} ran before");
+        let (here, labels) = (name.namespace(), marks::REVISION);
+        let pods = self.calls.list(&doing, Kind::Pod, Some(&here), labels).await?;
+        let revision = revision.to_string();
+        Ok(pods.iter().all(|pod| marks::label(pod, labels) == Some(&revision)))
+    }
+
     async fn remove_route(&self, name: &PreviewName) -> Result<(), Fault> {
         let doing = format!("removing the route of {name}");
         let found = self.calls.get(&doing, Kind::Namespace, None, &name.namespace()).await?;
@@ -236,6 +249,10 @@ impl Cluster for KubernetesCluster {
             // On its way out already, which nobody can hurry.
             _ => Ok(()),
         }
+    }
+
+    async fn kubernetes(&self) -> Seen<String> {
+        self.version.get(&self.calls, self.now_milliseconds()).await
     }
 
     async fn owned(&self) -> Result<Vec<PreviewName>, Fault> {

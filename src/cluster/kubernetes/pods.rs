@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::config::KubernetesConfig;
 use super::fences::{ONE, resources};
-use super::marks::{ORDERED, REVISION, labels, revision_labels};
+use super::marks::{ORDERED, REVISION, SECRETS, labels, revision_labels};
 use crate::preview::{PreviewName, Revision};
 use crate::workload::{DATABASE_SECRET, DATABASE_VARIABLE, WorkloadOrder};
 
@@ -49,11 +49,13 @@ pub(super) fn secret(
     })
 }
 
-/// The Deployment of one revision, asked for at this instant (milliseconds of Unix time).
+/// The Deployment of one revision, with this version of its Secrets, asked for at this instant
+/// (milliseconds of Unix time).
 pub(super) fn deployment(
     config: &KubernetesConfig,
     name: &PreviewName,
     order: &WorkloadOrder,
+    secrets: Option<&str>,
     now_milliseconds: i64,
 ) -> Value {
     let (shape, pod) = (&order.shape, &order.shape.pod);
@@ -75,6 +77,11 @@ pub(super) fn deployment(
     if !shape.command.is_empty() {
         web["command"] = json!(shape.command);
     }
+    let mut pods = json!({ "labels": labels });
+    if let Some(version) = secrets {
+        // Another version is another template: pods read their environment once, when they start.
+        pods["annotations"] = json!({ SECRETS: version });
+    }
     json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -89,7 +96,7 @@ pub(super) fn deployment(
             "revisionHistoryLimit": 1,
             "selector": { "matchLabels": selector },
             "template": {
-                "metadata": { "labels": labels },
+                "metadata": pods,
                 "spec": pod_spec(&web, LINGER_SECONDS + GRACE_SECONDS),
             },
         },
@@ -134,9 +141,11 @@ fn env(order: &WorkloadOrder) -> Vec<Value> {
     let mut all: Vec<_> =
         plain.map(|(key, value)| json!({ "name": key, "value": value })).collect();
     all.push(json!({ "name": "PORT", "value": order.shape.pod.port.to_string() }));
-    all.push(json!({
-        "name": DATABASE_VARIABLE,
-        "valueFrom": { "secretKeyRef": { "name": DATABASE_SECRET, "key": DATABASE_VARIABLE } },
-    }));
+    let secret = |variable: &str, secret: &str| {
+        let reference = json!({ "name": secret, "key": variable });
+        json!({ "name": variable, "valueFrom": { "secretKeyRef": reference } })
+    };
+    all.extend(order.shape.secret_variables().map(|(variable, it)| secret(variable, &it)));
+    all.push(secret(DATABASE_VARIABLE, DATABASE_SECRET));
     all
 }

@@ -213,6 +213,7 @@ mod tests {
                 database: vec![],
                 forbidden: vec![],
             },
+            template_namespace: None,
             progress_deadline_seconds: 60,
         }
     }

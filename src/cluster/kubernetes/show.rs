@@ -20,12 +20,13 @@ const DOING: &str = "reading what was applied";
 
 impl KubernetesCluster {
     /// The objects of an order as they would be applied, without our notes in them.
-    pub fn would_apply(&self, name: &PreviewName, order: &WorkloadOrder) -> Vec<Object> {
+    pub async fn would_apply(&self, name: &PreviewName, order: &WorkloadOrder) -> Vec<Object> {
         let config = &self.config;
+        let secrets = self.wanted_version(&order.shape).await;
         let mut all = vec![Object::new(secret(config, name, order), None)];
         if order.shape.chart.is_none() {
             all.push(Object::new(route::service(config, name, &order.revision), None));
-            all.push(Object::new(deployment(config, name, order, 0), None));
+            all.push(Object::new(deployment(config, name, order, secrets.as_deref(), 0), None));
         }
         all.extend(order.objects.iter().filter_map(|object| {
             let kind = Kind::of_chart(&object.reference())?;

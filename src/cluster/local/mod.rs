@@ -243,6 +243,13 @@ impl Cluster for LocalCluster {
         Ok(())
     }
 
+    async fn is_alone(&self, name: &PreviewName, revision: &Revision) -> Result<bool, Fault> {
+        let doing = format!("looking for what {name} ran before");
+        let found = self.0.processes(name).await.map_err(|e| Fault::transient(doing, e))?;
+        let of_another = |it: &Process| it.run.as_ref().is_some_and(|it| it.revision != *revision);
+        Ok(!found.iter().any(of_another))
+    }
+
     async fn remove_route(&self, name: &PreviewName) -> Result<(), Fault> {
         let room = &self.0;
         let doing = format!("removing the route of {name}");

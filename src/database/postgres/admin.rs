@@ -5,6 +5,7 @@
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicI32;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub(super) struct Admin {
     url_file: Option<PathBuf>,
     /// For looks; what changes something has a session of its own, see [`Admin::lock`].
     pool: PgPool,
+    /// `server_version_num` at the last look; 0 before the first.
+    pub(super) version: AtomicI32,
     /// Owns every database of ours, and cannot log in.
     pub(super) owner: String,
     /// Owns every object in them; each preview's role is a member.
@@ -69,6 +72,7 @@ impl Admin {
             options: RwLock::new(options),
             url_file,
             pool,
+            version: AtomicI32::new(0),
             owner: format!("{instance}_owner"),
             app: format!("{instance}_app"),
             template_prefix: format!("{instance}_seed_"),

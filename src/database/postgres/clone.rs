@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use super::Inner;
 use super::admin::{code, fault, ident, literal, run};
 use super::look::comment;
-use super::template;
+use super::{logins, template};
 use crate::database::{Password, Seed};
 use crate::fault::{Fault, Progress};
 use crate::preview::PreviewName;
@@ -30,7 +30,7 @@ pub(super) async fn ensure(
     seed: &Seed,
     wanted: &Wanted<'_>,
 ) -> Result<Progress, Fault> {
-    role(inner, session, wanted).await?;
+    logins::ensure(inner, session, wanted).await?;
     let database = wanted.name.database();
     let there: Option<String> = sqlx::query_scalar(
         "SELECT pg_get_userbyid(datdba)::text FROM pg_database WHERE datname = $1",
@@ -55,48 +55,6 @@ pub(super) async fn ensure(
     }
     finish(session, wanted).await?;
     Ok(Progress::Done)
-}
-
-async fn role(inner: &Inner, session: &mut PgConnection, wanted: &Wanted<'_>) -> Result<(), Fault> {
-    let role = wanted.name.role();
-    let doing = || format!("making role {role}");
-    let ours: Option<bool> = sqlx::query_scalar(
-        "SELECT EXISTS (SELECT 1 FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
-                        WHERE m.member = r.oid AND g.rolname = $2)
-         FROM pg_roles r WHERE r.rolname = $1",
-    )
-    .bind(&role)
-    .bind(&inner.admin.app)
-    .fetch_optional(&mut *session)
-    .await
-    .map_err(|e| fault(doing(), &e))?;
-    // The server gets the verifier (RFC 5802), so that no statement log holds the password.
-    let verifier = postgres_protocol::password::scram_sha_256(wanted.password.reveal().as_bytes());
-    let rights = format!(
-        "{} LOGIN NOCREATEDB NOCREATEROLE CONNECTION LIMIT {} PASSWORD {}",
-        ident(&role),
-        inner.config.connection_limit,
-        literal(&verifier)
-    );
-    let sql = match ours {
-        // Membership is the ownership mark, and is given in the statement that creates. Its own
-        // rights are ours too: who is no superuser may only end sessions of roles that it is in.
-        None => {
-            format!("CREATE ROLE {rights} IN ROLE {} ROLE CURRENT_USER", ident(&inner.admin.app))
-        }
-        Some(true) => format!("ALTER ROLE {rights}"),
-        Some(false) => {
-            let why = format!("it is not a member of {}", inner.admin.app);
-            return Err(Fault::not_ours(doing(), why));
-        }
-    };
-    run(session, &sql).await.map_err(|e| fault(doing(), &e))?;
-    // Not everybody may bound temporary files; that was said at the start.
-    let bound = format!("ALTER ROLE {} SET temp_file_limit = '1GB'", ident(&role));
-    match run(session, &bound).await {
-        Err(error) if code(&error) != "42501" => Err(fault(doing(), &error)),
-        _ => Ok(()),
-    }
 }
 
 async fn create(

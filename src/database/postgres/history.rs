@@ -106,7 +106,7 @@ pub(super) async fn read(
 ) -> Result<Vec<History>, Fault> {
     let doing = || format!("reading the migration history of database {}", name.database());
     let reading = async {
-        let (database, role) = (name.database(), name.role());
+        let (database, role) = (name.database(), password.login().role(name));
         let mut session = admin
             .connect_as(&database, &role, password.reveal())
             .await

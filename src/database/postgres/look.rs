@@ -1,14 +1,17 @@
 //! Looking at a preview's database and role. Changes nothing.
 
+use std::sync::atomic::Ordering;
+
 use sqlx::Row;
 
 use super::admin::{Admin, fault};
-use crate::database::{DatabasesSeen, Password};
+use crate::database::{DatabasesSeen, Login, Password};
 use crate::fault::Fault;
 use crate::preview::observed::DatabaseSeen;
 use crate::preview::{PreviewName, Seen};
 
-/// One row: the database or nulls, the role or nulls, and whether somebody holds the name's lock.
+/// One row: the database or nulls, the roles of both logins or nulls, and whether somebody holds the
+/// name's lock.
 const LOOK: &str = "
     SELECT d.oid IS NOT NULL AS there,
            pg_get_userbyid(d.datdba) AS owner,
@@ -18,7 +21,13 @@ const LOOK: &str = "
            r.oid IS NOT NULL AS role_there,
            COALESCE(EXISTS (SELECT 1 FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
                             WHERE m.member = r.oid AND g.rolname = $3), false) AS role_ours,
+           r.rolcanlogin AS first_open,
+           s.oid IS NOT NULL AS second_there,
+           COALESCE(EXISTS (SELECT 1 FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
+                            WHERE m.member = s.oid AND g.rolname = $3), false) AS second_ours,
+           s.rolcanlogin AS second_open,
            COALESCE(has_database_privilege(r.oid, d.oid, 'CONNECT'), false) AS granted,
+           current_setting('server_version_num')::int AS version,
            EXISTS (SELECT 1 FROM pg_locks l
                    WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted
                      AND l.database = (SELECT oid FROM pg_database
@@ -27,7 +36,8 @@ const LOOK: &str = "
                          = hashtextextended($1, 0)) AS busy
     FROM (SELECT 1) one
     LEFT JOIN pg_database d ON d.datname = $1
-    LEFT JOIN pg_roles r ON r.rolname = $2";
+    LEFT JOIN pg_roles r ON r.rolname = $2
+    LEFT JOIN pg_roles s ON s.rolname = $4";
 
 pub(super) async fn observe(
     admin: &Admin,
@@ -53,18 +63,33 @@ async fn look(
         .bind(name.database())
         .bind(name.role())
         .bind(&admin.app)
+        .bind(name.second_role())
         .fetch_one(&mut *session)
         .await?;
+    admin.version.store(row.try_get("version")?, Ordering::Relaxed);
     if row.try_get("busy")? {
         let why = || "it is being worked on".to_owned();
         return Ok(DatabasesSeen { database: Seen::Unknown(why()), role: Seen::Unknown(why()) });
     }
-    let role = match (row.try_get("role_there")?, row.try_get("role_ours")?) {
-        (false, _) => Seen::Absent,
-        (true, true) => Seen::Present(()),
-        (true, false) => {
-            Seen::Foreign(format!("role {} is not a member of {}", name.role(), admin.app))
-        }
+    let seen = |there: &str, ours: &str, role: String| -> Result<Seen<()>, sqlx::Error> {
+        Ok(match (row.try_get(there)?, row.try_get(ours)?) {
+            (false, _) => Seen::Absent,
+            (true, true) => Seen::Present(()),
+            (true, false) => Seen::Foreign(format!("role {role} is not a member of {}", admin.app)),
+        })
+    };
+    let role = match (
+        seen("role_there", "role_ours", name.role())?,
+        seen("second_there", "second_ours", name.second_role())?,
+    ) {
+        // Either of them is something that is left.
+        (Seen::Absent, second) => second,
+        (Seen::Present(()), second @ Seen::Foreign(_)) => second,
+        (first, _) => first,
+    };
+    let stale = match password.login() {
+        Login::First => "second_open",
+        Login::Second => "first_open",
     };
     if !row.try_get::<bool, _>("there")? {
         return Ok(DatabasesSeen { database: Seen::Absent, role });
@@ -82,7 +107,8 @@ async fn look(
         let open: bool = row.try_get("open")?;
         let granted: bool = row.try_get("granted")?;
         let generation = finished.map(|(generation, _)| generation);
-        Seen::Present(DatabaseSeen { ready: open && granted && ours, generation })
+        let stale_login = row.try_get::<Option<bool>, _>(stale)?.unwrap_or_default();
+        Seen::Present(DatabaseSeen { ready: open && granted && ours, generation, stale_login })
     };
     Ok(DatabasesSeen { database, role })
 }
@@ -114,5 +140,9 @@ pub(super) async fn owned(admin: &Admin) -> Result<Vec<PreviewName>, Fault> {
     .fetch_all(&mut *session)
     .await
     .map_err(fail)?;
-    Ok(names.iter().filter_map(|name| PreviewName::parse_database(name)).collect())
+    let mut names: Vec<_> = names.iter().filter_map(|name| PreviewName::parse_role(name)).collect();
+    // One preview has two roles.
+    names.sort();
+    names.dedup();
+    Ok(names)
 }

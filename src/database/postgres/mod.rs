@@ -11,6 +11,7 @@ mod baseline;
 mod catalogue;
 mod clone;
 mod history;
+mod logins;
 mod look;
 mod prepare;
 mod rehearse;
@@ -22,6 +23,7 @@ mod watch;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -32,7 +34,7 @@ use super::catalogue::Catalogue;
 use super::{DatabaseOrder, Databases, DatabasesSeen, Password, Seed};
 use crate::clock::Clock;
 use crate::fault::{Disposition, Fault, Progress};
-use crate::preview::PreviewName;
+use crate::preview::{PreviewName, Seen};
 use admin::Admin;
 
 /// How long a call waits for its own background work before it says "underway".
@@ -228,12 +230,23 @@ impl Databases for PostgresDatabases {
         remove::database(&self.inner.admin, name).await
     }
 
+    async fn remove_login(&self, name: &PreviewName, password: &Password) -> Result<(), Fault> {
+        logins::lock(&self.inner, name, password).await
+    }
+
     async fn remove_role(&self, name: &PreviewName) -> Result<(), Fault> {
-        remove::role(&self.inner.admin, name).await
+        remove::roles(&self.inner.admin, name).await
     }
 
     async fn owned(&self) -> Result<Vec<PreviewName>, Fault> {
         look::owned(&self.inner.admin).await
+    }
+
+    fn major_version(&self) -> Seen<u32> {
+        match u32::try_from(self.inner.admin.version.load(Ordering::Relaxed)) {
+            Ok(version) if version > 0 => Seen::Present(version / 10_000),
+            _ => Seen::Unknown("the server has not answered yet".to_owned()),
+        }
     }
 
     fn url(&self, name: &PreviewName, password: &Password) -> String {
@@ -241,7 +254,7 @@ impl Databases for PostgresDatabases {
             Some((host, port)) => (host.clone(), *port),
             None => self.inner.admin.address(),
         };
-        let (role, secret) = (name.role(), password.reveal());
+        let (role, secret) = (password.login().role(name), password.reveal());
         let tls = match self.inner.config.public_sslmode {
             SslMode::Prefer => String::new(),
             mode => format!("?sslmode={}", mode.as_str()),

@@ -5,6 +5,7 @@
 use sqlx::{Connection, PgConnection};
 
 use super::admin::{Admin, code, fault, ident, run};
+use super::logins::is_ours;
 use crate::fault::Fault;
 use crate::preview::PreviewName;
 
@@ -66,8 +67,13 @@ pub(super) async fn drop_by_force(session: &mut PgConnection, database: &str) ->
     }
 }
 
-pub(super) async fn role(admin: &Admin, name: &PreviewName) -> Result<(), Fault> {
-    let role = name.role();
+/// Drops the roles of both logins; the second one, which is a member of the first, before it.
+pub(super) async fn roles(admin: &Admin, name: &PreviewName) -> Result<(), Fault> {
+    role(admin, name, name.second_role()).await?;
+    role(admin, name, name.role()).await
+}
+
+async fn role(admin: &Admin, name: &PreviewName, role: String) -> Result<(), Fault> {
     let doing = || format!("dropping role {role}");
     let Some(mut locked) = admin.lock(&name.database()).await? else {
         return Err(Fault::transient(doing(), "it is being worked on"));
@@ -102,17 +108,7 @@ async fn drop_role(
     role: &str,
 ) -> Result<Dropped, Fault> {
     let doing = || format!("dropping role {role}");
-    let ours: Option<bool> = sqlx::query_scalar(
-        "SELECT EXISTS (SELECT 1 FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
-                        WHERE m.member = r.oid AND g.rolname = $2)
-         FROM pg_roles r WHERE r.rolname = $1",
-    )
-    .bind(role)
-    .bind(&admin.app)
-    .fetch_optional(&mut *session)
-    .await
-    .map_err(|e| fault(doing(), &e))?;
-    match ours {
+    match is_ours(session, &admin.app, role).await.map_err(|e| fault(doing(), &e))? {
         None => return Ok(Dropped::Gone),
         Some(true) => {}
         Some(false) => {

@@ -50,7 +50,7 @@ const SAMPLE: &str = "
            a.query_start, a.state_change, a.state = 'active' AS active, a.query,
            h.relations, h.modes, h.granted
     FROM home
-    LEFT JOIN pg_stat_activity a ON a.datid = home.oid AND a.usename = $2
+    LEFT JOIN pg_stat_activity a ON a.datid = home.oid AND a.usename = ANY($2)
         AND a.backend_start >= $3 AND a.backend_type = 'client backend' AND a.query <> ''
     LEFT JOIN held h ON h.pid = a.pid
     LIMIT 100";
@@ -82,7 +82,7 @@ impl Watcher {
         let mut watching = Watching {
             inner: inner.clone(),
             database: name.database(),
-            role: name.role(),
+            roles: [name.role(), name.second_role()],
             seen: seen.clone(),
             session: None,
             since: DateTime::UNIX_EPOCH,
@@ -120,7 +120,7 @@ impl Watcher {
 struct Watching {
     inner: Arc<Inner>,
     database: String,
-    role: String,
+    roles: [String; 2],
     seen: Arc<Mutex<Seen>>,
     session: Option<PgConnection>,
     /// Sessions that began earlier are the last good revision's.
@@ -186,7 +186,7 @@ impl Watching {
         };
         let rows = sqlx::query(SAMPLE)
             .bind(&self.database)
-            .bind(&self.role)
+            .bind(self.roles.as_slice())
             .bind(self.since)
             .fetch_all(&mut session)
             .await
@@ -203,7 +203,7 @@ impl Watching {
             self.gap(&format!(
                 "we may not see what {} runs; whoever made it has to run: GRANT {} TO <the role in \
                  databases.admin_url>",
-                self.role, self.role
+                self.roles[0], self.roles[0]
             ));
         }
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);

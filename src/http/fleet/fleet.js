@@ -45,7 +45,9 @@ function render(previews) {
     cell(row, `${preview.repository}#${preview.number} ${preview.title} · ${preview.author}`);
     const commit = document.createElement("code");
     commit.textContent = preview.head.slice(0, 7);
-    cell(row, commit);
+    const flags = Object.keys(preview.flags).filter((flag) => preview.flags[flag]);
+    const chosen = [preview.tier, ...flags].filter(Boolean).join(" · ");
+    cell(row, commit, ...(chosen ? [span(chosen, "plan")] : []));
     const note = preview.last_error || preview.plan;
     cell(row, span(preview.phase, `phase ${preview.phase}`), span(note || "", "plan"));
     cell(row, ...(gone(preview) ? [] : preview.conditions).map((c) => {

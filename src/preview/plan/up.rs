@@ -132,6 +132,7 @@ pub(super) fn up(spec: &Spec, seen: &Observed) -> Plan {
         seen,
         Notice::Ready {
             revision: want.clone(),
+            choice: spec.choice.clone(),
             expires_at: spec.expires_at,
             expiring: spec.expiring,
         },
@@ -139,6 +140,9 @@ pub(super) fn up(spec: &Spec, seen: &Observed) -> Plan {
     // What was served before stays until visitors were seen to get what replaces it.
     if seen.workload.present().is_some_and(|workload| workload.others) {
         draft.act(Step::RemoveOthers(want.clone()));
+    } else if seen.database.present().is_some_and(|database| database.stale_login) {
+        // Nothing is left that could use it.
+        draft.act(Step::RemoveLogin);
     }
     draft.finish(true)
 }
@@ -186,7 +190,11 @@ fn is_unclear(seen: &Observed) -> bool {
 fn up_database(spec: &Spec, seen: &Observed, draft: &mut Draft) -> bool {
     match (&seen.database, &seen.role) {
         (Seen::Present(db), _) if db.generation.is_some_and(|g| g != spec.data_generation) => {
-            draft.act(Step::RemoveDatabase);
+            // A label may ask for it, and a label may be hearsay.
+            match &seen.pull {
+                Confirmation::Confirmed => draft.act(Step::RemoveDatabase),
+                Confirmation::Unconfirmed(why) => draft.waits.push(format!("pull request: {why}")),
+            }
             false
         }
         (Seen::Present(db), Seen::Present(())) if db.ready => true,

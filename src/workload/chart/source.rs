@@ -5,8 +5,11 @@
 
 use std::path::PathBuf;
 
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
+
+use crate::preview::Seen;
 
 /// How a repository's previews are deployed when the built-in shape does not do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +80,39 @@ pub enum ChartSource {
         /// Where they are.
         directory: PathBuf,
     },
+}
+
+/// What of a `Chart.yaml` is looked at.
+#[derive(Deserialize)]
+struct Metadata {
+    version: String,
+}
+
+/// How much of a `Chart.yaml` is read, in bytes.
+const METADATA_BYTES: u64 = 64 * 1024;
+
+impl ChartSource {
+    /// The version that its `Chart.yaml` says; absent where it has none, or is not a directory.
+    pub async fn version(&self) -> Seen<String> {
+        use tokio::io::AsyncReadExt;
+        let Self::Helm { chart: HelmChart::Directory(directory), .. } = self else {
+            return Seen::Absent;
+        };
+        let path = directory.join("Chart.yaml");
+        let unknown = |why: String| Seen::Unknown(format!("{}: {why}", path.display()));
+        let mut text = String::new();
+        let read = match tokio::fs::File::open(&path).await {
+            Ok(file) => file.take(METADATA_BYTES).read_to_string(&mut text).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = read {
+            return unknown(error.to_string());
+        }
+        match serde_saphyr::from_str::<Metadata>(&text) {
+            Ok(metadata) => Seen::Present(metadata.version),
+            Err(_) => unknown("has no version".to_owned()),
+        }
+    }
 }
 
 /// Where a Helm chart is.

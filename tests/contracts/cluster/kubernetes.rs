@@ -63,6 +63,7 @@ impl RealCluster {
                 database: Vec::new(),
                 forbidden: Vec::new(),
             },
+            template_namespace: None,
             progress_deadline_seconds: 60,
         };
         change(&mut config);
@@ -117,6 +118,7 @@ impl RealCluster {
             "Job" => ("batch", "v1"),
             "CustomResourceDefinition" => ("apiextensions.k8s.io", "v1"),
             "Certificate" => ("cert-manager.io", "v1"),
+            "ExternalSecret" => ("external-secrets.io", "v1"),
             "Ingress" | "IngressClass" | "NetworkPolicy" => ("networking.k8s.io", "v1"),
             _ => ("", "v1"),
         };

@@ -500,3 +500,12 @@ async fn an_api_server_that_does_not_answer_is_unknown_and_holds_nobody_up() {
     assert_eq!(fault.disposition, Disposition::Transient);
     assert!(it.cluster.owned().await.is_err(), "all or a fault");
 }
+
+#[tokio::test]
+async fn the_clusters_version_is_told_as_people_say_it() {
+    let Some(it) = RealCluster::new().await else { return };
+    let Seen::Present(version) = it.cluster.kubernetes().await else { panic!("it answers") };
+    let (major, minor) = version.split_once('.').expect("major and minor");
+    assert_eq!(major, "1", "{version}");
+    assert!(minor.parse::<u32>().is_ok_and(|minor| minor >= 30), "{version}");
+}

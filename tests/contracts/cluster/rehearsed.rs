@@ -88,6 +88,7 @@ async fn migrations_of_each_push_run_on_a_real_database_and_the_last_good_commit
         ledger: given.ledger.clone(),
         seams,
         repositories: given.repositories.clone(),
+        renderer: crate::world::renderer(),
         site: given.site.clone(),
         clock: Arc::new(ServerClock::default()),
         pacing: Pacing { wait_max_milliseconds: 500, ..Pacing::default() },
