@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mayfly::cluster::kubernetes::config::{DatabasePeer, Entry, Peer, Tls};
 use mayfly::fault::{Disposition, Fault};
-use mayfly::workload::Egress;
+use mayfly::workload::{Egress, PodSize};
 use serde_json::{Value, json};
 
 use super::kubernetes::web;
@@ -508,4 +508,25 @@ async fn the_clusters_version_is_told_as_people_say_it() {
     let (major, minor) = version.split_once('.').expect("major and minor");
     assert_eq!(major, "1", "{version}");
     assert!(minor.parse::<u32>().is_ok_and(|minor| minor >= 30), "{version}");
+}
+
+#[tokio::test]
+async fn the_quota_has_room_for_the_largest_tier_whichever_is_chosen() {
+    let Some(it) = RealCluster::new().await else { return };
+    let (name, mut shape) = (it.name(7), shape());
+    let usual = shape.pod.size();
+    let large = PodSize { replicas: 3, cpu_millicores: 500, memory_mebibytes: 512 };
+    shape.pod.others = vec![large, usual];
+    it.cluster.ensure_namespace(&name, &shape).await.unwrap();
+    let quota = it.read("ResourceQuota", &name.namespace(), "preview").await.unwrap();
+    let hard = &quota["spec"]["hard"];
+    // What is served, what comes, and what goes.
+    assert_eq!(
+        [&hard["pods"], &hard["limits.cpu"], &hard["limits.memory"]],
+        [&json!("9"), &json!("4500m"), &json!("4608Mi")]
+    );
+    // Another tier of the same repository needs no other fence, but for what its own pods ask for.
+    it.clock.advance(chrono::TimeDelta::minutes(1));
+    let seen = it.cluster.observe(&name, &shape).await.namespace;
+    assert_eq!(seen, Seen::Present(NamespaceSeen { fenced: true }));
 }
