@@ -123,9 +123,13 @@ async fn a_start_that_did_not_happen_happens_and_a_run_that_was_killed_is_not_re
 
 #[tokio::test]
 async fn those_of_a_newer_commit_wait_until_those_before_are_ended() {
-    let machine = Machine::with_grace(Duration::from_millis(300));
-    let a = script('a', &format!("trap '' TERM; {WAIT}"), LONG);
+    let machine = Machine::with_grace(Duration::from_secs(3));
+    let stubborn = format!("trap '' TERM; touch \"$MAYFLY_NAMESPACE/deaf\"; {WAIT}");
+    let a = script('a', &stubborn, LONG);
+    let deaf = machine.directory(&name(7)).join("deaf");
+    let is_deaf = async || until("SIGTERM does not end it", async || deaf.exists()).await;
     begin(&machine, &a).await;
+    is_deaf().await;
     let before = machine.processes(&name(7));
     let b = script('b', "true", LONG);
     let answer = machine.cluster.ensure_migration(&name(7), &b).await.unwrap();
@@ -134,12 +138,12 @@ async fn those_of_a_newer_commit_wait_until_those_before_are_ended() {
     assert!(machine.processes(&name(7)).iter().all(|pid| !before.contains(pid)));
     assert_eq!(until_migrated(&machine.cluster, &name(7), &b).await, Ended::Done);
     // Back and forth at once: those of before go first, though they are the same commit's.
+    fs::remove_file(&deaf).unwrap();
     begin(&machine, &a).await;
+    is_deaf().await;
     let before = machine.processes(&name(7));
-    for order in [&b, &a] {
-        let answer = machine.cluster.ensure_migration(&name(7), order).await.unwrap();
-        assert!(matches!(answer, Progress::Underway(_)), "{answer:?}");
-    }
+    let answer = machine.cluster.ensure_migration(&name(7), &b).await.unwrap();
+    assert!(matches!(answer, Progress::Underway(_)), "{answer:?}");
     migrate(&machine.cluster, &name(7), &a).await;
     assert!(machine.processes(&name(7)).iter().all(|pid| !before.contains(pid)));
     migrate(&machine.cluster, &name(7), &b).await;

@@ -120,7 +120,8 @@ async fn migrations_of_each_push_run_on_a_real_database_and_the_last_good_commit
     });
     assert!(added, "{report:#?}");
     let slept = report.statements.iter().find(|it| it.text.contains("pg_sleep")).expect("seen");
-    assert!(slept.took.duration() >= Duration::from_millis(300));
+    // Its end may have been its session's, which is seen a look later or not at all.
+    assert!(slept.took.duration() >= Duration::from_millis(100), "{slept:?}");
     let strongest = report.statements.iter().filter_map(|it| it.strongest()).map(|it| it.mode);
     assert!(strongest.max().is_none_or(|mode| mode == LockMode::AccessExclusive), "{report:#?}");
 
@@ -136,8 +137,11 @@ async fn migrations_of_each_push_run_on_a_real_database_and_the_last_good_commit
                 if commit == sha(digit) && why.contains(told) && serves == Some(sha('a')))
         })
         .await;
-        let conditions = world.preview(n).await.conditions;
-        assert!(conditions.iter().any(|it| it.message.contains(shown)), "{conditions:#?}");
+        within(PATIENCE, "its condition says why", async || {
+            let conditions = world.preview(n).await.conditions;
+            conditions.iter().any(|it| it.message.contains(shown))
+        })
+        .await;
         assert_eq!(routed(&machine.cluster, &name).await.unwrap().commit, sha('a'));
         let Ended::Failed { why, .. } = newest().await.ended else { panic!("it failed") };
         assert!(why.contains(told), "{why}");
