@@ -150,8 +150,13 @@ const LONG: [(&str, &str); 0] = [];
 const CHANGES: [&str; 3] = [".ensure_", ".remove_", ".publish("];
 
 /// Sleeps that are allowed: a poll with a deadline, and moments that chance chooses to kill at.
-const SLEEPS: [(&str, usize); 4] =
-    [("world/wait.rs", 1), ("contracts/cluster.rs", 1), ("cluster/wait.rs", 1), ("sigkill.rs", 2)];
+const SLEEPS: [(&str, usize); 5] = [
+    ("world/wait.rs", 1),
+    ("contracts/cluster.rs", 1),
+    ("cluster/wait.rs", 1),
+    ("sigkill.rs", 2),
+    ("product/races.rs", 1),
+];
 
 struct File {
     path: String,

@@ -38,6 +38,7 @@ struct KubernetesPart {
     timeout: Option<String>,
     progress_deadline: Option<String>,
     template_namespace: Option<String>,
+    image_pull_secret: Option<String>,
     ingress: Option<IngressPart>,
     gateway: Option<GatewayPart>,
     #[serde(default)]
@@ -182,6 +183,15 @@ fn kubernetes_config(
         let why = "must be the name of a namespace, and not one that a preview may have";
         return Err(ConfigError::new("cluster.kubernetes.template_namespace", why));
     }
+    let pull = part.image_pull_secret;
+    if pull.as_deref().is_some_and(|it| !is_object_name(it)) {
+        let why = "is no name of a Secret";
+        return Err(ConfigError::new("cluster.kubernetes.image_pull_secret", why));
+    }
+    if pull.is_some() && templates.is_none() {
+        let why = "is missing: image_pull_secret is copied out of it";
+        return Err(ConfigError::new("cluster.kubernetes.template_namespace", why));
+    }
     let progress = part.progress_deadline.as_deref();
     let progress = time("cluster.kubernetes.progress_deadline", progress, "5m")?;
     Ok(KubernetesConfig {
@@ -196,6 +206,7 @@ fn kubernetes_config(
         tls,
         network: network(part.network)?,
         template_namespace: templates,
+        image_pull_secret: pull,
         progress_deadline_seconds: u32::try_from(progress.as_secs()).unwrap_or(u32::MAX).max(1),
     })
 }

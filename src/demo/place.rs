@@ -120,11 +120,13 @@ impl Place {
         match self {
             Self::Machine(app) => {
                 let app = quoted(&std::path::absolute(app)?).context("a path that is not text")?;
-                Ok(format!("      command: [{app}]\n"))
+                let migrations = format!("      migrations: {{command: [{app}, migrate]}}\n");
+                Ok(format!("      command: [{app}]\n{migrations}"))
             }
             Self::Cluster(cluster) => Ok(format!(
                 "      image: {}\n      env: {{BIND_ADDRESS: 0.0.0.0}}\n      \
-                 memory_mebibytes: 64\n",
+                 memory_mebibytes: 64\n      \
+                 migrations: {{command: [/usr/local/bin/sample-shop, migrate]}}\n",
                 cluster.image
             )),
         }

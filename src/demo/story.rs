@@ -119,6 +119,9 @@ async fn play(script: &Script, stage: &Stage, screen: &mut Screen) -> anyhow::Re
         screen.print(&steps(stage, pull).await?);
     }
 
+    screen.heading("Its migrations ran before it, and were watched");
+    rehearsal(stage, screen, &PULLS[0]).await?;
+
     screen.heading("Each has its own data");
     let before = products(stage, &PULLS[1]).await?.len();
     add_product(stage, &PULLS[0], "Dragonfly lantern").await?;
@@ -149,6 +152,20 @@ async fn play(script: &Script, stage: &Stage, screen: &mut Screen) -> anyhow::Re
     if script.stay {
         stay(stage, screen);
         std::future::pending::<()>().await;
+    }
+    Ok(())
+}
+
+/// What the migrations did, as the API tells it.
+async fn rehearsal(stage: &Stage, screen: &mut Screen, pull: &Pull) -> anyhow::Result<()> {
+    let report = stage.get(&format!("previews/{}/rehearsal", pull.name)).await?;
+    ensure!(text(&report["ended"]) == "done", "{} migrated: {report}", pull.name);
+    let changes = report["schema"]["changes"].as_array().context("no word of the schema")?;
+    ensure!(!changes.is_empty(), "the migrations changed nothing: {report}");
+    screen.say(&format!("{}: what its schema has otherwise than the seed's", pull.name));
+    for change in changes {
+        let (kind, name) = (text(&change["kind"]), text(&change["name"]));
+        screen.print(&format!("{kind:<8} {name:<28} {}", text(&change["to"])));
     }
     Ok(())
 }

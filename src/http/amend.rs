@@ -20,10 +20,12 @@ pub(super) async fn simple(
     action: &str,
     change: impl FnOnce(&mut Memory, &Policy, DateTime<Utc>) -> Result<String, Problem> + Send,
 ) -> Result<Response, Problem> {
-    let (preview, ()) = amend(site, actor, id, action, |memory, policy, now| {
+    let (amended, ()) = amend(site, actor, id, action, |memory, policy, now| {
         change(memory, policy, now).map(|reason| ((), reason))
     })
     .await?;
+    // As it is now: what was Ready may be so no longer.
+    let preview = site.reconciler.ledger.preview(amended.id).await?.unwrap_or(amended);
     let dto = PreviewDto::of(&preview, &site.reconciler);
     Ok((StatusCode::ACCEPTED, uncached(axum::Json(dto))).into_response())
 }

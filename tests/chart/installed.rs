@@ -81,6 +81,7 @@ fn config(kubeconfig: &Path, instance: &str) -> KubernetesConfig {
             forbidden: vec![],
         },
         template_namespace: None,
+        image_pull_secret: None,
         progress_deadline_seconds: 60,
     }
 }

@@ -144,7 +144,7 @@ fn of_the_template_namespace_only_the_secrets_that_are_copied_may_be_read() {
     let cluster = "preview-system:shop-mayfly";
     let copied = "
 config:
-  cluster: {kubernetes: {template_namespace: templates}}
+  cluster: {kubernetes: {template_namespace: templates, image_pull_secret: login}}
   repositories:
     - name: acme/shop
       workload:
@@ -156,7 +156,7 @@ config:
     let objects = rendered(MINIMAL, copied);
     let copies = "preview-system-shop-mayfly-copies";
     assert_eq!(roles(&objects), [["ClusterRole", "", cluster], ["Role", "templates", copies]]);
-    let named = [("", "secrets=mail shop", "get")];
+    let named = [("", "secrets=login mail shop", "get")];
     assert_eq!(grants(one(&objects, "Role", copies)), expected(&[&named]));
     let role = one(&objects, "ClusterRole", cluster);
     assert_eq!(grants(role), expected(&[&EVERYWHERE, &BY_INGRESS, &BY_STORE]));

@@ -32,6 +32,8 @@ pub struct KubernetesConfig {
     pub network: Network,
     /// Where the Secrets are that are copied into previews' namespaces, if any are.
     pub template_namespace: Option<String>,
+    /// The Secret there with which images are pulled, if they take a login.
+    pub image_pull_secret: Option<String>,
     /// How long a revision may take to become ready before it counts as failing, in seconds.
     pub progress_deadline_seconds: u32,
 }

@@ -16,6 +16,7 @@ use super::kinds::Kind;
 use super::look::newest;
 use super::marks::{PREVIEW, REVISION, label};
 use super::pods::{deployment, secret, web_name};
+use super::pull::with_login;
 use super::release::OF_RELEASE;
 use super::route::{self, WEB, revision_of};
 use crate::fault::Fault;
@@ -45,7 +46,11 @@ impl KubernetesCluster {
             }
         }
         let doing = format!("fencing namespace {name}");
-        let wanted = fences(&self.config, name, shape);
+        let login = self.pull_login(&doing).await?;
+        if let Some(login) = &login {
+            self.bring_login(&doing, name, login).await?;
+        }
+        let wanted = with_login(fences(&self.config, name, shape), login.as_ref());
         let calls = wanted
             .iter()
             .map(|(kind, object)| self.calls.apply(&doing, *kind, Some(&here), object));

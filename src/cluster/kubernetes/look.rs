@@ -9,6 +9,7 @@ use super::fences::{fences, namespace};
 use super::health::{LogOf, is_patient, of_deployment, of_pods, of_service, unlike};
 use super::kinds::Kind;
 use super::marks::{self, ORDERED, REVISION, annotation, label};
+use super::pull::with_login;
 use super::route::{self, WEB, revision_of};
 use super::{Calls, KubernetesCluster};
 use crate::cluster::ClusterSeen;
@@ -114,7 +115,9 @@ impl KubernetesCluster {
             return Ok(false);
         }
         let here = name.namespace();
-        let wanted = fences(&self.config, name, shape);
+        // A login that cannot be read is no reason to touch what runs.
+        let login = self.pull_login(LOOKING).await.unwrap_or_default();
+        let wanted = with_login(fences(&self.config, name, shape), login.as_ref());
         let looks = wanted.iter().map(|(kind, object)| {
             let name = object["metadata"]["name"].as_str().unwrap_or_default();
             self.calls.get(LOOKING, *kind, Some(&here), name)

@@ -23,6 +23,8 @@ pub(super) const APPLIED: &str = "mayfly.dev/applied";
 pub(super) const CERTIFICATE: &str = "mayfly.dev/certificate";
 /// Which version of the Secrets that its environment comes out of.
 pub(super) const SECRETS: &str = "mayfly.dev/secrets";
+/// Which version of the login for images was brought along.
+pub(super) const PULL: &str = "mayfly.dev/pull";
 /// When it was last asked for, in milliseconds of Unix time.
 pub(super) const ORDERED: &str = "mayfly.dev/ordered";
 

@@ -20,6 +20,7 @@ mod marks;
 mod migrate;
 mod patience;
 mod pods;
+mod pull;
 mod release;
 mod rollout;
 mod route;

@@ -9,6 +9,7 @@ use super::config::KubernetesConfig;
 use super::drift::note;
 use super::kinds::Kind;
 use super::marks::{INSTANCE, ORDERED, PREVIEW, REVISION, annotation, labels};
+use super::pull::PULL_SECRET;
 use crate::preview::{PreviewName, Revision};
 use crate::workload::{Object, ObjectRef, WorkloadOrder, inventory};
 
@@ -119,6 +120,19 @@ pub(super) fn marked(
     }
     if kind == Kind::Deployment && value["spec"]["progressDeadlineSeconds"].is_null() {
         value["spec"]["progressDeadlineSeconds"] = json!(config.progress_deadline_seconds);
+    }
+    let pods = match kind {
+        Kind::CronJob => "/spec/jobTemplate/spec/template/spec",
+        _ => "/spec/template/spec",
+    };
+    // A chart's own identity names no login.
+    if let Some(pod) = value.pointer_mut(pods).filter(|_| config.image_pull_secret.is_some()) {
+        let login = json!({ "name": PULL_SECRET });
+        match pod["imagePullSecrets"].as_array_mut() {
+            Some(logins) if logins.contains(&login) => {}
+            Some(logins) => logins.push(login),
+            None => pod["imagePullSecrets"] = json!([login]),
+        }
     }
     // A Secret's copy would be one more place where it is.
     if kind == Kind::Secret || value.to_string().len() > NOTED_BYTES {

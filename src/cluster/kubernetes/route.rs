@@ -214,6 +214,7 @@ mod tests {
                 forbidden: vec![],
             },
             template_namespace: None,
+            image_pull_secret: None,
             progress_deadline_seconds: 60,
         }
     }

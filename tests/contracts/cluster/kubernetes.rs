@@ -64,6 +64,7 @@ impl RealCluster {
                 forbidden: Vec::new(),
             },
             template_namespace: None,
+            image_pull_secret: None,
             progress_deadline_seconds: 60,
         };
         change(&mut config);

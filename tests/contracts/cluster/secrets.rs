@@ -39,6 +39,44 @@ fn external_secrets() -> Value {
 }
 
 #[tokio::test]
+async fn images_are_pulled_with_the_login_of_the_template_namespace_and_no_preview_begins_without()
+{
+    let Some(plane) = ControlPlane::shared().await else { return };
+    let templates = plane.namespace(&[]).await;
+    let from = templates.clone();
+    let it = RealCluster::with(|config| {
+        config.template_namespace = Some(from);
+        config.image_pull_secret = Some("login".to_owned());
+    });
+    let Some(it) = it.await else { return };
+    let (name, here) = (it.name(7), it.name(7).namespace());
+    let missing = it.cluster.ensure_namespace(&name, &shape()).await.unwrap_err();
+    assert_eq!(missing.disposition, Disposition::Permanent, "{missing}");
+    assert!(missing.why.contains(&format!("{templates}/login")), "{missing}");
+    let logins = |text: &str| json!({ "type": "kubernetes.io/dockerconfigjson", "stringData": { ".dockerconfigjson": text } });
+    it.make("Secret", &templates, "login", logins("{\"auths\": {}}")).await;
+    it.cluster.ensure_namespace(&name, &shape()).await.unwrap();
+    let identity = it.read("ServiceAccount", &here, "preview").await.unwrap();
+    assert_eq!(identity["imagePullSecrets"], json!([{ "name": "mayfly-pull" }]));
+    let copied = async || it.read("Secret", &here, "mayfly-pull").await.unwrap()["data"].clone();
+    let first = copied().await;
+    let fenced = async || {
+        let seen = it.cluster.observe(&name, &shape()).await.namespace;
+        seen.present().is_some_and(|namespace| namespace.fenced)
+    };
+    it.clock.advance(chrono::TimeDelta::minutes(1));
+    assert!(fenced().await);
+    it.meddle("Secret", &templates, "login", logins("{\"auths\": {\"a\": {}}}")).await;
+    assert!(!fenced().await, "another login is to be brought");
+    it.cluster.ensure_namespace(&name, &shape()).await.unwrap();
+    assert_ne!(copied().await, first);
+    it.clock.advance(chrono::TimeDelta::minutes(1));
+    assert!(fenced().await);
+    it.delete("Secret", &templates, "login").await;
+    assert!(fenced().await, "what runs is left alone");
+}
+
+#[tokio::test]
 async fn named_keys_are_copied_before_pods_and_again_when_the_original_changes() {
     let Some(plane) = ControlPlane::shared().await else { return };
     let templates = plane.namespace(&[]).await;
