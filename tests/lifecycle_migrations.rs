@@ -235,6 +235,41 @@ async fn a_reopened_pull_request_migrates_its_new_database() {
 }
 
 #[tokio::test]
+async fn what_is_closed_and_opened_again_before_anything_went_is_ready_again() {
+    let world = world().await;
+    world.open(7, 'a').await;
+    world.settle().await;
+    world.clock.advance(TimeDelta::minutes(1));
+    world.close(7, 'a').await;
+    world.clock.advance(TimeDelta::seconds(2));
+    world.change("reopened", world.facts(7, 'a')).await;
+    world.settle().await;
+    assert_eq!(world.phase(7).await, Phase::Ready, "{:#?}", world.preview(7).await);
+    assert!(world.serves(7, 'a'));
+    assert_eq!(world.cluster.migrated().len(), 1, "its database never went");
+}
+
+#[tokio::test]
+async fn migrations_of_any_commit_run_again_on_a_database_that_was_made_anew() {
+    let world = world().await;
+    world.open(7, 'a').await;
+    world.settle().await;
+    // While another commit is wanted, somebody drops the database; then the branch goes back.
+    world.cluster.fate(Fate::Fail("no".to_owned()));
+    world.push(7, 'b').await;
+    world.settle_for(TimeDelta::minutes(2)).await;
+    world.databases.destroy(&pr(7));
+    world.ledger.poke_named(&pr(7), world.now()).await.unwrap();
+    world.settle_for(TimeDelta::minutes(2)).await;
+    world.cluster.fate(Fate::DoneAfter(1));
+    let before = world.cluster.migrated().len();
+    world.push(7, 'a').await;
+    world.settle().await;
+    assert_eq!(world.phase(7).await, Phase::Ready, "{:#?}", world.preview(7).await);
+    assert!(world.cluster.migrated().len() > before, "what ran is not on this database");
+}
+
+#[tokio::test]
 async fn every_call_of_a_migration_may_fail_be_lost_or_come_twice() {
     for mode in [Mode::FailBefore, Mode::FailAfter, Mode::Repeat] {
         for call in ["cluster.ensure_migration", "cluster.ensure_workload", "cluster.observe"] {

@@ -134,7 +134,7 @@ async fn what_was_never_served_cannot_be_gone_back_to() {
     let why = it.back(&format!("?to={}", sha('d'))).await.problem(409)["detail"].to_string();
     assert!(why.contains("never served"), "{why}");
     it.back("?to=abc").await.problem(422);
-    it.back("?too=abc").await.problem(422);
+    it.back("?too=abc").await.problem(400);
     it.world.close(7, 'a').await;
     it.world.settle().await;
     it.back("").await.problem(409);

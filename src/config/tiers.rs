@@ -67,11 +67,11 @@ pub(super) fn tiers(
         let key = |field: &str| key(&format!("tiers[{index}].{field}"));
         seen.take(&part.name, &part.label, key)?;
         let (name, label) = (part.name.clone(), part.label.clone());
+        // Told by where it is: another order of the tiers, or another name, is not other data.
+        let place = part.seed.as_ref().map(|seed| format!("{:?}", seed.directories));
         let tier = tier(part, shape, key)?;
-        let data = tier.seed.as_ref().map(Seed::digest).filter(|it| *it != own.digest());
-        let same = |it: &&Tier| it.seed.as_ref().map(Seed::digest) == data;
-        let first = chosen.tiers.iter().find(same).map(|tier| tier.name.clone());
-        let data_of = data.map(|_| first.unwrap_or_else(|| name.clone()));
+        let differs = tier.seed.as_ref().is_some_and(|it| it.digest() != own.digest());
+        let data_of = place.filter(|_| differs);
         chosen.choices.tiers.push(TierLabel { name, label, data_of });
         chosen.tiers.push(tier);
     }

@@ -43,7 +43,10 @@ fn entries(tool: Tool, names: &[String]) -> Option<Vec<Entry>> {
             let directories = names.iter().filter(|name| !name.contains('.'));
             directories.map(|name| plain(name.clone())).collect()
         }
-        Tool::Knex => names.iter().map(|name| plain(name.clone())).collect(),
+        Tool::Knex => {
+            let files = names.iter().filter(|name| is_knex(name));
+            files.map(|name| plain(name.clone())).collect()
+        }
     };
     found.sort();
     // The way up and the way down are one migration.
@@ -57,6 +60,13 @@ type Order = Vec<u64>;
 
 fn plain(id: String) -> (Order, String) {
     (Vec::new(), id)
+}
+
+/// What Knex loads (its `loadExtensions`), and no helper beside it that begins with a dot.
+fn is_knex(name: &str) -> bool {
+    let extension = name.rsplit_once('.').map(|(_, extension)| extension);
+    let known = ["co", "coffee", "eg", "iced", "js", "cjs", "litcoffee", "ls", "mjs", "sql", "ts"];
+    !name.starts_with('.') && extension.is_some_and(|it| known.contains(&it))
 }
 
 /// The digits that a name begins with, up to its first `_`, `-` or `.`.

@@ -15,15 +15,18 @@ use super::{Ledger, LedgerError};
 use crate::preview::rehearsal::Report;
 use crate::preview::{Ended, Rehearsal, Revision};
 
+/// How many reports of a preview are kept, the newest ones.
+const REPORTS_KEPT: i64 = 20;
+
 impl Ledger {
     /// Writes down, before it is so, that a revision's migrations run on the data of this generation.
     pub async fn begin_rehearsal(
         &self,
         lease: &Lease,
         revision: &Revision,
+        generation: u32,
         now: DateTime<Utc>,
     ) -> Result<Result<(), LeaseLost>, LedgerError> {
-        let memory = &lease.preview.memory;
         let begun: Option<DateTime<Utc>> = sqlx::query_scalar(
             "INSERT INTO rehearsals AS old (preview_id, revision, generation, begun_at)
                  SELECT id, $4, $5, $6 FROM previews
@@ -40,20 +43,34 @@ impl Ledger {
         .bind(lease.owner)
         .bind(lease.epoch)
         .bind(revision.to_string())
-        .bind(i64::from(memory.overrides.data_generation))
+        .bind(i64::from(generation))
         .bind(now)
-        .bind(memory.life.born_at)
+        .bind(lease.preview.memory.life.born_at)
         .fetch_optional(&self.pool)
         .await?;
-        Ok(begun.map(drop).ok_or(LeaseLost))
+        if begun.is_none() {
+            return Ok(Err(LeaseLost));
+        }
+        // Reports are large; how each ended is kept for as long as the preview is.
+        sqlx::query(
+            "UPDATE rehearsals SET report = NULL
+             WHERE preview_id = $1 AND report IS NOT NULL AND revision NOT IN (
+                 SELECT revision FROM rehearsals
+                 WHERE preview_id = $1 AND report IS NOT NULL ORDER BY begun_at DESC LIMIT $2)",
+        )
+        .bind(lease.preview.id)
+        .bind(REPORTS_KEPT)
+        .execute(&self.pool)
+        .await?;
+        Ok(Ok(()))
     }
 
     /// Keeps how they ended and what they did, for good: the first answer stays.
     pub async fn keep_rehearsal(
         &self,
         lease: &Lease,
-        ended: &Ended,
-        report: &Report,
+        generation: u32,
+        (ended, report): (&Ended, &Report),
         now: DateTime<Utc>,
     ) -> Result<Result<(), LeaseLost>, LedgerError> {
         let kept: Option<DateTime<Utc>> = sqlx::query_scalar(
@@ -62,19 +79,25 @@ impl Ledger {
                  SELECT id, $4, $5, $6, $6, $7, $8 FROM previews
                  WHERE id = $1 AND lease_owner = $2 AND epoch = $3
              ON CONFLICT (preview_id, revision) DO UPDATE SET
-                 ended_at = COALESCE(old.ended_at, EXCLUDED.ended_at),
-                 ended = COALESCE(old.ended, EXCLUDED.ended),
-                 report = COALESCE(old.report, EXCLUDED.report)
+                 generation = EXCLUDED.generation,
+                 begun_at = CASE WHEN old.begun_at < $9 THEN $6 ELSE old.begun_at END,
+                 ended_at = CASE WHEN old.begun_at < $9 THEN $6
+                                 ELSE COALESCE(old.ended_at, $6) END,
+                 ended = CASE WHEN old.begun_at < $9 THEN EXCLUDED.ended
+                              ELSE COALESCE(old.ended, EXCLUDED.ended) END,
+                 report = CASE WHEN old.begun_at < $9 THEN EXCLUDED.report
+                               ELSE COALESCE(old.report, EXCLUDED.report) END
              RETURNING ended_at",
         )
         .bind(lease.preview.id)
         .bind(lease.owner)
         .bind(lease.epoch)
         .bind(report.revision.to_string())
-        .bind(i64::from(lease.preview.memory.overrides.data_generation))
+        .bind(i64::from(generation))
         .bind(now)
         .bind(Json(EndedShape::of(ended)))
         .bind(Json(ReportShape::of(report)))
+        .bind(lease.preview.memory.life.born_at)
         .fetch_optional(&self.pool)
         .await?;
         Ok(kept.map(drop).ok_or(LeaseLost))
@@ -95,7 +118,9 @@ impl Ledger {
         preview: &Preview,
         revision: &Revision,
     ) -> Result<Option<Rehearsal>, LedgerError> {
-        self.row_of(preview, revision).await?.map(|row| read(&row)).transpose()
+        let Some(row) = self.row_of(preview, revision).await? else { return Ok(None) };
+        let is_kept: bool = row.try_get("is_kept")?;
+        if is_kept { read(&row).map(Some) } else { Ok(None) }
     }
 
     async fn row_of(
@@ -104,7 +129,7 @@ impl Ledger {
         revision: &Revision,
     ) -> Result<Option<PgRow>, LedgerError> {
         let row = sqlx::query(
-            "SELECT ended, report FROM rehearsals
+            "SELECT ended, report, report IS NOT NULL AS is_kept FROM rehearsals
              WHERE preview_id = $1 AND revision = $2 AND begun_at >= $3 AND ended IS NOT NULL",
         )
         .bind(preview.id)
@@ -123,7 +148,8 @@ impl Ledger {
     ) -> Result<Option<(DateTime<Utc>, Rehearsal)>, LedgerError> {
         let row = sqlx::query(
             "SELECT ended, report, ended_at FROM rehearsals
-             WHERE preview_id = $1 AND ended IS NOT NULL ORDER BY begun_at DESC LIMIT 1",
+             WHERE preview_id = $1 AND ended IS NOT NULL AND report IS NOT NULL
+             ORDER BY begun_at DESC LIMIT 1",
         )
         .bind(id)
         .fetch_optional(&self.pool)
@@ -137,6 +163,7 @@ impl Ledger {
         &self,
         preview: &Preview,
         revision: &Revision,
+        generation: u32,
     ) -> Result<Option<Revision>, LedgerError> {
         let last: Option<String> = sqlx::query_scalar(
             "SELECT revision FROM rehearsals
@@ -144,12 +171,30 @@ impl Ledger {
              ORDER BY begun_at DESC LIMIT 1",
         )
         .bind(preview.id)
-        .bind(i64::from(preview.memory.overrides.data_generation))
+        .bind(i64::from(generation))
         .bind(preview.memory.life.born_at)
         .bind(revision.to_string())
         .fetch_optional(&self.pool)
         .await?;
         Ok(last.and_then(|text| Revision::parse(&text)))
+    }
+
+    /// Whether any migrations began on the data of this generation, in this life.
+    pub async fn has_migrated(
+        &self,
+        preview: &Preview,
+        generation: u32,
+    ) -> Result<bool, LedgerError> {
+        let migrated = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT FROM rehearsals
+                 WHERE preview_id = $1 AND generation = $2 AND begun_at >= $3)",
+        )
+        .bind(preview.id)
+        .bind(i64::from(generation))
+        .bind(preview.memory.life.born_at)
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(migrated)
     }
 }
 

@@ -102,6 +102,12 @@ impl Memory {
         self.overrides.rolled_back = (to != from).then_some(RolledBack { from, to });
     }
 
+    /// Which database it is to have: see [`Overrides::data_generation`]; each data set has its own.
+    pub fn data_generation(&self, policy: &Policy) -> u32 {
+        let of_choice = policy.choices.data_generation(&self.choice(policy));
+        self.overrides.data_generation.wrapping_add(of_choice)
+    }
+
     /// What its labels choose.
     pub fn choice(&self, policy: &Policy) -> Choice {
         policy.choices.choose(&self.facts.labels)
@@ -168,6 +174,10 @@ impl Memory {
         let known = &self.facts;
         let reopened = facts.state == PullState::Open && known.state != PullState::Open;
         // A draft that became ready, or another label, is somebody at work as a push is.
+        // What a person went back from is not to be gone back from again when the branch returns to it.
+        if facts.head != known.head {
+            self.overrides.rolled_back = None;
+        }
         let active =
             facts.head != known.head || facts.draft != known.draft || facts.labels != known.labels;
         if reopened || active {

@@ -58,7 +58,8 @@ pub(super) async fn apply(
             return Ok(seams.databases.ensure_database(name, &order).await?);
         }
         Step::EnsureMigration(revision) => {
-            this.ledger.begin_rehearsal(lease, revision, this.clock.now()).await??;
+            let data = preview.memory.data_generation(&repository.policy);
+            this.ledger.begin_rehearsal(lease, revision, data, this.clock.now()).await??;
             seams.rehearsals.watch(name, revision).await;
             let url = seams.databases.url(name, &preview.password);
             let (shape, suffix) = (&repository.shape, &this.site.suffix);
@@ -68,7 +69,9 @@ pub(super) async fn apply(
         }
         Step::EnsureReport { revision, ended } => {
             let report = seams.rehearsals.report(name, revision, &repository.seed).await;
-            this.ledger.keep_rehearsal(lease, ended, &report, this.clock.now()).await??;
+            let (data, now) =
+                (preview.memory.data_generation(&repository.policy), this.clock.now());
+            this.ledger.keep_rehearsal(lease, data, (ended, &report), now).await??;
         }
         Step::EnsureWorkload(revision) => {
             let url = seams.databases.url(name, &preview.password);

@@ -15,7 +15,9 @@ use crate::ledger::{Findings, LedgerError, Preview};
 use crate::preview::condition::conditions;
 use crate::preview::migration::lost_data;
 use crate::preview::phase::phase;
-use crate::preview::{Desired, Memory, Observed, Outlook, Plan, Revision, Step};
+use crate::preview::{
+    Desired, Memory, MigrationState, Observed, Outlook, Plan, Revision, Seen, Step,
+};
 use crate::repository::Repository;
 
 /// Why the data has to be cloned anew, if it has to.
@@ -32,14 +34,27 @@ pub(super) async fn reason(
     if let Some(why) = lost_data(want, seen) {
         return Ok(Some(why));
     }
+    let (Some(known), data) = (&seen.migrations, spec.data_generation) else { return Ok(None) };
+    // Whichever revision's they were: what is remembered of them is not true of another database.
+    if seen.database.is_absent() && this.ledger.has_migrated(preview, data).await? {
+        return Ok(Some("the database that migrations ran on is gone".to_owned()));
+    }
+    // Of what still runs nobody knows what it will have done.
+    let is_over = match &known.run {
+        Seen::Absent => true,
+        Seen::Present(run) => matches!(run.state, MigrationState::Ended(_)),
+        _ => false,
+    };
     let migrations = repository.shape.migrations.as_ref();
     let directory = migrations.and_then(|migrations| migrations.directory.as_deref());
     let (Some(directory), true) =
-        (directory, plan.steps.contains(&Step::EnsureMigration(want.clone())))
+        (directory, is_over && plan.steps.contains(&Step::EnsureMigration(want.clone())))
     else {
         return Ok(None);
     };
-    let Some(before) = this.ledger.migrated_before(preview, want).await? else { return Ok(None) };
+    let Some(before) = this.ledger.migrated_before(preview, want, data).await? else {
+        return Ok(None);
+    };
     match compare(this, preview, directory, &before, want).await {
         Ok(why) => Ok(why),
         Err(fault) => {

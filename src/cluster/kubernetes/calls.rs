@@ -258,7 +258,9 @@ fn fault(doing: &str, error: &Error) -> Fault {
         }
         // A field that its kind does not have; the server calls it an error of its own.
         500 if message.contains("failed to create typed patch object") => {
-            Fault::permanent(doing, format!("{message}; correct the object"))
+            // Whatever it found instead may be a secret.
+            let field = message.split(", got").next().unwrap_or_default();
+            Fault::permanent(doing, format!("{field}; correct the object"))
         }
         404 => Fault::transient(doing, message),
         409 | 408 | 410 | 429 => Fault::transient(doing, message),

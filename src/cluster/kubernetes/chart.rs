@@ -19,7 +19,7 @@ use super::rollout::{self, Live, Verdict};
 use crate::fault::Fault;
 use crate::preview::observed::{Health, WorkloadSeen};
 use crate::preview::{PreviewName, Seen};
-use crate::workload::{Chart, ObjectRef, WorkloadOrder};
+use crate::workload::{Chart, ObjectRef, Shape, WorkloadOrder};
 
 impl KubernetesCluster {
     /// Applies what a chart was rendered to, and prunes what it no longer has.
@@ -32,34 +32,57 @@ impl KubernetesCluster {
     ) -> Result<(), Fault> {
         let here = name.namespace();
         let found = self.calls.get(doing, Kind::ConfigMap, Some(&here), RELEASE).await?;
-        let before = found.as_ref().and_then(Release::read).map_or(vec![], |it| it.objects);
+        let before = found.as_ref().map(|it| Release::read(it).ok_or_else(|| unreadable(doing)));
+        let before = before.transpose()?;
         let now = self.now_milliseconds();
-        let mut release = Release::begun(order, chart.fingerprint(), &before);
+        let fingerprint = fingerprint(&order.shape, chart);
+        let secrets = self.bring_secrets(doing, name, &order.shape).await?;
+        let same = |it: &&Release| it.revision == order.revision && it.fingerprint == fingerprint;
+        if let (Some(anchor), Some(it)) = (&found, before.as_ref().filter(same))
+            && !it.stale.is_empty()
+            && self.is_replaced(&here, anchor, it).await?
+        {
+            // All that takes its place is ready: what is no longer rendered goes.
+            self.prune(doing, &here, &it.stale).await?;
+            let pruned = Release { stale: vec![], ..before.expect("it was just looked at") };
+            let anchor = pruned.object(&self.config, name, now);
+            return self.calls.apply(doing, Kind::ConfigMap, Some(&here), &anchor).await;
+        }
+        let mut release = Release::begun(order, fingerprint, secrets.clone(), before);
         let mut waves = [Vec::new(), Vec::new()];
         for object in &order.objects {
             let reference = object.reference();
             let Some(kind) = Kind::of_chart(&reference) else {
                 return Err(Fault::permanent(doing, format!("{reference} is not taken")));
             };
-            let wanted = marked(&self.config, name, &order.revision, kind, object);
+            let secrets = secrets.as_deref();
+            let wanted = marked(&self.config, name, &order.revision, secrets, (kind, object));
             waves[usize::from(kind.has_pods())].push((kind, wanted));
         }
         let anchor = release.object(&self.config, name, now);
         self.calls.apply(doing, Kind::ConfigMap, Some(&here), &anchor).await?;
         let database = secret(&self.config, name, order);
         self.calls.apply(doing, Kind::Secret, Some(&here), &database).await?;
-        self.bring_secrets(doing, name, &order.shape).await?;
         // What pods read is there before the pods.
         for wave in &waves {
             let calls = wave.iter().map(|(kind, wanted)| self.bring(doing, &here, *kind, wanted));
             try_join_all(calls).await?;
         }
-        let wanted: HashSet<_> = order.objects.iter().map(|it| it.reference()).collect();
-        self.prune(doing, &here, before.iter().filter(|it| !wanted.contains(it))).await?;
-        release.objects.retain(|it| wanted.contains(it));
         release.whole = true;
         let anchor = release.object(&self.config, name, now);
         self.calls.apply(doing, Kind::ConfigMap, Some(&here), &anchor).await
+    }
+
+    /// Whether everything of a release is ready but for what it no longer has.
+    async fn is_replaced(
+        &self,
+        here: &str,
+        anchor: &Value,
+        release: &Release,
+    ) -> Result<bool, Fault> {
+        let live = self.live(LOOKING, here, release).await?;
+        let verdict = rollout::judge(release, anchor, &live, self.now_milliseconds());
+        Ok(matches!(verdict, Verdict::Known(Health::Dead(why)) if why == rollout::STALE))
     }
 
     /// Applies one object. A Job cannot be changed: another one takes its place.
@@ -78,17 +101,40 @@ impl KubernetesCluster {
                 self.calls.delete(doing, kind, Some(here), other).await?;
             }
         }
+        match self.calls.apply(doing, kind, Some(here), wanted).await {
+            Err(fault) if fault.why.contains("immutable") => {
+                self.replace(doing, here, kind, wanted, fault).await
+            }
+            applied => applied,
+        }
+    }
+
+    /// Puts an object in the place of one that cannot become it, unless pods of that are served.
+    async fn replace(
+        &self,
+        doing: &str,
+        here: &str,
+        kind: Kind,
+        wanted: &Value,
+        refused: Fault,
+    ) -> Result<(), Fault> {
+        if matches!(kind, Kind::Deployment | Kind::StatefulSet) {
+            let cure = "what cannot be changed wants another name; or stop and start the preview";
+            return Err(Fault::permanent(doing, format!("{}; {cure}", refused.why)));
+        }
+        let name = &wanted["metadata"]["name"];
+        self.calls
+            .delete(doing, kind, Some(here), &json!({ "metadata": { "name": name } }))
+            .await?;
         self.calls.apply(doing, kind, Some(here), wanted).await
     }
 
     /// Deletes objects of a release. Of a Secret only the name is known, since none is read.
-    async fn prune(
-        &self,
-        doing: &str,
-        here: &str,
-        objects: impl Iterator<Item = &ObjectRef>,
-    ) -> Result<(), Fault> {
-        for object in objects {
+    async fn prune(&self, doing: &str, here: &str, objects: &[ObjectRef]) -> Result<(), Fault> {
+        // By Services others see that something is there: they go last.
+        let (services, others): (Vec<_>, Vec<_>) =
+            objects.iter().partition(|object| object.kind == "Service");
+        for object in others.into_iter().chain(services) {
             let Some(kind) = Kind::of_chart(object) else { continue };
             let found = match kind {
                 Kind::Secret => Some(json!({ "metadata": { "name": object.name } })),
@@ -107,7 +153,7 @@ impl KubernetesCluster {
         let found = self.calls.get(doing, Kind::ConfigMap, Some(here), RELEASE).await?;
         let Some(anchor) = found else { return Ok(()) };
         if let Some(release) = Release::read(&anchor) {
-            self.prune(doing, here, release.objects.iter()).await?;
+            self.prune(doing, here, &[release.objects, release.stale].concat()).await?;
         }
         self.calls.delete(doing, Kind::ConfigMap, Some(here), &anchor).await
     }
@@ -116,14 +162,19 @@ impl KubernetesCluster {
     pub(super) async fn look_at_release(
         &self,
         here: &str,
-        chart: &Chart,
+        (shape, chart): (&Shape, &Chart),
+        secrets: Option<&str>,
     ) -> Result<Seen<WorkloadSeen>, Fault> {
         let found = self.calls.get(LOOKING, Kind::ConfigMap, Some(here), RELEASE).await?;
         let Some(anchor) = found else { return Ok(Seen::Absent) };
         let Some(release) = Release::read(&anchor) else { return Ok(Seen::Absent) };
         let now = self.now_milliseconds();
-        let health = if release.fingerprint != chart.fingerprint() && !is_patient(&anchor, now) {
-            Health::Dead("the configuration changed its chart".to_owned())
+        let other = release.fingerprint != fingerprint(shape, chart);
+        // A version that cannot be told is no reason to touch what runs.
+        let renewed = secrets.is_some() && release.secrets.as_deref() != secrets;
+        let health = if (other || renewed) && !is_patient(&anchor, now) {
+            let what = if other { "chart" } else { "secrets" };
+            Health::Dead(format!("the configuration changed its {what}"))
         } else {
             let live = self.live(LOOKING, here, &release).await?;
             match rollout::judge(&release, &anchor, &live, now) {
@@ -168,7 +219,11 @@ impl KubernetesCluster {
                     };
                     return Ok(Health::Failing { why: named(why), log });
                 }
-                Health::Dead(why) => worst = Some(Health::Dead(named(why))),
+                // Applying it again brings no Secret that the chart itself does not have.
+                Health::Dead(why) => {
+                    let log = complaint.map_or_else(String::new, |it| it.detail);
+                    return Ok(Health::Failing { why: named(why), log });
+                }
                 Health::Progressing(why) if worst.is_none() => {
                     worst = Some(Health::Progressing(named(why)));
                 }
@@ -177,4 +232,17 @@ impl KubernetesCluster {
         }
         Ok(worst.unwrap_or_else(|| Health::Progressing("its pods are being started".to_owned())))
     }
+}
+
+/// Changes with the configuration of the chart, and with what labels chose of it.
+fn fingerprint(shape: &Shape, chart: &Chart) -> String {
+    chart.fingerprint(&format!("{:?}{:?}", shape.tier, shape.flags))
+}
+
+fn unreadable(doing: &str) -> Fault {
+    let why = format!(
+        "somebody changed the ConfigMap {RELEASE}, which says what belongs to the chart; delete the \
+         preview, and push or start it again"
+    );
+    Fault::permanent(doing, why)
 }

@@ -59,7 +59,9 @@ pub(super) fn difference(live: &Value, wanted: &Value, path: &str) -> Option<Str
             .zip(wanted)
             .enumerate()
             .find_map(|(at, (live, wanted))| difference(live, wanted, &below(&at.to_string()))),
-        (live, wanted) if live == wanted => None,
+        // Whoever says nothing gets what the server takes for it.
+        (_, Value::Null) => None,
+        (live, wanted) if live == wanted || same_quantity(live, wanted) => None,
         _ => Some(path.to_owned()),
     }
 }
@@ -68,9 +70,43 @@ fn is_by_name(list: &[Value]) -> bool {
     !list.is_empty() && list.iter().all(|item| item["name"].is_string())
 }
 
+/// Whether both are the same amount, which the server writes in a way of its own: `0.5` is `500m`.
+/// <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/>
+fn same_quantity(live: &Value, wanted: &Value) -> bool {
+    let (Some(live), Some(wanted)) = (quantity(live), quantity(wanted)) else { return false };
+    (live - wanted).abs() <= wanted.abs() * 1e-9
+}
+
+fn quantity(value: &Value) -> Option<f64> {
+    let text = match value {
+        Value::Number(number) => return number.as_f64(),
+        Value::String(text) => text,
+        _ => return None,
+    };
+    let end = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let factor = match &text[end..] {
+        "" => 1.0,
+        "n" => 1e-9,
+        "u" => 1e-6,
+        "m" => 1e-3,
+        "k" => 1e3,
+        "M" => 1e6,
+        "G" => 1e9,
+        "T" => 1e12,
+        "Ki" => 1024.0,
+        "Mi" => 1_048_576.0,
+        "Gi" => 1_073_741_824.0,
+        "Ti" => 1_099_511_627_776.0,
+        _ => return None,
+    };
+    text[..end].parse::<f64>().ok().map(|number| number * factor)
+}
+
 fn is_empty(value: &Value) -> bool {
     match value {
-        Value::Null => true,
+        Value::Null | Value::Bool(false) => true,
+        Value::String(text) => text.is_empty(),
+        Value::Number(number) => number.as_f64() == Some(0.0),
         Value::Array(list) => list.is_empty(),
         Value::Object(map) => map.is_empty(),
         _ => false,
@@ -101,6 +137,17 @@ mod tests {
             *changed.pointer_mut(pointer).unwrap() = value;
             assert_eq!(drift(&changed).as_deref(), Some(path), "{pointer}");
         }
+        let said = json!({ "metadata": {}, "hostNetwork": false, "delay": 0, "value": "", "nothing": null,
+            "limits": { "cpu": 0.5, "memory": "1024Mi" } });
+        let mut live = note(said);
+        for left_out in ["hostNetwork", "delay", "value"] {
+            live.as_object_mut().unwrap().remove(left_out);
+        }
+        live["nothing"] = json!(1);
+        live["limits"] = json!({ "cpu": "500m", "memory": "1Gi" });
+        assert_eq!(drift(&live), None, "the server writes it otherwise");
+        live["limits"]["cpu"] = json!("501m");
+        assert_eq!(drift(&live).as_deref(), Some("limits.cpu"));
         let mut shared = note(json!({ "metadata": {}, "env": [{ "name": "A", "value": "1" }] }));
         shared["env"] = json!([{ "name": "B", "value": "2" }, { "name": "A", "value": "1" }]);
         assert_eq!(drift(&shared), None, "a list by name is shared with others");

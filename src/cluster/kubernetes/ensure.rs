@@ -142,7 +142,7 @@ impl KubernetesCluster {
         revision: &Revision,
     ) -> Result<Option<Health>, Fault> {
         if let Some(chart) = &shape.chart {
-            let seen = self.look_at_release(here, chart).await?;
+            let seen = self.look_at_release(here, (shape, chart), None).await?;
             let of_it = seen.present().filter(|it| it.revision == *revision);
             return Ok(of_it.map(|it| it.health.clone()));
         }

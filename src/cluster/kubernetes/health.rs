@@ -43,13 +43,18 @@ pub(super) fn of_deployment(live: &Value, now_milliseconds: i64) -> Option<Healt
     if let Some(path) = drift(live).filter(|_| !patient) {
         return Some(Health::Dead(format!("somebody changed {path} of its Deployment")));
     }
+    is_rolled_out(live).then_some(Health::Ready)
+}
+
+/// Whether a Deployment's controller has seen its newest version, and all pods of that are available.
+pub(super) fn is_rolled_out(live: &Value) -> bool {
     let number = |value: &Value| value.as_i64().unwrap_or_default();
     let status = &live["status"];
     let wanted = number(&live["spec"]["replicas"]);
     let current = number(&status["observedGeneration"]) >= number(&live["metadata"]["generation"]);
     let up_to_date = number(&status["updatedReplicas"]) >= wanted;
     let available = number(&status["availableReplicas"]) >= wanted;
-    (current && up_to_date && available && wanted > 0).then_some(Health::Ready)
+    current && up_to_date && available && wanted > 0
 }
 
 /// What is wrong with the Service of a revision, among those that are there.

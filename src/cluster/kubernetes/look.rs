@@ -71,7 +71,9 @@ impl KubernetesCluster {
             Seen::Present(RouteSeen { revision, standing })
         });
         let workload = match (&shape.chart, newest(&deployments)) {
-            (Some(chart), _) => self.look_at_release(&here, chart).await?,
+            (Some(chart), _) => {
+                self.look_at_release(&here, (shape, chart), secrets.as_deref()).await?
+            }
             (None, None) => Seen::Absent,
             (None, Some((revision, live))) => {
                 let now = self.now_milliseconds();

@@ -39,6 +39,11 @@ impl KubernetesCluster {
         for other in all.iter().filter(|live| !of_want(live)) {
             self.calls.delete(&doing, Kind::Job, Some(&here), other).await?;
         }
+        // Until it is seen gone, its controller may still make a pod of it.
+        if all.iter().any(|live| !of_want(live)) {
+            let what = "migrations: those of the commit before are being ended";
+            return Ok(Progress::Underway(what.to_owned()));
+        }
         match all.iter().find(|live| of_want(live)) {
             Some(live) if leaving(live).is_none() => return Ok(Progress::Done),
             Some(_) => {

@@ -219,9 +219,14 @@ impl Cluster for KubernetesCluster {
     async fn is_alone(&self, name: &PreviewName, revision: &Revision) -> Result<bool, Fault> {
         let doing = format!("looking for what {name} ran before");
         let (here, labels) = (name.namespace(), marks::REVISION);
-        let pods = self.calls.list(&doing, Kind::Pod, Some(&here), labels).await?;
+        let (pods, of_chart) = tokio::try_join!(
+            self.calls.list(&doing, Kind::Pod, Some(&here), labels),
+            self.calls.list(&doing, Kind::Pod, Some(&here), release::OF_RELEASE),
+        )?;
         let revision = revision.to_string();
-        Ok(pods.iter().all(|pod| marks::label(pod, labels) == Some(&revision)))
+        let is_of_it = |pod: &Value| marks::annotation(pod, labels) == Some(&revision);
+        Ok(pods.iter().all(|pod| marks::label(pod, labels) == Some(&revision))
+            && of_chart.iter().all(is_of_it))
     }
 
     async fn remove_route(&self, name: &PreviewName) -> Result<(), Fault> {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::config::KubernetesConfig;
 use super::drift::note;
 use super::kinds::Kind;
-use super::marks::{INSTANCE, ORDERED, PREVIEW, REVISION, annotation, labels};
+use super::marks::{INSTANCE, ORDERED, PREVIEW, REVISION, SECRETS, annotation, labels};
 use super::pull::PULL_SECRET;
 use crate::preview::{PreviewName, Revision};
 use crate::workload::{Object, ObjectRef, WorkloadOrder, inventory};
@@ -36,19 +36,28 @@ pub(super) struct Release {
     pub(super) fingerprint: String,
     /// Whether all of it was applied.
     pub(super) whole: bool,
-    /// Everything that may be there.
+    /// Which version of the Secrets that its pods read was brought along; `None` where there are none.
+    pub(super) secrets: Option<String>,
+    /// What it is made of.
     pub(super) objects: Vec<ObjectRef>,
+    /// What it no longer has and may still be there.
+    pub(super) stale: Vec<ObjectRef>,
 }
 
 impl Release {
     /// Reads what [`Release::object`] wrote; `None` where somebody changed it beyond recognition.
     pub(super) fn read(live: &Value) -> Option<Self> {
-        let objects = live["data"]["objects"].as_str()?;
+        let listed = |key: &str| {
+            let lines = live["data"][key].as_str()?;
+            lines.lines().map(read_line).collect::<Option<_>>()
+        };
         Some(Self {
             revision: Revision::parse(annotation(live, REVISION)?)?,
             fingerprint: annotation(live, CHART)?.to_owned(),
             whole: annotation(live, APPLIED_WHOLE) == Some("true"),
-            objects: objects.lines().map(read_line).collect::<Option<_>>()?,
+            secrets: annotation(live, SECRETS).filter(|it| !it.is_empty()).map(str::to_owned),
+            objects: listed("objects")?,
+            stale: listed("stale")?,
         })
     }
 
@@ -59,7 +68,10 @@ impl Release {
         name: &PreviewName,
         now_milliseconds: i64,
     ) -> Value {
-        let lines: Vec<_> = self.objects.iter().map(line).collect();
+        let lines = |objects: &[ObjectRef]| {
+            let lines: Vec<_> = objects.iter().map(line).collect();
+            lines.join("\n")
+        };
         let mut labels = labels(&config.instance, name);
         labels.insert(OF_RELEASE.to_owned(), json!("true"));
         json!({
@@ -72,20 +84,32 @@ impl Release {
                     REVISION: self.revision.to_string(),
                     CHART: self.fingerprint,
                     APPLIED_WHOLE: self.whole.to_string(),
+                    SECRETS: self.secrets.as_deref().unwrap_or_default(),
                     ORDERED: now_milliseconds.to_string(),
                 },
             },
-            "data": { "objects": lines.join("\n") },
+            "data": { "objects": lines(&self.objects), "stale": lines(&self.stale) },
         })
     }
 
-    /// The release of an order, before anything of it is applied: what was there may still be.
-    pub(super) fn begun(order: &WorkloadOrder, fingerprint: String, before: &[ObjectRef]) -> Self {
-        let mut objects = inventory(&order.objects);
-        objects.extend_from_slice(before);
-        objects.sort();
-        objects.dedup();
-        Self { revision: order.revision.clone(), fingerprint, whole: false, objects }
+    /// The release of an order, before anything of it is applied: what was there may still be. An
+    /// object is one whatever version it is written in.
+    pub(super) fn begun(
+        order: &WorkloadOrder,
+        fingerprint: String,
+        secrets: Option<String>,
+        before: Option<Self>,
+    ) -> Self {
+        let objects = inventory(&order.objects);
+        let is_wanted = |it: &ObjectRef| {
+            objects.iter().any(|wanted| wanted.kind == it.kind && wanted.name == it.name)
+        };
+        let before = before.map_or(vec![], |it| [it.objects, it.stale].concat());
+        let mut stale: Vec<_> = before.into_iter().filter(|it| !is_wanted(it)).collect();
+        stale.sort();
+        stale.dedup();
+        let revision = order.revision.clone();
+        Self { revision, fingerprint, whole: false, secrets, objects, stale }
     }
 }
 
@@ -105,8 +129,8 @@ pub(super) fn marked(
     config: &KubernetesConfig,
     name: &PreviewName,
     revision: &Revision,
-    kind: Kind,
-    object: &Object,
+    secrets: Option<&str>,
+    (kind, object): (Kind, &Object),
 ) -> Value {
     let mut value = object.value().clone();
     let metadata = &mut value["metadata"];
@@ -114,25 +138,29 @@ pub(super) fn marked(
     metadata["labels"][PREVIEW] = json!(name.namespace());
     metadata["labels"][OF_RELEASE] = json!("true");
     metadata["annotations"][REVISION] = json!(revision.to_string());
-    if matches!(kind, Kind::Deployment | Kind::StatefulSet) {
-        let pods = &mut value["spec"]["template"]["metadata"];
-        pods["annotations"][REVISION] = json!(revision.to_string());
+    let template = match kind {
+        Kind::CronJob => "/spec/jobTemplate/spec/template",
+        _ => "/spec/template",
+    };
+    if let Some(pods) = value.pointer_mut(template) {
+        pods["metadata"]["labels"][OF_RELEASE] = json!("true");
+        pods["metadata"]["annotations"][REVISION] = json!(revision.to_string());
+        // Pods read their environment once, when they start.
+        if let Some(version) = secrets {
+            pods["metadata"]["annotations"][SECRETS] = json!(version);
+        }
+        // A chart's own identity names no login.
+        if config.image_pull_secret.is_some() {
+            let login = json!({ "name": PULL_SECRET });
+            match pods["spec"]["imagePullSecrets"].as_array_mut() {
+                Some(logins) if logins.contains(&login) => {}
+                Some(logins) => logins.push(login),
+                None => pods["spec"]["imagePullSecrets"] = json!([login]),
+            }
+        }
     }
     if kind == Kind::Deployment && value["spec"]["progressDeadlineSeconds"].is_null() {
         value["spec"]["progressDeadlineSeconds"] = json!(config.progress_deadline_seconds);
-    }
-    let pods = match kind {
-        Kind::CronJob => "/spec/jobTemplate/spec/template/spec",
-        _ => "/spec/template/spec",
-    };
-    // A chart's own identity names no login.
-    if let Some(pod) = value.pointer_mut(pods).filter(|_| config.image_pull_secret.is_some()) {
-        let login = json!({ "name": PULL_SECRET });
-        match pod["imagePullSecrets"].as_array_mut() {
-            Some(logins) if logins.contains(&login) => {}
-            Some(logins) => logins.push(login),
-            None => pod["imagePullSecrets"] = json!([login]),
-        }
     }
     // A Secret's copy would be one more place where it is.
     if kind == Kind::Secret || value.to_string().len() > NOTED_BYTES {

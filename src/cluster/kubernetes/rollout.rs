@@ -6,11 +6,15 @@
 use serde_json::Value;
 
 use super::drift::drift;
-use super::health::{is_patient, of_deployment};
+use super::health::{is_patient, is_rolled_out};
 use super::kinds::Kind;
 use super::marks::{self, APPLIED, REVISION, annotation};
 use super::release::Release;
 use crate::preview::observed::Health;
+use crate::workload::ObjectRef;
+
+/// What is said of a release that is ready but for what it no longer has.
+pub(super) const STALE: &str = "what it no longer has is still there";
 
 /// What is live of one kind.
 pub(super) type Live = (Kind, Vec<Value>);
@@ -47,30 +51,37 @@ pub(super) fn judge<'a>(
         });
         let flaw = match found {
             None => Some(format!("its {object} is not there")),
-            Some(it) => marks::leaving(it).or_else(|| changed(it, object)),
+            Some(it) => marks::leaving(it).or_else(|| changed(it, object, release)),
         };
         match (flaw, found) {
             (Some(why), _) if patient => waits = waits.or(Some(why)),
             (Some(why), _) => return Verdict::Known(Health::Dead(why)),
-            (None, Some(it)) if !is_done(kind, it, now_milliseconds) => unready.push(it),
+            (None, Some(it)) if !is_done(kind, it) => unready.push(it),
             (None, _) => {}
         }
     }
     match (unready.is_empty(), waits) {
         (false, _) => Verdict::AskPods(unready),
         (true, Some(why)) => Verdict::Known(Health::Progressing(why)),
+        // It stayed until all that takes its place was ready.
+        (true, None) if !release.stale.is_empty() => Verdict::Known(Health::Dead(STALE.to_owned())),
         (true, None) => Verdict::Known(Health::Ready),
     }
 }
 
-/// What somebody changed, where it was noted what it should be.
-fn changed(live: &Value, object: &crate::workload::ObjectRef) -> Option<String> {
+/// What somebody changed, where it was noted what it should be. An apply that was cut off may come late,
+/// and bring the revision before.
+fn changed(live: &Value, object: &ObjectRef, release: &Release) -> Option<String> {
+    let revision = annotation(live, REVISION);
+    if revision != Some(release.revision.to_string().as_str()) {
+        return Some(format!("its {object} is of another revision"));
+    }
     annotation(live, APPLIED)?;
     drift(live).map(|path| format!("somebody changed {path} of its {object}"))
 }
 
 /// Whether everything that it makes is of this revision and ready.
-fn is_done(kind: Kind, live: &Value, now_milliseconds: i64) -> bool {
+fn is_done(kind: Kind, live: &Value) -> bool {
     let number = |value: &Value| value.as_i64().unwrap_or_default();
     let status = &live["status"];
     let current = number(&status["observedGeneration"]) >= number(&live["metadata"]["generation"]);
@@ -80,7 +91,7 @@ fn is_done(kind: Kind, live: &Value, now_milliseconds: i64) -> bool {
             let of_old = number(&status["replicas"]) > number(&status["updatedReplicas"])
                 || number(&status["terminatingReplicas"]) > 0;
             let idle = wanted == 0 && current && number(&status["replicas"]) == 0;
-            idle || !of_old && of_deployment(live, now_milliseconds) == Some(Health::Ready)
+            idle || !of_old && is_rolled_out(live)
         }
         Kind::StatefulSet => {
             let updated = wanted == 0 || status["currentRevision"] == status["updateRevision"];
@@ -124,7 +135,6 @@ mod tests {
 
     use super::*;
     use crate::preview::{CommitSha, Revision};
-    use crate::workload::ObjectRef;
 
     fn release(whole: bool) -> Release {
         let object = |api_version: &str, kind: &str| ObjectRef {
@@ -138,12 +148,15 @@ mod tests {
             fingerprint: String::new(),
             whole,
             objects: vec![object("apps/v1", "Deployment"), object("v1", "Secret")],
+            stale: vec![],
+            secrets: None,
         }
     }
 
     fn deployment(replicas: i64, updated: i64, available: i64) -> Value {
         let mut live = super::super::drift::note(json!({
-            "metadata": { "name": "shop" }, "spec": { "replicas": 1 },
+            "metadata": { "name": "shop", "annotations": { REVISION: format!("{}.0", "a".repeat(40)) } },
+            "spec": { "replicas": 1 },
         }));
         live["metadata"]["generation"] = json!(2);
         live["status"] = json!({ "observedGeneration": 2, "replicas": replicas,
@@ -168,6 +181,12 @@ mod tests {
         assert_eq!(said(&whole, vec![deployment(1, 1, 1)]), "ready");
         assert_eq!(said(&whole, vec![deployment(2, 1, 2)]), "ask", "a pod of before answers too");
         assert_eq!(said(&whole, vec![deployment(1, 1, 0)]), "ask");
+        let mut late = deployment(1, 1, 1);
+        late["metadata"]["annotations"][REVISION] = json!(format!("{}.0", "b".repeat(40)));
+        assert_eq!(said(&whole, vec![late]), "its Deployment shop is of another revision");
+        let mut stale = release(true);
+        stale.stale = stale.objects.clone();
+        assert!(said(&stale, vec![deployment(1, 1, 1)]).contains("no longer has"));
         let mut old = deployment(1, 1, 1);
         old["status"]["observedGeneration"] = json!(1);
         assert_eq!(said(&whole, vec![old]), "ask", "its controller has not seen it yet");
@@ -186,14 +205,14 @@ mod tests {
     fn a_set_with_no_pods_is_done_and_a_job_when_it_says_so() {
         let idle = json!({ "metadata": { "generation": 1 }, "spec": { "replicas": 0 },
             "status": { "observedGeneration": 1 } });
-        assert!(is_done(Kind::Deployment, &idle, 0));
-        assert!(is_done(Kind::StatefulSet, &idle, 0));
+        assert!(is_done(Kind::Deployment, &idle));
+        assert!(is_done(Kind::StatefulSet, &idle));
         let condition = |kind: &str| {
             json!({ "metadata": { "name": "load" }, "status": {
             "conditions": [{ "type": kind, "status": "True", "message": "back off" }] } })
         };
-        assert!(is_done(Kind::Job, &condition("Complete"), 0));
-        assert!(!is_done(Kind::Job, &condition("Failed"), 0));
+        assert!(is_done(Kind::Job, &condition("Complete")));
+        assert!(!is_done(Kind::Job, &condition("Failed")));
         assert_eq!(failed_job(&condition("Failed")).unwrap(), "its Job load failed: back off");
         assert_eq!(failed_job(&condition("Complete")), None);
     }

@@ -30,7 +30,8 @@ impl KubernetesCluster {
         }
         all.extend(order.objects.iter().filter_map(|object| {
             let kind = Kind::of_chart(&object.reference())?;
-            let value = marked(config, name, &order.revision, kind, object);
+            let secrets = secrets.as_deref();
+            let value = marked(config, name, &order.revision, secrets, (kind, object));
             Some(Object::new(value, object.source().map(str::to_owned)))
         }));
         all.into_iter().map(without_notes).collect()

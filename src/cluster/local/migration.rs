@@ -163,9 +163,9 @@ impl Room {
             shell: None,
         };
         if found.iter().any(|it| it.run.as_ref().is_some_and(|run| run.port == 0)) {
-            // Of another revision, or of an earlier start of this one: from here on they are nobody's.
-            files::remove(&directory.join(FILE)).map_err(fail)?;
-            self.retire(name).await.map_err(fail)?;
+            // Of another revision, or of an earlier start of this one. While they go their file stays,
+            // which alone leads to a program that has overwritten its own marks.
+            self.retire_migrations(name).await.map_err(fail)?;
             let what = "migrations: those of before are being ended";
             return Ok(Progress::Underway(what.to_owned()));
         }

@@ -5,11 +5,12 @@
 //! successor is.
 
 use super::super::desired::Spec;
-use super::super::migration::MigrationsSeen;
+use super::super::migration::{MigrationState, MigrationsSeen};
 use super::super::notice::{Notice, Told};
 use super::super::observed::{
     Confirmation, Health, ImageSeen, Observed, Resolution, Seen, Served, Standing,
 };
+use super::super::revision::Revision;
 use super::super::step::Step;
 use super::migrate::migrated;
 use super::{Draft, Outlook, Plan};
@@ -187,7 +188,22 @@ fn is_unclear(seen: &Observed) -> bool {
     seen.migrations.as_ref().is_some_and(unclear)
 }
 
+/// The commit whose migrations still run, or may begin, and are not the wanted ones: they would go on
+/// with whatever database takes the place of theirs.
+fn still_migrating<'a>(spec: &Spec, seen: &'a Observed) -> Option<&'a Revision> {
+    let run = seen.migrations.as_ref()?.run.present()?;
+    let is_over = matches!(run.state, MigrationState::Ended(_));
+    (!is_over && run.revision != spec.revision).then_some(&run.revision)
+}
+
 fn up_database(spec: &Spec, seen: &Observed, draft: &mut Draft) -> bool {
+    let is_there = matches!(&seen.database,
+        Seen::Present(db) if db.generation.is_none_or(|it| it == spec.data_generation));
+    if let Some(revision) = still_migrating(spec, seen).filter(|_| !is_there) {
+        let commit = revision.commit.short();
+        draft.waits.push(format!("database: until the migrations of {commit} are over"));
+        return false;
+    }
     match (&seen.database, &seen.role) {
         (Seen::Present(db), _) if db.generation.is_some_and(|g| g != spec.data_generation) => {
             // A label may ask for it, and a label may be hearsay.

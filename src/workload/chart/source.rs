@@ -23,9 +23,10 @@ pub struct Chart {
 }
 
 impl Chart {
-    /// Changes with whatever the configuration says of it: two that are equal have the same.
-    pub fn fingerprint(&self) -> String {
-        format!("{:x}", Sha256::digest(format!("{self:?}")))
+    /// Changes with whatever the configuration says of it, and with this: two that are equal have the
+    /// same.
+    pub fn fingerprint(&self, more: &str) -> String {
+        format!("{:x}", Sha256::digest(format!("{self:?}{more}")))
     }
 }
 

@@ -20,6 +20,10 @@ pub(super) fn complete(object: Object, kind: Kind, policy: &GatePolicy) -> Objec
         if kind == Kind::ServiceAccount {
             map.insert("automountServiceAccountToken".to_owned(), Value::Bool(false));
         }
+        if kind == Kind::Job {
+            // Gone by itself, it would be made anew, and run again.
+            section(map, "spec").remove("ttlSecondsAfterFinished");
+        }
         if let Some(path) = kind.pod_template() {
             let template = path.iter().fold(&mut *map, |map, key| section(map, key));
             section(template, "metadata").remove("namespace");
@@ -28,6 +32,27 @@ pub(super) fn complete(object: Object, kind: Kind, policy: &GatePolicy) -> Objec
     }
     forget_births(&mut value);
     Object::new(value, source)
+}
+
+/// Says nothing of the replicas of what an autoscaler scales: they would be fought over.
+pub(super) fn leave_scaling(objects: &mut [Object]) {
+    let targets: Vec<_> = objects
+        .iter()
+        .filter(|object| object.reference().kind == "HorizontalPodAutoscaler")
+        .map(|object| object.value()["spec"]["scaleTargetRef"].clone())
+        .collect();
+    for object in objects {
+        let reference = object.reference();
+        let is_scaled = targets.iter().any(|target| {
+            target["kind"] == reference.kind.as_str() && target["name"] == reference.name.as_str()
+        });
+        if is_scaled {
+            let source = object.source().map(str::to_owned);
+            let mut value = object.value().clone();
+            value["spec"].as_object_mut().and_then(|spec| spec.remove("replicas"));
+            *object = Object::new(value, source);
+        }
+    }
 }
 
 fn pod(pod: &mut Map<String, Value>, policy: &GatePolicy) {

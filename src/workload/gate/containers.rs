@@ -4,6 +4,7 @@
 
 use super::field::{Field, Report};
 use super::{GatePolicy, image, security};
+use crate::workload::{CONFIG_SECRET, external_name};
 
 const TAKEN: [&str; 23] = [
     "args",
@@ -60,6 +61,7 @@ pub(super) fn check(container: &Field<'_>, policy: &GatePolicy, report: &mut Rep
         let from = variable.at("valueFrom");
         let known = ["configMapKeyRef", "fieldRef", "resourceFieldRef", "secretKeyRef"];
         report.only(&variable, &["name", "value", "valueFrom"]);
+        report.text(&variable.at("value"));
         report.only(&from, &known);
         report.only(&from.at("configMapKeyRef"), &["key", "name", "optional"]);
         report.only(&from.at("secretKeyRef"), &["key", "name", "optional"]);
@@ -116,7 +118,14 @@ fn handler(handler: &Field<'_>, report: &mut Report<'_>) {
 /// Refuses the name of the one Secret that is not the preview's to read.
 pub(super) fn readable(name: &Field<'_>, report: &mut Report<'_>) {
     report.text(name);
-    if name.text() == Some(CERTIFICATE) {
+    let text = name.text().unwrap_or_default();
+    let offered = text == CONFIG_SECRET || text.starts_with(external_name(0).trim_end_matches('0'));
+    if text.starts_with("mayfly-") && !offered {
+        let why = "it is Mayfly's own, and not for pods; of those there are only mayfly-config and \
+                   mayfly-external-…";
+        report.refuse(name, why);
+    }
+    if text == CERTIFICATE {
         report.refuse(name, "the certificate is the route's, and not for pods; remove it");
     }
 }

@@ -57,7 +57,9 @@ pub(super) fn asks_for_nothing(value: &Value) -> bool {
 }
 
 /// What is said of fields that no preview has, where more can be said than that.
-const CURES: [(&str, &str); 19] = [
+const CURES: [(&str, &str); 21] = [
+    ("nodeSelector", "the scheduler chooses the node; remove it"),
+    ("tolerations", "nodes that others are kept off are not for previews; remove them"),
     ("hostNetwork", "the node's network is not the preview's; remove it"),
     ("hostPID", "the node's processes are not the preview's; remove it"),
     ("hostIPC", "the node's memory is not the preview's; remove it"),

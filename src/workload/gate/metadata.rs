@@ -24,11 +24,40 @@ const RESERVED_MARKS: [(&str, &str); 8] = [
     ("kubectl.kubernetes.io/last-applied-configuration", "it is kubectl's own copy; remove it"),
 ];
 
+/// What labels and annotations with a prefix may begin with. Any other may be a word to a controller of
+/// the cluster, which then brings another namespace's Secret, another network, or a container of its own.
+const MARKS: [&str; 7] = [
+    "app.kubernetes.io/",
+    "helm.sh/",
+    "meta.helm.sh/",
+    "checksum/",
+    "config.kubernetes.io/",
+    "prometheus.io/",
+    "kubectl.kubernetes.io/default-",
+];
+
+const UNKNOWN_MARK: &str = "a controller of the cluster may read it, and do more than the object says; \
+                            of those with a prefix only app.kubernetes.io/, helm.sh/, checksum/, \
+                            prometheus.io/ and the like are taken";
+
+/// A DNS subdomain, as objects are called.
+fn is_name(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    text.len() <= 253
+        && text.starts_with(plain)
+        && text.ends_with(plain)
+        && text.chars().all(|c| plain(c) || c == '-' || c == '.')
+}
+
 /// The metadata of an object.
 pub(super) fn named(metadata: &Field<'_>, report: &mut Report<'_>) {
     let name = metadata.at("name");
     match name.text() {
         None | Some("") => report.refuse(&name, "is missing; every object needs a name of its own"),
+        Some(text) if !is_name(text) => {
+            let why = "is no name: lower-case letters, digits, - and . (RFC 1123)";
+            report.refuse(&name, why);
+        }
         Some(text) => {
             let beginning = RESERVED_BEGINNINGS.iter().any(|start| text.starts_with(start));
             if beginning || RESERVED.contains(&text) {
@@ -50,9 +79,12 @@ fn marks(metadata: &Field<'_>, report: &mut Report<'_>) {
     report.only(metadata, &["name", "namespace", "labels", "annotations"]);
     for part in ["labels", "annotations"] {
         for (key, field) in report.entries(&metadata.at(part)) {
-            if let Some((_, why)) = RESERVED_MARKS.iter().find(|(start, _)| key.starts_with(start))
-            {
-                report.refuse(&field, *why);
+            let reserved = RESERVED_MARKS.iter().find(|(start, _)| key.starts_with(start));
+            let known = !key.contains('/') || MARKS.iter().any(|start| key.starts_with(start));
+            match reserved {
+                Some((_, why)) => report.refuse(&field, *why),
+                None if !known => report.refuse(&field, UNKNOWN_MARK),
+                None => {}
             }
         }
     }

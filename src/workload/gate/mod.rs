@@ -85,9 +85,11 @@ pub fn admit(objects: Vec<Object>, policy: &GatePolicy) -> Result<Vec<Object>, V
         return Err(refusals);
     }
     let known = objects.into_iter().zip(kinds);
-    Ok(known
+    let mut taken: Vec<_> = known
         .filter_map(|(object, kind)| Some(completion::complete(object, kind?, policy)))
-        .collect())
+        .collect();
+    completion::leave_scaling(&mut taken);
+    Ok(taken)
 }
 
 fn check(kind: Kind, whole: &Field<'_>, policy: &GatePolicy, report: &mut Report<'_>) {
@@ -112,8 +114,21 @@ fn check(kind: Kind, whole: &Field<'_>, policy: &GatePolicy, report: &mut Report
         }
         Kind::PersistentVolumeClaim => volumes::claim(&whole.at("spec"), report),
         Kind::Service => services::check(&whole.at("spec"), report),
-        Kind::Secret => security::secret_type(&whole.at("type"), report),
+        Kind::Secret => {
+            security::secret_type(&whole.at("type"), report);
+            texts(whole, &["data", "stringData"], report);
+        }
+        Kind::ConfigMap => texts(whole, &["data", "binaryData"], report),
         Kind::ServiceAccount => security::no_token(whole, report),
         _ => {}
+    }
+}
+
+/// Refuses values that are no texts, which the API server would repeat in its refusal.
+fn texts(whole: &Field<'_>, parts: &[&str], report: &mut Report<'_>) {
+    for part in parts {
+        for (_, value) in report.entries(&whole.at(part)) {
+            report.text(&value);
+        }
     }
 }

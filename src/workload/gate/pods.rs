@@ -6,7 +6,7 @@ use super::GatePolicy;
 use super::field::{Field, Report};
 use super::{containers, security, volumes};
 
-const TAKEN: [&str; 23] = [
+const TAKEN: [&str; 21] = [
     "activeDeadlineSeconds",
     "affinity",
     "automountServiceAccountToken",
@@ -18,7 +18,6 @@ const TAKEN: [&str; 23] = [
     "hostname",
     "imagePullSecrets",
     "initContainers",
-    "nodeSelector",
     "readinessGates",
     "restartPolicy",
     "securityContext",
@@ -27,7 +26,6 @@ const TAKEN: [&str; 23] = [
     "shareProcessNamespace",
     "subdomain",
     "terminationGracePeriodSeconds",
-    "tolerations",
     "topologySpreadConstraints",
     "volumes",
 ];

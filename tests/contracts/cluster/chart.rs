@@ -114,6 +114,13 @@ async fn a_chart_is_applied_routed_to_its_own_service_and_pruned_by_the_next_rev
 
     let b = release('b', vec![]);
     it.cluster.ensure_workload(&name, &b).await.unwrap();
+    assert!(it.read("StatefulSet", &here, "cache").await.is_some(), "until the rest is ready");
+    let replaced = until(
+        "what replaces it is ready",
+        async || matches!(stands(&it, &b).await.1, Health::Dead(why) if why.contains("no longer has")),
+    );
+    tokio::time::timeout(TIMEOUT, replaced).await.unwrap();
+    it.cluster.ensure_workload(&name, &b).await.unwrap();
     until_up(&it, &b).await;
     for (kind, gone) in [("ConfigMap", "settings"), ("Secret", "keys"), ("StatefulSet", "cache")] {
         assert!(
