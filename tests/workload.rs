@@ -4,6 +4,7 @@
 mod bounds;
 mod fuzz;
 mod gate;
+mod leaks;
 pub mod programs;
 mod pull;
 mod rendering;

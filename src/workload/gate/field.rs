@@ -57,7 +57,9 @@ pub(super) fn asks_for_nothing(value: &Value) -> bool {
 }
 
 /// What is said of fields that no preview has, where more can be said than that.
-const CURES: [(&str, &str); 21] = [
+const CURES: [(&str, &str); 23] = [
+    ("paused", "it would never be rolled out, and the preview would wait for it; remove it"),
+    ("managedBy", "no other controller sees to what a preview runs; remove it"),
     ("nodeSelector", "the scheduler chooses the node; remove it"),
     ("tolerations", "nodes that others are kept off are not for previews; remove them"),
     ("hostNetwork", "the node's network is not the preview's; remove it"),

@@ -16,6 +16,7 @@ mod pods;
 mod security;
 mod services;
 mod set;
+mod specs;
 mod volumes;
 
 use std::fmt;
@@ -95,6 +96,7 @@ pub fn admit(objects: Vec<Object>, policy: &GatePolicy) -> Result<Vec<Object>, V
 fn check(kind: Kind, whole: &Field<'_>, policy: &GatePolicy, report: &mut Report<'_>) {
     report.only(whole, &[&["apiVersion", "kind", "metadata", "status"], kind.fields()].concat());
     metadata::named(&whole.at("metadata"), report);
+    specs::check(kind, &whole.at("spec"), report);
     if let Some(template) = kind.pod_template() {
         let template = whole.follow(template);
         report.only(&template, &["metadata", "spec"]);
