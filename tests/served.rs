@@ -190,3 +190,20 @@ async fn a_wait_that_is_over_says_what_is_missing() {
         waiter.wait(sha, timeout).await.problem(422);
     }
 }
+
+#[tokio::test]
+async fn what_cannot_be_tidied_up_is_no_failure_of_what_is_served() {
+    let world = World::new().await;
+    world.open(7, 'a').await;
+    world.settle().await;
+    world.faults.always("cluster.remove_others", Mode::Refuse);
+    world.push(7, 'b').await;
+    world.settle_for(TimeDelta::minutes(10)).await;
+    assert!(world.serves(7, 'b'));
+    assert_eq!(ready_of(&world, 7), Some(sha('b').to_string()));
+    let said = world.forge.said(number(7));
+    let failing = said.iter().any(|said| matches!(said.notice, Notice::Failing { .. }));
+    assert!(!failing, "{said:#?}");
+    let preview = world.preview(7).await;
+    assert!(preview.last_error.is_some_and(|why| why.contains("refused")), "it is told in the API");
+}

@@ -68,6 +68,11 @@ impl Step {
         }
     }
 
+    /// Whether it only takes away what is served no more: that it fails is no failure of what is.
+    pub fn is_tidying(&self) -> bool {
+        matches!(self, Self::RemoveOthers(_) | Self::RemoveLogin)
+    }
+
     /// A word for logs, metrics and the journal.
     pub fn as_str(&self) -> &'static str {
         match self {

@@ -250,8 +250,8 @@ impl Reconciler {
                     } else {
                         deeds.fault = Some((fault.disposition, why.clone()));
                         deeds.failed = Some(step.part());
-                        if let (Desired::Up(spec), Disposition::Permanent) =
-                            (ground.desired, fault.disposition)
+                        if let (Desired::Up(spec), Disposition::Permanent, false) =
+                            (ground.desired, fault.disposition, step.is_tidying())
                         {
                             steps = failure(spec, ground.seen, &why)
                                 .map(Step::Publish)
