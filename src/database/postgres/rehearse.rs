@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -16,6 +17,9 @@ use crate::database::{Password, Rehearsals, Seed};
 use crate::fault::Fault;
 use crate::preview::rehearsal::{Report, Rewrites, SchemaDiff, Since, Statement, Watch};
 use crate::preview::{PreviewName, Revision};
+
+/// How long each of the two looks of a report may take; both fit into a pass.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How many watches are kept, those that have ended among them; each that goes on has a session.
 const RUNS_MAX: usize = 16;
@@ -61,8 +65,12 @@ impl Rehearsals for PostgresDatabases {
         if let Some(run) = &run {
             run.watcher.stop().await;
         }
-        let after = catalogue::read(&inner.admin, &name.database()).await;
-        let template = baseline::of(inner, seed).await;
+        let after = in_time(catalogue::read(&inner.admin, &name.database())).await;
+        // Begun, it is done: a template must not stay open, and the next report has it.
+        let (own, of) = (inner.clone(), seed.clone());
+        let template = tokio::spawn(async move { baseline::of(&own, &of).await });
+        let ended = async { template.await.unwrap_or_else(|error| Err(late(error))) };
+        let template = in_time(ended).await;
         let before = run.as_ref().and_then(|run| run.before.as_ref().ok());
         let (watch, statements) = match &run {
             Some(run) => watched(run, before.or(template.as_deref().ok())),
@@ -84,6 +92,16 @@ impl Rehearsals for PostgresDatabases {
     ) -> Result<Vec<History>, Fault> {
         history::read(&self.inner.admin, name, password).await
     }
+}
+
+/// Waits for a look, but not until the pass is over: what is late is told as not known.
+async fn in_time<T>(look: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    let in_time = tokio::time::timeout(LOOK_TIMEOUT, look).await;
+    in_time.unwrap_or_else(|_| Err(late(format!("it took more than {LOOK_TIMEOUT:?}"))))
+}
+
+fn late(why: impl std::fmt::Display) -> Fault {
+    Fault::transient("reading what the migrations left", why)
 }
 
 fn watched(run: &Run, known: Option<&Catalogue>) -> (Watch, Vec<Statement>) {
