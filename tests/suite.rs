@@ -28,6 +28,7 @@ mod names;
 mod observability;
 mod parity;
 mod races;
+mod render;
 mod rollback;
 mod rotation;
 mod served;
