@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use hickory_server::proto::op::{Message, MessageType, OpCode, Query};
 use hickory_server::proto::rr::{Name, RecordType};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tempfile::TempDir;
 use tokio::net::UdpSocket;
 
@@ -259,6 +259,10 @@ impl Named {
     /// It keeps its sockets, and answers nobody.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);
+        // A signal arrives a moment after it was sent, and one more answer may come before it.
+        let pid = Pid::from_child(&self.child);
+        let stopped = WaitOptions::UNTRACED;
+        waitpid(Some(pid), stopped).unwrap();
     }
 
     pub fn thaw(&self) {
