@@ -87,7 +87,11 @@ impl World {
             None => Seen::Absent,
         };
         let kept = ran.remembered.iter().find(|(revision, _)| *revision == spec.revision);
-        Some(MigrationsSeen { run, remembered: kept.map(|(_, ended)| ended.clone()) })
+        // Each generation of the data has restarts of its own here.
+        let here = |revision: &Revision| revision.restart == spec.data_generation;
+        let begun = ran.run.iter().map(|(of, _)| of).chain(ran.remembered.iter().map(|(of, _)| of));
+        let begun = begun.into_iter().any(here);
+        Some(MigrationsSeen { run, remembered: kept.map(|(_, ended)| ended.clone()), begun })
     }
 
     /// The database is another one from now on, or none.

@@ -103,41 +103,47 @@ impl Ledger {
         Ok(kept.map(drop).ok_or(LeaseLost))
     }
 
-    /// How a revision's migrations ended, in this life of the preview.
-    pub async fn end_of(
+    /// How a revision's migrations ended, in this life of the preview, and whether any began on the data
+    /// of this generation.
+    pub async fn migrated(
         &self,
         preview: &Preview,
         revision: &Revision,
-    ) -> Result<Option<Ended>, LedgerError> {
-        self.row_of(preview, revision).await?.map(|row| ended(&row)).transpose()
+        generation: u32,
+    ) -> Result<(Option<Ended>, bool), LedgerError> {
+        let row = sqlx::query(
+            "SELECT (array_agg(ended) FILTER (WHERE revision = $2 AND ended IS NOT NULL))[1] AS ended,
+                    COALESCE(bool_or(generation = $3), false) AS begun
+             FROM rehearsals WHERE preview_id = $1 AND begun_at >= $4",
+        )
+        .bind(preview.id)
+        .bind(revision.to_string())
+        .bind(i64::from(generation))
+        .bind(preview.memory.life.born_at)
+        .fetch_one(&self.pool)
+        .await?;
+        let ended: Option<Json<EndedShape>> = column(&row, "ended")?;
+        Ok((ended.map(|Json(ended)| ended.ended()), row.try_get("begun")?))
     }
 
-    /// The same, with what they did.
+    /// How a revision's migrations ended, in this life of the preview, and what they did; `None` too
+    /// where its report is kept no more.
     pub async fn rehearsal_of(
         &self,
         preview: &Preview,
         revision: &Revision,
     ) -> Result<Option<Rehearsal>, LedgerError> {
-        let Some(row) = self.row_of(preview, revision).await? else { return Ok(None) };
-        let is_kept: bool = row.try_get("is_kept")?;
-        if is_kept { read(&row).map(Some) } else { Ok(None) }
-    }
-
-    async fn row_of(
-        &self,
-        preview: &Preview,
-        revision: &Revision,
-    ) -> Result<Option<PgRow>, LedgerError> {
         let row = sqlx::query(
-            "SELECT ended, report, report IS NOT NULL AS is_kept FROM rehearsals
-             WHERE preview_id = $1 AND revision = $2 AND begun_at >= $3 AND ended IS NOT NULL",
+            "SELECT ended, report FROM rehearsals
+             WHERE preview_id = $1 AND revision = $2 AND begun_at >= $3
+               AND ended IS NOT NULL AND report IS NOT NULL",
         )
         .bind(preview.id)
         .bind(revision.to_string())
         .bind(preview.memory.life.born_at)
         .fetch_optional(&self.pool)
         .await?;
-        Ok(row)
+        row.map(|row| read(&row)).transpose()
     }
 
     /// The newest report of a preview, of whichever of its lives, and when its migrations were found to
@@ -178,40 +184,18 @@ impl Ledger {
         .await?;
         Ok(last.and_then(|text| Revision::parse(&text)))
     }
-
-    /// Whether any migrations began on the data of this generation, in this life.
-    pub async fn has_migrated(
-        &self,
-        preview: &Preview,
-        generation: u32,
-    ) -> Result<bool, LedgerError> {
-        let migrated = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT FROM rehearsals
-                 WHERE preview_id = $1 AND generation = $2 AND begun_at >= $3)",
-        )
-        .bind(preview.id)
-        .bind(i64::from(generation))
-        .bind(preview.memory.life.born_at)
-        .fetch_one(&self.pool)
-        .await?;
-        Ok(migrated)
-    }
 }
 
 fn read(row: &PgRow) -> Result<Rehearsal, LedgerError> {
-    let Json(report): Json<ReportShape> = column(row, "report")?;
-    Ok(Rehearsal { ended: ended(row)?, report: report.report()? })
-}
-
-fn ended(row: &PgRow) -> Result<Ended, LedgerError> {
     let Json(ended): Json<EndedShape> = column(row, "ended")?;
-    Ok(ended.ended())
+    let Json(report): Json<ReportShape> = column(row, "report")?;
+    Ok(Rehearsal { ended: ended.ended(), report: report.report()? })
 }
 
 /// What cannot be read is a [`LedgerError::Shape`], and not a ledger that does not answer.
-fn column<T>(row: &PgRow, name: &str) -> Result<Json<T>, LedgerError>
+fn column<'r, T>(row: &'r PgRow, name: &str) -> Result<T, LedgerError>
 where
-    T: serde::de::DeserializeOwned + 'static,
+    T: sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
 {
     row.try_get(name).map_err(|error| LedgerError::Shape {
         what: format!("rehearsals.{name}"),

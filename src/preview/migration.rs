@@ -49,6 +49,8 @@ pub struct MigrationsSeen {
     pub run: Seen<MigrationSeen>,
     /// How those of the wanted revision ended, once that was written down with their report.
     pub remembered: Option<Ended>,
+    /// Whether any migrations, of whichever commit, began on the data that is wanted now.
+    pub begun: bool,
 }
 
 /// What is kept of the migrations of one revision.
@@ -65,10 +67,9 @@ pub struct Rehearsal {
 pub fn lost_data(want: &Revision, seen: &Observed) -> Option<String> {
     let migrations = seen.migrations.as_ref()?;
     let of_want = |revision: &Revision| revision == want;
-    let stands = migrations.remembered.is_some()
+    let stands = migrations.begun
         || migrations.run.present().is_some_and(|run| of_want(&run.revision))
         || seen.workload.present().is_some_and(|workload| of_want(&workload.revision));
-    (stands && seen.database.is_absent()).then(|| {
-        format!("the database that the migrations of {} ran on is gone", want.commit.short())
-    })
+    (stands && seen.database.is_absent())
+        .then(|| "the database that migrations ran on is gone".to_owned())
 }

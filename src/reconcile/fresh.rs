@@ -34,11 +34,7 @@ pub(super) async fn reason(
     if let Some(why) = lost_data(want, seen) {
         return Ok(Some(why));
     }
-    let (Some(known), data) = (&seen.migrations, spec.data_generation) else { return Ok(None) };
-    // Whichever revision's they were: what is remembered of them is not true of another database.
-    if seen.database.is_absent() && this.ledger.has_migrated(preview, data).await? {
-        return Ok(Some("the database that migrations ran on is gone".to_owned()));
-    }
+    let Some(known) = &seen.migrations else { return Ok(None) };
     // Of what still runs nobody knows what it will have done.
     let is_over = match &known.run {
         Seen::Absent => true,
@@ -52,7 +48,8 @@ pub(super) async fn reason(
     else {
         return Ok(None);
     };
-    let Some(before) = this.ledger.migrated_before(preview, want, data).await? else {
+    let Some(before) = this.ledger.migrated_before(preview, want, spec.data_generation).await?
+    else {
         return Ok(None);
     };
     match compare(this, preview, directory, &before, want).await {

@@ -20,8 +20,9 @@ pub(super) async fn remembered(
     let (Some(_), Desired::Up(spec)) = (&repository.shape.migrations, desired) else {
         return Ok(None);
     };
-    let remembered = this.ledger.end_of(preview, &spec.revision).await?;
-    Ok(Some(MigrationsSeen { run, remembered }))
+    let (remembered, begun) =
+        this.ledger.migrated(preview, &spec.revision, spec.data_generation).await?;
+    Ok(Some(MigrationsSeen { run, remembered, begun }))
 }
 
 /// What the pull request is shown of it, with the word that its URL serves the commit.
