@@ -50,15 +50,20 @@ impl<T> Seen<T> {
         matches!(self, Self::Absent | Self::Foreign(_))
     }
 
-    /// The same answer with less detail.
-    pub fn without_detail(&self) -> Seen<()> {
+    /// The same answer about something of the present value.
+    pub fn map<U>(&self, of: impl FnOnce(&T) -> U) -> Seen<U> {
         match self {
             Self::Absent => Seen::Absent,
-            Self::Present(_) => Seen::Present(()),
+            Self::Present(value) => Seen::Present(of(value)),
             Self::Leaving(why) => Seen::Leaving(why.clone()),
             Self::Foreign(whose) => Seen::Foreign(whose.clone()),
             Self::Unknown(why) => Seen::Unknown(why.clone()),
         }
+    }
+
+    /// The same answer with less detail.
+    pub fn without_detail(&self) -> Seen<()> {
+        self.map(|_| ())
     }
 }
 

@@ -42,10 +42,7 @@ impl Production {
     /// Compares; only what is stated has to have been looked at.
     pub fn compare(&self, here: &Versions) -> Parity {
         let postgres = self.postgres.map(|it| it.to_string());
-        let seen = match &here.postgres {
-            Seen::Present(version) => Seen::Present(version.to_string()),
-            other => other.without_version(),
-        };
+        let seen = here.postgres.map(ToString::to_string);
         let (mut differ, mut unknown) = (Vec::new(), Vec::new());
         for (what, stated, seen) in [
             ("PostgreSQL", &postgres, &seen),
@@ -68,15 +65,6 @@ impl Production {
             (true, true) => Parity::Same,
             (false, _) => Parity::Differs(differ.join("; ")),
             (true, false) => Parity::Unknown(unknown.join("; ")),
-        }
-    }
-}
-
-impl Seen<u32> {
-    fn without_version(&self) -> Seen<String> {
-        match self {
-            Self::Unknown(why) => Seen::Unknown(why.clone()),
-            _ => Seen::Absent,
         }
     }
 }
