@@ -43,6 +43,10 @@ pub(super) struct Attempt {
     timeout_ms: u64,
     /// Its shell; `None` when the controller died before noting it.
     shell: Option<Identity>,
+    /// Whether others are wanted, and it is being ended. Until it is gone it stays written down, which
+    /// alone leads to a program that has overwritten its own marks.
+    #[serde(default)]
+    ending: bool,
 }
 
 impl Attempt {
@@ -77,8 +81,13 @@ impl Attempt {
         Duration::from_millis(self.timeout_ms.saturating_sub(age))
     }
 
-    /// How far it is; `None` for a start that did not happen.
+    /// How far it is; `None` for a start that did not happen, and for what was ended for others.
     fn state(&self, namespace: &Path, found: &[Process]) -> io::Result<Option<MigrationState>> {
+        if self.ending {
+            let lives = found.iter().any(|process| process.run.as_ref() == Some(&self.run()));
+            let why = "its migrations are being ended";
+            return Ok(lives.then(|| MigrationState::Running(why.to_owned())));
+        }
         // Whether it lives before how it ended: the end is written by who is about to exit.
         let marked = || found.iter().any(|process| process.run.as_ref() == Some(&self.run()));
         let lives = self.shell.as_ref().map_or_else(marked, Identity::lives);
@@ -132,7 +141,7 @@ impl Room {
     pub(super) fn migrating(&self, name: &PreviewName) -> io::Result<Option<Run>> {
         let directory = self.directory(name);
         let attempt = Attempt::read(&directory)?;
-        let unended = attempt.filter(|attempt| !attempt.end(&directory).exists());
+        let unended = attempt.filter(|it| !it.ending && !it.end(&directory).exists());
         Ok(unended.map(|attempt| attempt.run()))
     }
 
@@ -150,7 +159,7 @@ impl Room {
         let directory = self.directory(name);
         let found = self.processes(name).await.map_err(fail)?;
         let before = Attempt::read(&directory).map_err(fail)?;
-        let same = before.as_ref().filter(|it| it.revision == order.revision);
+        let same = before.as_ref().filter(|it| it.revision == order.revision && !it.ending);
         if let Some(attempt) = same
             && attempt.state(&directory, &found).map_err(fail)?.is_some()
         {
@@ -161,11 +170,15 @@ impl Room {
             started_unix_ms: files::unix_ms(),
             timeout_ms: u64::try_from(migrations.timeout.as_millis()).unwrap_or(u64::MAX),
             shell: None,
+            ending: false,
         };
         if found.iter().any(|it| it.run.as_ref().is_some_and(|run| run.port == 0)) {
-            // Of another revision, or of an earlier start of this one. While they go their file stays,
-            // which alone leads to a program that has overwritten its own marks.
-            self.retire_migrations(name).await.map_err(fail)?;
+            // Of another revision, or of an earlier start of this one: from here on they are nobody's.
+            if let Some(mut attempt) = before {
+                attempt.ending = true;
+                attempt.write(&self.layout, &directory).map_err(fail)?;
+            }
+            self.retire(name).await.map_err(fail)?;
             let what = "migrations: those of before are being ended";
             return Ok(Progress::Underway(what.to_owned()));
         }

@@ -55,20 +55,7 @@ impl Room {
     /// Ends every process that is neither of the wanted run, nor of the one that the route leads to,
     /// nor of migrations that are not over. The caller holds the namespace's lock.
     pub(super) async fn retire(self: &Arc<Self>, name: &PreviewName) -> io::Result<()> {
-        self.retire_all_but(name, Self::kept).await
-    }
-
-    /// Ends migrations too, over or not.
-    pub(super) async fn retire_migrations(self: &Arc<Self>, name: &PreviewName) -> io::Result<()> {
-        self.retire_all_but(name, Self::kept_workloads).await
-    }
-
-    async fn retire_all_but(
-        self: &Arc<Self>,
-        name: &PreviewName,
-        kept_of: fn(&Self, &PreviewName) -> io::Result<Vec<Run>>,
-    ) -> io::Result<()> {
-        let kept = kept_of(self, name)?;
+        let kept = self.kept(name)?;
         let mut doomed = self.processes(name).await?;
         doomed.retain(|process| !is_kept(process, &kept));
         let asked = self.ask_to_end(&doomed);
@@ -81,7 +68,7 @@ impl Room {
             sleep(room.grace).await;
             while let Ok(mut left) = room.processes(&name).await {
                 // Asked after the look: whatever was started again meanwhile is written down.
-                let Ok(kept) = kept_of(&room, &name) else { break };
+                let Ok(kept) = room.kept(&name) else { break };
                 left.retain(|it| runs.contains(&it.run) && !is_kept(it, &kept));
                 if left.is_empty() {
                     break;
@@ -97,14 +84,9 @@ impl Room {
 
     /// The wanted run, the one that the route leads to, and migrations that are not over.
     fn kept(&self, name: &PreviewName) -> io::Result<Vec<Run>> {
-        let mut kept = self.kept_workloads(name)?;
-        kept.extend(self.migrating(name)?);
-        Ok(kept)
-    }
-
-    fn kept_workloads(&self, name: &PreviewName) -> io::Result<Vec<Run>> {
         let mut kept = Vec::new();
         kept.extend(Record::read(&self.directory(name))?.map(|record| record.run));
+        kept.extend(self.migrating(name)?);
         let host = name.host(&self.suffix);
         match route::look(&self.layout.routes(), &host, &self.stamp(name)) {
             Seen::Present(route) => kept.push(route.run),
