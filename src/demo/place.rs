@@ -70,7 +70,8 @@ impl Place {
     /// How soon a preview expires while you watch: pods take longer than processes.
     pub fn short_ttl(&self) -> &'static str {
         match self {
-            Self::Machine(_) => "6s",
+            // A slow machine takes seconds to migrate and to start.
+            Self::Machine(_) => "15s",
             Self::Cluster(_) => "30s",
         }
     }
