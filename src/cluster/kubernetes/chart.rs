@@ -48,14 +48,14 @@ impl KubernetesCluster {
             let anchor = pruned.object(&self.config, name, now);
             return self.calls.apply(doing, Kind::ConfigMap, Some(&here), &anchor).await;
         }
-        let mut release = Release::begun(order, fingerprint, secrets.clone(), before);
+        let mut release = Release::begun(order, fingerprint, secrets, before);
         let mut waves = [Vec::new(), Vec::new()];
         for object in &order.objects {
             let reference = object.reference();
             let Some(kind) = Kind::of_chart(&reference) else {
                 return Err(Fault::permanent(doing, format!("{reference} is not taken")));
             };
-            let secrets = secrets.as_deref();
+            let secrets = release.secrets.as_deref();
             let wanted = marked(&self.config, name, &order.revision, secrets, (kind, object));
             waves[usize::from(kind.has_pods())].push((kind, wanted));
         }
@@ -161,10 +161,11 @@ impl KubernetesCluster {
     /// How a release is doing.
     pub(super) async fn look_at_release(
         &self,
-        here: &str,
+        name: &PreviewName,
         (shape, chart): (&Shape, &Chart),
         secrets: Option<&str>,
     ) -> Result<Seen<WorkloadSeen>, Fault> {
+        let here = &name.namespace();
         let found = self.calls.get(LOOKING, Kind::ConfigMap, Some(here), RELEASE).await?;
         let Some(anchor) = found else { return Ok(Seen::Absent) };
         let Some(release) = Release::read(&anchor) else { return Ok(Seen::Absent) };
@@ -179,7 +180,10 @@ impl KubernetesCluster {
             let live = self.live(LOOKING, here, &release).await?;
             match rollout::judge(&release, &anchor, &live, now) {
                 Verdict::Known(health) => health,
-                Verdict::AskPods(unready) => self.ask_pods(here, &unready, now).await?,
+                Verdict::AskPods(unready) => {
+                    let health = self.ask_pods(here, (&release, &anchor), &unready).await?;
+                    self.external_complaint(name, shape).await?.unwrap_or(health)
+                }
             }
         };
         let others = self.calls.list(LOOKING, Kind::Deployment, Some(here), REVISION).await?;
@@ -199,7 +203,13 @@ impl KubernetesCluster {
     }
 
     /// The worst of what the pods of these say.
-    async fn ask_pods(&self, here: &str, unready: &[&Value], now: i64) -> Result<Health, Fault> {
+    async fn ask_pods(
+        &self,
+        here: &str,
+        (release, anchor): (&Release, &Value),
+        unready: &[&Value],
+    ) -> Result<Health, Fault> {
+        let now = self.now_milliseconds();
         let mut worst: Option<Health> = None;
         for live in unready {
             if let Some(why) = rollout::failed_job(live) {
@@ -219,10 +229,16 @@ impl KubernetesCluster {
                     };
                     return Ok(Health::Failing { why: named(why), log });
                 }
-                // Applying it again brings no Secret that the chart itself does not have.
                 Health::Dead(why) => {
-                    let log = complaint.map_or_else(String::new, |it| it.detail);
-                    return Ok(Health::Failing { why: named(why), log });
+                    let detail = complaint.map_or_else(String::new, |it| it.detail);
+                    worst = Some(match release.brings(&detail) {
+                        true if is_patient(anchor, now) => Health::Progressing(named(why)),
+                        true => Health::Dead(named(why)),
+                        // Applying it again brings no Secret that the chart itself does not have.
+                        false => {
+                            return Ok(Health::Failing { why: named(why), log: detail });
+                        }
+                    });
                 }
                 Health::Progressing(why) if worst.is_none() => {
                     worst = Some(Health::Progressing(named(why)));

@@ -116,7 +116,7 @@ impl KubernetesCluster {
         let doing = format!("leading the route of {name} to {}", revision.commit.short());
         let here = name.namespace();
         self.enter(name, &doing).await?;
-        match self.health_of(&doing, &here, shape, revision).await? {
+        match self.health_of(&doing, name, shape, revision).await? {
             None => return Err(Fault::transient(&doing, "its workload is of another revision")),
             Some(Health::Ready) => {}
             Some(Health::Progressing(why) | Health::Failing { why, .. } | Health::Dead(why)) => {
@@ -137,12 +137,13 @@ impl KubernetesCluster {
     async fn health_of(
         &self,
         doing: &str,
-        here: &str,
+        name: &PreviewName,
         shape: &Shape,
         revision: &Revision,
     ) -> Result<Option<Health>, Fault> {
+        let here = &name.namespace();
         if let Some(chart) = &shape.chart {
-            let seen = self.look_at_release(here, (shape, chart), None).await?;
+            let seen = self.look_at_release(name, (shape, chart), None).await?;
             let of_it = seen.present().filter(|it| it.revision == *revision);
             return Ok(of_it.map(|it| it.health.clone()));
         }

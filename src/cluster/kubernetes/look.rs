@@ -72,7 +72,7 @@ impl KubernetesCluster {
         });
         let workload = match (&shape.chart, newest(&deployments)) {
             (Some(chart), _) => {
-                self.look_at_release(&here, (shape, chart), secrets.as_deref()).await?
+                self.look_at_release(name, (shape, chart), secrets.as_deref()).await?
             }
             (None, None) => Seen::Absent,
             (None, Some((revision, live))) => {

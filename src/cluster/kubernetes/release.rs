@@ -11,7 +11,9 @@ use super::kinds::Kind;
 use super::marks::{INSTANCE, ORDERED, PREVIEW, REVISION, SECRETS, annotation, labels};
 use super::pull::PULL_SECRET;
 use crate::preview::{PreviewName, Revision};
-use crate::workload::{Object, ObjectRef, WorkloadOrder, inventory};
+use crate::workload::{
+    CONFIG_SECRET, DATABASE_SECRET, Object, ObjectRef, WorkloadOrder, inventory,
+};
 
 /// The ConfigMap in which a release is written down.
 pub(super) const RELEASE: &str = "mayfly-release";
@@ -59,6 +61,14 @@ impl Release {
             objects: listed("objects")?,
             stale: listed("stale")?,
         })
+    }
+
+    /// Whether the Secret that the kubelet's words name (`secret "keys" not found`) is applied with it:
+    /// one of its own, or of those that Mayfly brings along.
+    pub(super) fn brings(&self, words: &str) -> bool {
+        let own = self.objects.iter().filter(|it| it.kind == "Secret").map(|it| &*it.name);
+        let mut all = own.chain([DATABASE_SECRET, CONFIG_SECRET]);
+        all.any(|name| words.contains(&format!("\"{name}\"")))
     }
 
     /// The object that says it.
@@ -183,6 +193,23 @@ mod tests {
         let objects = [object("Deployment", "apps/v1", "shop"), object("Service", "v1", "shop")];
         for object in &objects {
             assert_eq!(read_line(&line(object)).as_ref(), Some(object));
+        }
+        let commit = crate::preview::CommitSha::parse(&"a".repeat(40)).unwrap();
+        let release = Release {
+            revision: Revision { commit, restart: 0 },
+            fingerprint: String::new(),
+            whole: true,
+            secrets: None,
+            objects: vec![object("Secret", "v1", "keys")],
+            stale: vec![],
+        };
+        for (words, expected) in [
+            ("secret \"keys\" not found", true),
+            ("secret \"database\" not found", true),
+            ("secret \"shop-keys\" not found", false),
+            ("", false),
+        ] {
+            assert_eq!(release.brings(words), expected, "{words}");
         }
         for wrong in ["", "v1 Service", "v1 Service shop more"] {
             assert_eq!(read_line(wrong), None, "{wrong}");
