@@ -107,6 +107,7 @@ const EDGES: [(&str, &[&str]); 22] = [
             "preview*",
             "reconcile::Limits",
             "reconcile::Pacing",
+            "reconcile::Renderer",
             "repository*",
             "telemetry::LogFormat",
             "telemetry::OtlpConfig",

@@ -734,7 +734,7 @@ fn a_chart_in_each_of_its_forms_is_taken_instead_of_an_image() {
         let repository = config.repositories.iter().next().unwrap();
         let shown = format!("{:?}", repository.shape.chart.as_ref().unwrap());
         assert!(shown.contains(meant), "{shown}");
-        assert_eq!(config.tools.helm, Path::new("/bin/true"));
+        assert_eq!(config.renderer.tools.helm, Path::new("/bin/true"));
     }
 }
 

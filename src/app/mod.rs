@@ -32,7 +32,7 @@ use crate::http::{self, AppState};
 use crate::image::{self, oci::OciImages};
 use crate::ledger::{Ledger, LedgerError};
 use crate::preview::PreviewName;
-use crate::reconcile::{Reconciler, Renderer, Seams};
+use crate::reconcile::{Reconciler, Seams};
 use crate::sweep::Sweeper;
 use crate::telemetry::Metrics;
 use crate::visit::HttpVisitor;
@@ -102,11 +102,6 @@ impl App {
         let github = GitHub::new(config.github)?;
         let mut metrics = Metrics::default();
         metrics.collect(Box::new(github.budget()));
-        let renderer = Renderer {
-            tools: config.tools,
-            limits: config.render_limits,
-            registries: config.registries.iter().map(|registry| registry.host.clone()).collect(),
-        };
         let databases = Arc::new(databases);
         let seams = Seams {
             cluster,
@@ -134,7 +129,7 @@ impl App {
             ledger,
             seams,
             repositories: config.repositories,
-            renderer,
+            renderer: config.renderer,
             site: config.site,
             clock,
             pacing: config.pacing,

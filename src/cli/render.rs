@@ -21,7 +21,7 @@ use crate::forge::{Forge, RepositoryRef};
 use crate::image::oci::OciImages;
 use crate::image::{self, Found, Images};
 use crate::preview::{CommitSha, Memory, PullNumber};
-use crate::reconcile::{Renderer, Wanted};
+use crate::reconcile::Wanted;
 use crate::repository::Repository;
 use crate::workload::{Image, ImageTemplate, Object, print};
 
@@ -85,11 +85,11 @@ pub(super) async fn run(args: RenderArgs) -> anyhow::Result<()> {
     };
     let choice = memory.choice(&repository.policy);
     let repository = repository.chosen(&choice).with_image(image);
-    let renderer = Renderer {
-        tools: config.tools.clone(),
-        limits: config.render_limits.clone(),
-        registries: config.registries.iter().map(|registry| registry.host.clone()).collect(),
-    };
+    // It looks once: no watch is needed.
+    let (changes, _) = mpsc::channel(1);
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let cluster = KubernetesCluster::connect((**place).clone(), clock, changes, stop).await?;
     let wanted = Wanted {
         repository: &repository,
         name: &name,
@@ -97,13 +97,7 @@ pub(super) async fn run(args: RenderArgs) -> anyhow::Result<()> {
         revision: &revision,
         database_url: NO_URL,
     };
-    let order = renderer.order(wanted, &config.site, &github).await?;
-
-    // It looks once: no watch is needed.
-    let (changes, _) = mpsc::channel(1);
-    let stop = CancellationToken::new();
-    stop.cancel();
-    let cluster = KubernetesCluster::connect((**place).clone(), clock, changes, stop).await?;
+    let order = config.renderer.order(wanted, &config.site, (&github, &cluster)).await?;
     let objects = cluster.would_apply(&name, &order).await;
     let text = if args.diff {
         difference(&cluster.applied(&name).await?, &objects)

@@ -17,7 +17,7 @@ use super::values::{absolute, delta, fixed, local_address, secret, time};
 use super::{ClusterConfig, Config, ConfigError, SweepConfig};
 use crate::database::postgres::{PostgresConfig, SslMode};
 use crate::preview::{Site, Suffix};
-use crate::reconcile::{Limits, Pacing};
+use crate::reconcile::{Limits, Pacing, Renderer};
 use crate::telemetry::LogFormat;
 use crate::visit::VisitConfig;
 
@@ -74,8 +74,11 @@ pub(super) fn check(file: File) -> Result<Config, ConfigError> {
     let patience = delta("previews.proof.patience", proof.patience.as_deref(), "60s")?;
     let (limits, pacing) = reconcile(&file.reconcile, patience)?;
     let repositories = repositories(&file.policy, file.repositories, &cluster, &registries)?;
-    let render_limits = tools::limits(&file.tools, limits.pass_deadline)?;
-    let tools = tools::tools(file.tools, &instance, &repositories)?;
+    let renderer = Renderer {
+        limits: tools::limits(&file.tools, limits.pass_deadline)?,
+        tools: tools::tools(file.tools, &instance, &repositories)?,
+        registries: registries.iter().map(|registry| registry.host.clone()).collect(),
+    };
     let listen = file.listen.unwrap_or_else(|| local_address(8081));
     let operations = file.operations_listen.unwrap_or_else(|| local_address(9090));
     let proxy = match &cluster {
@@ -174,8 +177,7 @@ pub(super) fn check(file: File) -> Result<Config, ConfigError> {
                 "3d",
             )?,
         },
-        tools,
-        render_limits,
+        renderer,
         repositories,
         registries,
         cluster,

@@ -34,11 +34,10 @@ use crate::forge::github::GitHubConfig;
 use crate::forge::signature::WebhookSecrets;
 use crate::image::Registry;
 use crate::preview::Site;
-use crate::reconcile::{Limits, Pacing};
+use crate::reconcile::{Limits, Pacing, Renderer};
 use crate::repository::Repositories;
 use crate::telemetry::{LogFormat, OtlpConfig};
 use crate::visit::VisitConfig;
-use crate::workload::chart::{RenderLimits, Tools};
 
 pub use self::dns::{DnsConfig, EmbeddedDnsConfig};
 
@@ -134,10 +133,8 @@ pub struct Config {
     pub sweep: SweepConfig,
     /// The image registries that may be asked, and whose images may run.
     pub registries: Vec<Registry>,
-    /// The programs that render charts.
-    pub tools: Tools,
-    /// What one rendering may take.
-    pub render_limits: RenderLimits,
+    /// What renders charts, and within which bounds.
+    pub renderer: Renderer,
     /// The repositories.
     pub repositories: Repositories,
 }

@@ -3,6 +3,7 @@
 //! Refuses to choose: one exhaustive match, without a condition. The intent is in the ledger before
 //! anything exists.
 
+use super::pass::Ground;
 use super::rehearsal::shown;
 use super::{Reconciler, Wanted};
 use crate::database::DatabaseOrder;
@@ -34,7 +35,7 @@ pub(super) async fn apply(
     lease: &Lease,
     repository: &Repository,
     step: &Step,
-    receipt: Option<&Receipt>,
+    Ground { memory, receipt, .. }: Ground<'_>,
 ) -> Result<Progress, StepError> {
     let preview = &lease.preview;
     let name = &preview.name;
@@ -58,7 +59,7 @@ pub(super) async fn apply(
             return Ok(seams.databases.ensure_database(name, &order).await?);
         }
         Step::EnsureMigration(revision) => {
-            let data = preview.memory.data_generation(&repository.policy);
+            let data = memory.data_generation(&repository.policy);
             this.ledger.begin_rehearsal(lease, revision, data, this.clock.now()).await??;
             seams.rehearsals.watch(name, revision).await;
             let url = seams.databases.url(name, &preview.password);
@@ -69,15 +70,15 @@ pub(super) async fn apply(
         }
         Step::EnsureReport { revision, ended } => {
             let report = seams.rehearsals.report(name, revision, &repository.seed).await;
-            let (data, now) =
-                (preview.memory.data_generation(&repository.policy), this.clock.now());
+            let (data, now) = (memory.data_generation(&repository.policy), this.clock.now());
             this.ledger.keep_rehearsal(lease, data, (ended, &report), now).await??;
         }
         Step::EnsureWorkload(revision) => {
             let url = seams.databases.url(name, &preview.password);
-            let number = preview.memory.facts.key.number;
+            let number = memory.facts.key.number;
             let wanted = Wanted { repository, name, number, revision, database_url: &url };
-            let order = this.renderer.order(wanted, &this.site, seams.forge.as_ref()).await?;
+            let asked = (seams.forge.as_ref(), seams.cluster.as_ref());
+            let order = this.renderer.order(wanted, &this.site, asked).await?;
             seams.cluster.ensure_workload(name, &order).await?;
         }
         Step::EnsureRoute(revision) => {
@@ -98,12 +99,12 @@ pub(super) async fn apply(
                 name: name.clone(),
                 url: this.site.url(name),
                 notice: notice.clone(),
-                rolled_back_from: (preview.memory.commit() != &preview.memory.facts.head)
-                    .then(|| preview.memory.facts.head.clone()),
+                rolled_back_from: (memory.commit() != &memory.facts.head)
+                    .then(|| memory.facts.head.clone()),
                 rehearsal: shown(this, preview, notice).await?,
                 receipt: receipt.map(Receipt::sentences).unwrap_or_default(),
             };
-            let number = preview.memory.facts.key.number;
+            let number = memory.facts.key.number;
             seams.forge.publish(&preview.repository, number, &announcement).await?;
         }
         Step::RemoveLogin => {

@@ -20,7 +20,7 @@ use crate::preview::condition::{blame, conditions};
 use crate::preview::desired::next_change;
 use crate::preview::phase::phase;
 use crate::preview::plan::failure;
-use crate::preview::{Desired, Observed, Outlook, Plan, Receipt, Step, Told, plan};
+use crate::preview::{Desired, Memory, Observed, Outlook, Plan, Receipt, Step, Told, plan};
 use crate::repository::Repository;
 
 impl Reconciler {
@@ -120,7 +120,8 @@ impl Reconciler {
             Desired::Down(_) => Receipt::of(&seen, &preview.name, &self.site.suffix, now),
             Desired::Up(_) => None,
         };
-        let ground = Ground { desired: &desired, seen: &seen, receipt: receipt.as_ref() };
+        let ground =
+            Ground { memory: &memory, desired: &desired, seen: &seen, receipt: receipt.as_ref() };
         let Some(deeds) = self.act(lease, repository, &plan, ground).await? else {
             return Ok(None);
         };
@@ -229,7 +230,7 @@ impl Reconciler {
                 _ => None,
             };
             let (begun, mut fine) = (Instant::now(), true);
-            let outcome = match apply(self, lease, repository, &step, ground.receipt).await {
+            let outcome = match apply(self, lease, repository, &step, ground).await {
                 Ok(Progress::Done) => {
                     if let Some(notice) = notice {
                         deeds.told = Told::Said(notice.clone());
@@ -286,8 +287,10 @@ impl Reconciler {
 
 /// What a plan stands on.
 #[derive(Clone, Copy)]
-struct Ground<'a> {
+pub(super) struct Ground<'a> {
+    /// What the pull request was read to be in this pass, which is recorded only after it.
+    pub(super) memory: &'a Memory,
     desired: &'a Desired,
     seen: &'a Observed,
-    receipt: Option<&'a Receipt>,
+    pub(super) receipt: Option<&'a Receipt>,
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::cluster::Cluster;
 use crate::fault::Fault;
 use crate::forge::Forge;
 use crate::preview::{PreviewName, PullNumber, Revision, Site};
@@ -54,13 +55,13 @@ impl Renderer {
         &self,
         wanted: Wanted<'_>,
         site: &Site,
-        forge: &dyn Forge,
+        (forge, cluster): (&dyn Forge, &dyn Cluster),
     ) -> Result<WorkloadOrder, Fault> {
         let Wanted { repository, name, revision, database_url, .. } = wanted;
         let shape = &repository.shape;
         let mut order = workload::order(shape, name, &site.suffix, revision, database_url);
         if let Some(chart) = &shape.chart {
-            order.objects = self.objects(wanted, chart, site, forge).await?;
+            order.objects = self.objects(wanted, chart, site, (forge, cluster)).await?;
         }
         Ok(order)
     }
@@ -70,7 +71,7 @@ impl Renderer {
         wanted: Wanted<'_>,
         chart: &Chart,
         site: &Site,
-        forge: &dyn Forge,
+        (forge, cluster): (&dyn Forge, &dyn Cluster),
     ) -> Result<Vec<Object>, Fault> {
         let doing = format!("rendering the chart of {}", wanted.name);
         let reference = &wanted.repository.reference;
@@ -79,7 +80,9 @@ impl Renderer {
             ChartSource::Helm { .. } => forge.base_file(reference, wanted.number, BASE).await?,
             ChartSource::Kustomize { .. } | ChartSource::Manifests { .. } => None,
         };
-        let facts = facts(wanted, site);
+        // For charts that ask; helm has an idea of its own where it is not known.
+        let version = cluster.kubernetes().await.present().cloned();
+        let facts = Facts { kubernetes_version: version, ..facts(wanted, site) };
         let rendered =
             render(&chart.source, base.as_deref(), &facts, &self.limits, &self.tools).await;
         let objects = rendered.and_then(|rendered| rendered.without_hooks());
