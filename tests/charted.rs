@@ -11,6 +11,7 @@ use mayfly::workload::{Chart, Image, ImageTemplate};
 use serde_json::{Map, Value};
 
 use crate::workload::programs::Kitchen;
+use crate::world::faults::Mode;
 use crate::world::{World, number, repository, sha, shop};
 
 const SERVICE: &str = "apiVersion: v1
@@ -165,11 +166,22 @@ async fn helm_is_given_the_repositorys_values_from_its_base_branch() {
     let shop_object = order.objects.iter().find(|it| it.reference().kind == "Deployment").unwrap();
     assert_eq!(shop_object.value()["metadata"]["labels"]["sha"], "green");
 
+    // A forge that does not answer is waited for: other values than the team's would be another preview.
+    world.faults.always("forge.base_file", Mode::FailBefore);
+    world.push(7, 'c').await;
+    world.settle_for(chrono::TimeDelta::minutes(2)).await;
+    assert!(world.serves(7, 'a') && world.cluster.orders().len() == 1);
+    let said = world.forge.comment(number(7)).unwrap().notice;
+    assert!(matches!(said, Notice::Ready { .. }), "no reason to tell anybody: {said:?}");
+    world.faults.heal();
+    world.settle_for(chrono::TimeDelta::hours(1)).await;
+    assert!(world.serves(7, 'c'));
+
     // Values that are no mapping are the team's to mend, and say so.
     world.forge.put_file(&shop(), "values-preview.yaml", "- colour\n");
     world.push(7, 'b').await;
     world.settle_for(chrono::TimeDelta::minutes(2)).await;
     let (why, _) = told(&world);
     assert!(why.contains("values-preview.yaml"), "{why}");
-    assert!(world.serves(7, 'a'));
+    assert!(world.serves(7, 'c'));
 }

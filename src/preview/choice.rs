@@ -12,8 +12,8 @@ pub struct TierLabel {
     pub name: String,
     /// The label that asks for it.
     pub label: String,
-    /// The tier that this one shares its data set with, itself if it is the first that has it; the
-    /// repository's own data set when `None`.
+    /// What tells its data set from those of others: where the configuration has it. `None` where it has
+    /// the repository's own.
     pub data_of: Option<String>,
 }
 

@@ -128,8 +128,9 @@ fn forbidden(path: &str, value: &Value, found: &mut Vec<String>) {
         | "nodeName"
         | "hostPort"
         | "host" => wrong(is_on(value)),
-        // There, an empty mapping is a choice.
-        "hostPath" | "serviceAccountToken" if path.starts_with("/volumes/") => {
+        // As a volume's source, an empty mapping is a choice; deeper it is a field that nobody has.
+        "hostPath" if parts.len() == 4 && parts[2] == "volumes" => wrong(!value.is_null()),
+        "serviceAccountToken" if parts.len() == 7 && parts[2] == "sources" => {
             wrong(!value.is_null());
         }
         "hostPath" | "serviceAccountToken" => wrong(is_on(value)),
