@@ -1,7 +1,9 @@
 //! Names that are minted fit everywhere, and are read back to what they were minted from.
 
 use mayfly::preview::name::{MAX_NAME_BYTES, Prefix};
-use mayfly::preview::{CommitSha, PreviewName, PullNumber, Revision, Stamp, Suffix};
+use mayfly::preview::{
+    CommitSha, ComponentName, Host, PreviewName, PullNumber, Revision, Stamp, Suffix,
+};
 use proptest::prelude::*;
 
 fn names() -> impl Strategy<Value = PreviewName> {
@@ -9,6 +11,14 @@ fn names() -> impl Strategy<Value = PreviewName> {
     (prefix, 1..=u32::MAX).prop_map(|(prefix, number)| {
         let prefix = prefix.and_then(|text| Prefix::parse(&text).ok());
         PreviewName::new(prefix, PullNumber::new(i64::from(number)).unwrap())
+    })
+}
+
+fn hosts() -> impl Strategy<Value = Host> {
+    let component = proptest::option::of("[a-z][a-z0-9-]{0,14}[a-z0-9]|pr-[1-9]|x-pr-[1-9]");
+    (names(), component).prop_map(|(name, component)| Host {
+        name,
+        component: component.map(|text| ComponentName::parse(&text).unwrap()),
     })
 }
 
@@ -38,7 +48,22 @@ proptest! {
     }
 
     #[test]
+    fn every_host_is_one_label_that_is_read_back_as_itself_and_is_nobody_elses(
+        (one, other) in (hosts(), hosts()),
+    ) {
+        let fits = |it: &Host| it.component.as_ref().is_none_or(|of| of.fits(it.name.prefix()));
+        prop_assume!(fits(&one));
+        prop_assert!(one.label().len() <= MAX_NAME_BYTES && !one.label().contains('.'));
+        prop_assert_eq!(Host::parse(&one.label()), Some(one.clone()));
+        prop_assert_eq!(one == other, one.label() == other.label());
+        prop_assert_eq!(PreviewName::parse(&one.label()).is_some(), one.component.is_none());
+    }
+
+    #[test]
     fn no_text_makes_reading_a_name_panic_or_lie(text in ".{0,80}") {
+        if let Some(host) = Host::parse(&text) {
+            prop_assert_eq!(host.label(), text.clone());
+        }
         if let Some(name) = PreviewName::parse(&text) {
             prop_assert_eq!(name.namespace(), text);
         }

@@ -16,6 +16,9 @@ pub struct RepositoryId(pub i64);
 pub struct PullNumber(u32);
 
 impl PullNumber {
+    /// The largest number that there can be.
+    pub const MAX: Self = Self(u32::MAX);
+
     /// Takes a number as the forge gives it; `None` when it is not one that we can name.
     pub fn new(number: i64) -> Option<Self> {
         u32::try_from(number).ok().filter(|n| *n > 0).map(Self)

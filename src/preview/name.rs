@@ -6,6 +6,7 @@
 use std::fmt;
 
 use super::facts::PullNumber;
+use super::host::Host;
 
 /// The longest label that DNS (RFC 1035 §2.3.4), a Kubernetes namespace (RFC 1123 label) and a
 /// PostgreSQL identifier (`NAMEDATALEN` − 1) all accept, in bytes.
@@ -36,6 +37,11 @@ pub enum NameError {
         "prefix {0:?} must be 1 to {MAX_PREFIX_BYTES} lower-case letters or digits, start with a letter, and not be \"pr\""
     )]
     Prefix(String),
+    /// A component's name breaks its rule.
+    #[error(
+        "component {0:?} must be 1 to 16 lower-case letters, digits or hyphens, start with a letter, and not end with a hyphen"
+    )]
+    Component(String),
     /// The suffix is not a DNS name under which one more label fits.
     #[error("suffix {0:?} must be a lower-case DNS name such as preview.example.com ({1})")]
     Suffix(String, &'static str),
@@ -118,7 +124,7 @@ impl PreviewName {
 
     /// The host that reviewers click: `pr-7.preview.example.com`.
     pub fn host(&self, suffix: &Suffix) -> String {
-        format!("{}.{}", self.namespace(), suffix.0)
+        Host::from(self).full(suffix)
     }
 
     /// The repository's prefix, if it has one.
@@ -190,8 +196,13 @@ pub struct Site {
 impl Site {
     /// The URL that reviewers click: `http://pr-7.preview.localhost:8080/`.
     pub fn url(&self, name: &PreviewName) -> String {
+        self.url_of(&name.into())
+    }
+
+    /// The URL of one of a preview's hosts.
+    pub fn url_of(&self, host: &Host) -> String {
         let scheme = if self.https { "https" } else { "http" };
         let port = self.port.map(|port| format!(":{port}")).unwrap_or_default();
-        format!("{scheme}://{}{port}/", name.host(&self.suffix))
+        format!("{scheme}://{}{port}/", host.full(&self.suffix))
     }
 }
