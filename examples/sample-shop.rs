@@ -1,8 +1,8 @@
 //! The shop that the demo previews: a page, a table, a form, an echo.
 //!
 //! Everything that it knows comes from its environment, as a twelve-factor app's does: `PORT`,
-//! `DATABASE_URL`, `PR_NUMBER`, `COMMIT_SHA` and, if set, `GREETING` and `BIND_ADDRESS` (a container
-//! says 0.0.0.0). Called as `sample-shop migrate` it brings its database up to date, and ends. Refuses to
+//! `DATABASE_URL`, `PR_NUMBER`, `COMMIT_SHA` and, if set, `GREETING`, `BIND_ADDRESS` (a container
+//! says 0.0.0.0) and `API_URL`, where another of it runs that its page asks for the products. Called as `sample-shop migrate` it brings its database up to date, and ends. Refuses to
 //! show a text unescaped.
 
 use std::env;
@@ -29,9 +29,11 @@ struct Shop {
     pull_request: String,
     commit: String,
     greeting: String,
+    /// Who has the products; the database when `None`.
+    api: Option<String>,
 }
 
-#[derive(Serialize, sqlx::FromRow)]
+#[derive(Serialize, Deserialize, sqlx::FromRow)]
 struct Product {
     id: i64,
     name: String,
@@ -97,6 +99,7 @@ async fn main() -> anyhow::Result<()> {
         pull_request: or("PR_NUMBER", "?"),
         commit: or("COMMIT_SHA", "unknown"),
         greeting: or("GREETING", "Six legs welcome"),
+        api: env::var("API_URL").ok(),
     };
     let app = Router::new()
         .route("/", get(page))
@@ -180,8 +183,19 @@ async fn echo(upgrade: WebSocketUpgrade) -> Response {
     })
 }
 
+/// The products, from whoever has them.
+async fn fetched(shop: &Shop) -> Result<Vec<Product>, Sorry> {
+    let Some(api) = &shop.api else { return Ok(products(shop).await?) };
+    let sorry = |error: reqwest::Error| {
+        eprintln!("api: {error}");
+        Sorry(StatusCode::BAD_GATEWAY, "The API does not answer.".to_owned())
+    };
+    let answer = reqwest::get(format!("{api}/api/products")).await.map_err(sorry)?;
+    answer.error_for_status().map_err(sorry)?.json().await.map_err(sorry)
+}
+
 async fn page(State(shop): State<Shop>) -> Result<Html<String>, Sorry> {
-    let rows: String = products(&shop)
+    let rows: String = fetched(&shop)
         .await?
         .into_iter()
         .map(|it| {

@@ -10,7 +10,9 @@ use serde_json::{Map, Value};
 use crate::database::Seed;
 use crate::forge::RepositoryRef;
 use crate::preview::name::Prefix;
-use crate::preview::{Choice, Policy, PreviewName, Production, PullNumber, RepositoryId};
+use crate::preview::{
+    Choice, ComponentName, Policy, PreviewName, Production, PullNumber, RepositoryId,
+};
 use crate::workload::chart::ChartSource;
 use crate::workload::{Image, PodSize, Shape};
 
@@ -52,6 +54,8 @@ pub struct Tier {
     pub memory_mebibytes: Option<u32>,
     /// Helm's values over the workload's.
     pub values: Map<String, Value>,
+    /// The components that run; all of them where `None`.
+    pub components: Option<Vec<ComponentName>>,
     /// Its own data set; the repository's where `None`.
     pub seed: Option<Seed>,
 }
@@ -80,11 +84,18 @@ impl Tier {
 }
 
 impl Repository {
-    /// The same, running this image, where it runs one.
-    pub fn with_image(&self, image: Option<Image>) -> Self {
+    /// The same, running these images: each a component's, or the preview's own service's.
+    pub fn with_images(&self, images: Vec<(Option<ComponentName>, Image)>) -> Self {
         let mut repository = self.clone();
-        if image.is_some() {
-            repository.shape.pod.image = image;
+        let shape = &mut repository.shape;
+        for (component, image) in images {
+            match component {
+                None => shape.pod.image = Some(image),
+                Some(name) => {
+                    let of = shape.components.iter_mut().filter(|it| it.name == name);
+                    of.for_each(|it| it.pod.image = Some(image.clone()));
+                }
+            }
         }
         repository
     }
@@ -110,6 +121,9 @@ impl Repository {
             let source = shape.chart.as_mut().map(|chart| &mut chart.source);
             if let Some(ChartSource::Helm { overlays, .. }) = source {
                 overlays.push(tier.values.clone());
+            }
+            if let Some(run) = &tier.components {
+                shape.components.iter_mut().for_each(|it| it.is_on = run.contains(&it.name));
             }
             if let Some(seed) = &tier.seed {
                 repository.seed = seed.clone();

@@ -1,6 +1,7 @@
 //! The configuration: what is wrong is refused at start, by its key, with the cure; what is right
 //! means what it says; and no secret is ever repeated.
 
+mod components;
 mod registries;
 mod secrets;
 mod tiers;

@@ -134,6 +134,7 @@ impl World {
                 None => Seen::Absent,
             },
             record: self.record.clone(),
+            records: Vec::new(),
             resolution: self.resolution(),
             served: self.served(desired),
             deployment: there(self.deployment),

@@ -57,6 +57,13 @@ proptest! {
         prop_assert_eq!(Host::parse(&one.label()), Some(one.clone()));
         prop_assert_eq!(one == other, one.label() == other.label());
         prop_assert_eq!(PreviewName::parse(&one.label()).is_some(), one.component.is_none());
+        if let Some(component) = &one.component {
+            let database = component.database(&one.name);
+            prop_assert!(database.len() <= MAX_NAME_BYTES, "{database} would be cut");
+            let read = ComponentName::parse_database(&database);
+            prop_assert_eq!(read, Some((one.name.clone(), component.clone())));
+            prop_assert_eq!(PreviewName::parse_role(&database), None);
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod bad_input;
 mod chart;
 mod charted;
 mod choices;
+mod components;
 mod config;
 mod contracts;
 mod control_plane;

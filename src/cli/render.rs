@@ -20,10 +20,10 @@ use crate::forge::github::GitHub;
 use crate::forge::{Forge, RepositoryRef};
 use crate::image::oci::OciImages;
 use crate::image::{self, Found, Images};
-use crate::preview::{CommitSha, Memory, PullNumber};
+use crate::preview::{Memory, PullNumber};
 use crate::reconcile::Wanted;
 use crate::repository::Repository;
-use crate::workload::{Image, ImageTemplate, Object, print};
+use crate::workload::{Image, ImageTag, Object, print};
 
 #[derive(Args)]
 pub(super) struct RenderArgs {
@@ -70,32 +70,41 @@ pub(super) async fn run(args: RenderArgs) -> anyhow::Result<()> {
     };
     memory.facts = facts;
     let revision = memory.revision(&repository.policy);
-    let remembered = match &preview {
-        Some(preview) => ledger.image_of(preview.id, &revision.commit).await?.and_then(|it| it.1),
-        None => None,
-    };
-    ledger.close().await;
-    let image = match remembered {
-        Some(text) => Some(Image::parse(&text)?),
-        None => {
-            let limits = image::oci::Limits::default();
-            let images = OciImages::new(config.registries.clone(), limits, clock.clone())?;
-            asked(&images, &repository, &revision.commit, number).await?
-        }
-    };
     let choice = memory.choice(&repository.policy);
-    let repository = repository.chosen(&choice).with_image(image);
+    let repository = repository.chosen(&choice);
+    let limits = image::oci::Limits::default();
+    let registries = OciImages::new(config.registries.clone(), limits, clock.clone())?;
+    let mut images = Vec::new();
+    for (component, template) in repository.shape.tagged() {
+        let commit = &revision.commit;
+        let remembered = match &preview {
+            Some(preview) => {
+                ledger.image_of(preview.id, commit, component).await?.and_then(|it| it.1)
+            }
+            None => None,
+        };
+        let image = match remembered {
+            Some(text) => Image::parse(&text)?,
+            None => asked(&registries, &template.render(commit, number)).await?,
+        };
+        images.push((component.cloned(), image));
+    }
+    ledger.close().await;
+    let repository = repository.with_images(images);
     // It looks once: no watch is needed.
     let (changes, _) = mpsc::channel(1);
     let stop = CancellationToken::new();
     stop.cancel();
     let cluster = KubernetesCluster::connect((**place).clone(), clock, changes, stop).await?;
+    let databases = repository.shape.databases();
+    let databases: Vec<_> = databases.into_iter().map(|it| (it, NO_URL.to_owned())).collect();
     let wanted = Wanted {
         repository: &repository,
         name: &name,
         number,
         revision: &revision,
         database_url: NO_URL,
+        databases: &databases,
     };
     let order = config.renderer.order(wanted, &config.site, (&github, &cluster)).await?;
     let objects = cluster.would_apply(&name, &order).await;
@@ -109,16 +118,10 @@ pub(super) async fn run(args: RenderArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The image of the head, asked of its registry.
-async fn asked(
-    images: &dyn Images,
-    repository: &Repository,
-    commit: &CommitSha,
-    number: PullNumber,
-) -> anyhow::Result<Option<Image>> {
-    let Some(ImageTemplate::Tagged(template)) = &repository.shape.image else { return Ok(None) };
-    match images.resolve(&template.render(commit, number)).await {
-        Found::Digest(image) => Ok(Some(image)),
+/// The image that a tag names, asked of its registry.
+async fn asked(images: &dyn Images, tag: &ImageTag) -> anyhow::Result<Image> {
+    match images.resolve(tag).await {
+        Found::Digest(image) => Ok(image),
         Found::NotYet(why) | Found::Refused(why) | Found::Unknown(why) => bail!("image: {why}"),
     }
 }

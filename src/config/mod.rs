@@ -6,6 +6,7 @@
 mod chart;
 mod check;
 mod cluster;
+mod components;
 mod dns;
 pub mod duration;
 mod file;

@@ -57,6 +57,16 @@ pub(super) fn repositories(
         if let Some(image) = &shape.image {
             is_listed(image, registries, &key("workload.image"))?;
         }
+        for (index, component) in shape.components.iter().enumerate() {
+            let key = |field: &str| key(&format!("workload.components[{index}].{field}"));
+            if let Some(image) = &component.image {
+                is_listed(image, registries, &key("image"))?;
+            }
+            if !component.name.fits(prefix.as_ref()) {
+                let why = "is too long behind the repository's prefix: shorten one of them";
+                return Err(ConfigError::new(&key("name"), why));
+            }
+        }
         let production = production(part.production, &shape, key)?;
         let (tiers, flags) = (part.tiers, part.flags);
         let chosen = tiers::tiers(tiers, flags, part.default_tier, &shape, &seed, &key)?;

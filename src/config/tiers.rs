@@ -29,6 +29,7 @@ pub(super) struct TierPart {
     memory_mebibytes: Option<u32>,
     #[serde(default)]
     values: Map<String, Value>,
+    components: Option<Vec<String>>,
     seed: Option<SeedPart>,
 }
 
@@ -129,7 +130,7 @@ impl Seen {
 }
 
 fn tier(part: TierPart, shape: &Shape, key: impl Fn(&str) -> String) -> Result<Tier, ConfigError> {
-    if let Some(own) = part.env.keys().find(|it| is_own(it)) {
+    if let Some(own) = part.env.keys().find(|it| is_own(it, shape)) {
         let why = "is Mayfly's own in every preview; choose another name";
         return Err(ConfigError::new(&key(&format!("env.{own}")), why));
     }
@@ -156,6 +157,15 @@ fn tier(part: TierPart, shape: &Shape, key: impl Fn(&str) -> String) -> Result<T
         let why = "is Mayfly's own; remove it";
         return Err(ConfigError::new(&key(&format!("values.{KEY}")), why));
     }
+    let components = part.components.map(|names| {
+        let known = |name: &String| shape.components.iter().find(|it| it.name.as_str() == name);
+        let named = names.iter().map(|name| {
+            let why = || format!("{name:?} is none of workload.components");
+            let it = known(name).ok_or_else(|| ConfigError::new(&key("components"), why()))?;
+            Ok(it.name.clone())
+        });
+        named.collect::<Result<Vec<_>, ConfigError>>()
+    });
     let read = |seed: SeedPart| Seed::read(&seed.directories, &seed.extensions);
     let seed = part.seed.map(read).transpose();
     Ok(Tier {
@@ -165,6 +175,7 @@ fn tier(part: TierPart, shape: &Shape, key: impl Fn(&str) -> String) -> Result<T
         cpu_millicores: part.cpu_millicores,
         memory_mebibytes: part.memory_mebibytes,
         values: part.values,
+        components: components.transpose()?,
         seed: seed.map_err(|error| ConfigError::new(&key("seed"), error.to_string()))?,
     })
 }
@@ -186,7 +197,7 @@ fn check_flag(flag: &Flag, shape: &Shape, chosen: &Chosen, key: &str) -> Result<
         let why = format!("{env:?} is no name of a variable: letters, digits and _");
         return Err(ConfigError::new(key, why));
     }
-    if is_own(env) {
+    if is_own(env, shape) {
         let why = format!("{env} is Mayfly's own in every preview; choose another name");
         return Err(ConfigError::new(key, why));
     }
@@ -199,6 +210,6 @@ fn check_flag(flag: &Flag, shape: &Shape, chosen: &Chosen, key: &str) -> Result<
     Ok(())
 }
 
-fn is_own(variable: &str) -> bool {
-    OWN_VARIABLES.contains(&variable) || variable == "PORT"
+fn is_own(variable: &str, shape: &Shape) -> bool {
+    OWN_VARIABLES.contains(&variable) || variable == "PORT" || shape.tells(variable)
 }

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::chart::{ChartPart, chart};
+use super::components::{ComponentPart, components};
 use super::migrations::{MigrationsPart, migrations};
 use super::secrets::{ExternalSecretPart, SecretCopyPart, secrets};
 use super::{ClusterConfig, ConfigError};
@@ -38,12 +39,24 @@ pub(super) struct WorkloadPart {
     secrets: Vec<SecretCopyPart>,
     #[serde(default)]
     external_secrets: Vec<ExternalSecretPart>,
+    #[serde(default)]
+    needs: Vec<String>,
+    #[serde(default)]
+    components: Vec<ComponentPart>,
 }
 
 #[derive(Deserialize, Debug, Default)]
 #[serde(deny_unknown_fields, default)]
-struct ProofPart {
+pub(super) struct ProofPart {
     path: Option<String>,
+}
+
+/// How a service's pods are.
+pub(super) struct SizePart {
+    pub(super) port: Option<u16>,
+    pub(super) replicas: Option<u16>,
+    pub(super) cpu_millicores: Option<u32>,
+    pub(super) memory_mebibytes: Option<u32>,
 }
 
 #[derive(Deserialize, Debug)]
@@ -68,8 +81,7 @@ pub(super) fn shape(
     key: impl Fn(&str) -> String,
 ) -> Result<Shape, ConfigError> {
     let wrong = |field: &str, why: &str| Err(ConfigError::new(&key(field), why));
-    let image = part.image.as_deref().map(ImageTemplate::parse).transpose();
-    let image = image.map_err(|error| ConfigError::new(&key("image"), error.to_string()))?;
+    let image = image(part.image.as_deref(), &key("image"))?;
     match cluster {
         ClusterConfig::Local(_) if part.command.is_empty() => {
             return wrong("command", "is empty; the local cluster runs a command");
@@ -85,32 +97,16 @@ pub(super) fn shape(
         }
         _ => {}
     }
-    let probe_path = part.probe_path.unwrap_or_else(|| "/".to_owned());
-    if !probe_path.starts_with('/') {
-        return wrong("probe_path", "must begin with /");
-    }
-    let proof = match part.proof.path {
-        Some(path) if !path.starts_with('/') => return wrong("proof.path", "must begin with /"),
-        Some(path) => Proof::Path(path),
-        None => Proof::Header,
+    let size = SizePart {
+        port: part.port,
+        replicas: part.replicas,
+        cpu_millicores: part.cpu_millicores,
+        memory_mebibytes: part.memory_mebibytes,
     };
-    let usual = PodShape::default();
     let pod = PodShape {
-        image: match &image {
-            Some(ImageTemplate::Pinned(pinned)) => Some(pinned.clone()),
-            _ => None,
-        },
-        port: part.port.unwrap_or(usual.port),
-        replicas: part.replicas.unwrap_or(usual.replicas),
-        cpu_millicores: part.cpu_millicores.unwrap_or(usual.cpu_millicores),
-        memory_mebibytes: part.memory_mebibytes.unwrap_or(usual.memory_mebibytes),
         egress: egress(part.egress, cluster, &key)?,
-        others: Vec::new(),
+        ..pod(size, image.as_ref(), &key)?
     };
-    if pod.port == 0 {
-        return wrong("port", "must be at least 1");
-    }
-    check_size(pod.size(), &key)?;
     let chart = part.chart.map(|part| {
         chart(part, repository, |field| match field {
             "" => key("chart"),
@@ -126,15 +122,59 @@ pub(super) fn shape(
         directory: part.directory,
         env: part.env.into_iter().collect(),
         migrations: migrations.transpose()?,
-        probe_path,
-        proof,
+        probe_path: probe_path(part.probe_path, &key("probe_path"))?,
+        proof: proof(part.proof, &key("proof.path"))?,
         image,
         pod,
         chart: chart.transpose()?,
         ..Shape::default()
     };
     secrets(&mut shape, part.secrets, part.external_secrets, cluster, &key)?;
+    components(&mut shape, part.components, part.needs, cluster, &key)?;
     Ok(shape)
+}
+
+pub(super) fn image(text: Option<&str>, key: &str) -> Result<Option<ImageTemplate>, ConfigError> {
+    let image = text.map(ImageTemplate::parse).transpose();
+    image.map_err(|error| ConfigError::new(key, error.to_string()))
+}
+
+pub(super) fn probe_path(path: Option<String>, key: &str) -> Result<String, ConfigError> {
+    let path = path.unwrap_or_else(|| "/".to_owned());
+    if path.starts_with('/') { Ok(path) } else { Err(ConfigError::new(key, "must begin with /")) }
+}
+
+pub(super) fn proof(part: ProofPart, key: &str) -> Result<Proof, ConfigError> {
+    match part.path {
+        Some(path) if !path.starts_with('/') => Err(ConfigError::new(key, "must begin with /")),
+        Some(path) => Ok(Proof::Path(path)),
+        None => Ok(Proof::Header),
+    }
+}
+
+/// A service's pods, which may reach nothing beyond the preview so far.
+pub(super) fn pod(
+    size: SizePart,
+    image: Option<&ImageTemplate>,
+    key: impl Fn(&str) -> String,
+) -> Result<PodShape, ConfigError> {
+    let usual = PodShape::default();
+    let pod = PodShape {
+        image: match image {
+            Some(ImageTemplate::Pinned(pinned)) => Some(pinned.clone()),
+            _ => None,
+        },
+        port: size.port.unwrap_or(usual.port),
+        replicas: size.replicas.unwrap_or(usual.replicas),
+        cpu_millicores: size.cpu_millicores.unwrap_or(usual.cpu_millicores),
+        memory_mebibytes: size.memory_mebibytes.unwrap_or(usual.memory_mebibytes),
+        ..usual
+    };
+    if pod.port == 0 {
+        return Err(ConfigError::new(&key("port"), "must be at least 1"));
+    }
+    check_size(pod.size(), &key)?;
+    Ok(pod)
 }
 
 /// Refuses a size of nothing, and one that no preview may have.

@@ -17,7 +17,7 @@ use async_trait::async_trait;
 
 use crate::fault::{Fault, Progress};
 use crate::preview::observed::DatabaseSeen;
-use crate::preview::{PreviewName, Seen};
+use crate::preview::{ComponentName, PreviewName, Seen};
 pub use password::{Login, Password};
 pub use rehearsal::Rehearsals;
 pub use seed::Seed;
@@ -29,6 +29,40 @@ pub struct DatabasesSeen {
     pub database: Seen<DatabaseSeen>,
     /// Its roles: absent when both are.
     pub role: Seen<()>,
+    /// The databases that its components have of their own, as many as are there.
+    pub components: Vec<(ComponentName, Seen<DatabaseSeen>)>,
+}
+
+impl DatabasesSeen {
+    /// A look that failed.
+    pub fn unknown(why: &str) -> Self {
+        let (database, role) = (Seen::Unknown(why.to_owned()), Seen::Unknown(why.to_owned()));
+        Self { database, role, components: Vec::new() }
+    }
+
+    /// All its databases as one. While they are wanted (`Up`), the preview's own and one for each of
+    /// these components; on the way down, something is there as long as one is.
+    pub fn together(&self, wanted: Option<&[ComponentName]>) -> Seen<DatabaseSeen> {
+        let ours = |seen: &Seen<DatabaseSeen>| matches!(seen, Seen::Present(_) | Seen::Leaving(_));
+        let Some(wanted) = wanted else {
+            let left = self.components.iter().find(|(_, seen)| ours(seen));
+            let own = self.database.is_gone().then_some(left).flatten();
+            return own.map_or(&self.database, |(_, seen)| seen).clone();
+        };
+        let Seen::Present(own) = &self.database else { return self.database.clone() };
+        let mut ready = own.ready;
+        for name in wanted {
+            let there = self.components.iter().find(|(component, _)| component == name);
+            match there.map(|(_, seen)| seen) {
+                Some(Seen::Present(it)) => ready &= it.ready && it.generation == own.generation,
+                Some(Seen::Absent) | None => ready = false,
+                Some(Seen::Leaving(why)) => return Seen::Leaving(format!("{name}: {why}")),
+                Some(Seen::Foreign(whose)) => return Seen::Foreign(format!("{name}: {whose}")),
+                Some(Seen::Unknown(why)) => return Seen::Unknown(format!("{name}: {why}")),
+            }
+        }
+        Seen::Present(DatabaseSeen { ready, ..own.clone() })
+    }
 }
 
 /// What a preview's database should be.
@@ -40,6 +74,8 @@ pub struct DatabaseOrder<'a> {
     pub generation: u32,
     /// The password of the login whose turn it is.
     pub password: &'a Password,
+    /// The components that have one of their own, seeded alike.
+    pub components: &'a [ComponentName],
 }
 
 /// What makes seeded databases.
@@ -49,7 +85,7 @@ pub trait Databases: Send + Sync {
     /// database that was not finished for this login with this password is not ready.
     async fn observe(&self, name: &PreviewName, password: &Password) -> DatabasesSeen;
 
-    /// Makes the role and its seeded database, or converges them. Long work goes on in the
+    /// Makes the role and its seeded databases, or converges them, the preview's own last. Long work goes on in the
     /// background and pokes the preview when it is done.
     async fn ensure_database(
         &self,
@@ -57,7 +93,7 @@ pub trait Databases: Send + Sync {
         order: &DatabaseOrder<'_>,
     ) -> Result<Progress, Fault>;
 
-    /// Ends every session on the database and drops it.
+    /// Ends every session on the databases and drops them, the preview's own last.
     async fn remove_database(&self, name: &PreviewName) -> Result<(), Fault>;
 
     /// Locks the login that this is not the password of, and ends its sessions. What its role made is
@@ -75,4 +111,12 @@ pub trait Databases: Send + Sync {
 
     /// The URL with which the preview's workload connects.
     fn url(&self, name: &PreviewName, password: &Password) -> String;
+
+    /// The URL with which a component connects that has a database of its own.
+    fn component_url(
+        &self,
+        name: &PreviewName,
+        password: &Password,
+        component: &ComponentName,
+    ) -> String;
 }

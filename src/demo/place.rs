@@ -133,6 +133,23 @@ impl Place {
         }
     }
 
+    /// The component that the sample's page has its products from, likewise.
+    pub fn components(&self) -> anyhow::Result<String> {
+        let what = match self {
+            Self::Machine(app) => {
+                let app = quoted(&std::path::absolute(app)?).context("a path that is not text")?;
+                format!("command: [{app}]")
+            }
+            Self::Cluster(_) => {
+                "command: [/usr/local/bin/sample-shop], memory_mebibytes: 64".to_owned()
+            }
+        };
+        Ok(format!(
+            "      needs: [api]\n      components:\n        \
+             - {{name: api, public: true, probe_path: /healthz, {what}}}\n"
+        ))
+    }
+
     /// Where names lead: the address of the entrance.
     pub fn target(&self) -> IpAddr {
         self.entrance((Ipv4Addr::LOCALHOST, 0).into()).ip()

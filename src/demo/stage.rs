@@ -162,11 +162,11 @@ fn configuration(
     let data = quote(&run.join("data"))?;
     let schema = quote(&script.seed.join("migrations"))?;
     let rows = quote(&script.seed.join("seed"))?;
-    let repository = |name: &str, prefix: &str, ttl: &str| {
+    let repository = |name: &str, prefix: &str, ttl: &str, components: &str| {
         format!(
             "  - name: {name}
 {prefix}    workload:
-{workload}      probe_path: /healthz
+{workload}{components}      probe_path: /healthz
     seed:
       directories: [{schema}, {rows}]
     policy:
@@ -197,8 +197,8 @@ registries: {}
 repositories:
 {}{}",
         script.place.registries()?,
-        repository(SHOP, "", "1d"),
-        repository(DOCS, "    prefix: docs\n", script.place.short_ttl()),
+        repository(SHOP, "", "1d", &script.place.components()?),
+        repository(DOCS, "    prefix: docs\n", script.place.short_ttl(), ""),
     ))
 }
 

@@ -17,7 +17,7 @@ use super::place::Place;
 use super::screen::Screen;
 use super::script::{DOCS, PULLS, Pull, SHOP, Script, commit};
 use super::stage::Stage;
-use super::visitor::{add_product, products, url, visit};
+use super::visitor::{add_product, api_products, products, url, visit};
 use super::watch::{fleet, steps, text, until, until_serves};
 use super::witness;
 
@@ -122,6 +122,13 @@ async fn play(script: &Script, stage: &Stage, screen: &mut Screen) -> anyhow::Re
     screen.heading("Its migrations ran before it, and were watched");
     rehearsal(stage, screen, &PULLS[0]).await?;
 
+    screen.heading("Its API is a component: another service, with a host of its own");
+    let (url_of_api, rows) = api_products(stage, &PULLS[0]).await?;
+    let page = visit(stage, &PULLS[0], "/").await?;
+    let has = |row: &serde_json::Value| page.body.contains(text(&row["name"]));
+    ensure!(!rows.is_empty() && rows.iter().all(has), "the page has other products than the API");
+    screen.say(&format!("{url_of_api} has the {} products of the page", rows.len()));
+
     screen.heading("Each has its own data");
     let before = products(stage, &PULLS[1]).await?.len();
     add_product(stage, &PULLS[0], "Dragonfly lantern").await?;
@@ -187,7 +194,8 @@ async fn finale(
             close(stage, screen, pull, false).await?;
         }
     }
-    let hosts: Vec<_> = PULLS.iter().map(|p| format!("{}.preview.localhost", p.name)).collect();
+    let hosts = PULLS.iter().flat_map(|pull| [pull.name.to_owned(), format!("{}-api", pull.name)]);
+    let hosts: Vec<_> = hosts.map(|label| format!("{label}.preview.localhost")).collect();
     let data = run.path().join("data");
     let mut left = witness::leftovers(&data, &stage.postgres, stage.dns, &hosts).await?;
     left.extend(script.place.leftovers(&PULLS.map(|pull| pull.name)).await?);

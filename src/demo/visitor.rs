@@ -19,7 +19,7 @@ pub(super) struct Page {
 
 /// Opens a preview's URL as a browser would: its name is asked of the DNS server first.
 pub(super) async fn visit(stage: &Stage, pull: &Pull, path: &str) -> anyhow::Result<Page> {
-    let answer = browser(stage, pull).await?.get(at(stage, pull, path)).send().await?;
+    let answer = browser(stage, pull.name).await?.get(at(stage, pull.name, path)).send().await?;
     let answer = answer.error_for_status()?;
     let header = answer.headers().get("x-preview-commit");
     let header = header.and_then(|it| it.to_str().ok()).map(str::to_owned);
@@ -38,11 +38,22 @@ pub(super) async fn products(stage: &Stage, pull: &Pull) -> anyhow::Result<Vec<V
     Ok(serde_json::from_str(&visit(stage, pull, "/api/products").await?.body)?)
 }
 
+/// The same, asked of the component that has it, at its own host.
+pub(super) async fn api_products(
+    stage: &Stage,
+    pull: &Pull,
+) -> anyhow::Result<(String, Vec<Value>)> {
+    let (label, path) = (format!("{}-api", pull.name), "/api/products");
+    let url = at(stage, &label, path);
+    let answer = browser(stage, &label).await?.get(&url).send().await?.error_for_status()?;
+    Ok((url, answer.json().await?))
+}
+
 pub(super) async fn add_product(stage: &Stage, pull: &Pull, name: &str) -> anyhow::Result<()> {
     let form = format!("name={}&price=19.95", name.replace(' ', "+"));
-    let answer = browser(stage, pull)
+    let answer = browser(stage, pull.name)
         .await?
-        .post(at(stage, pull, "/products"))
+        .post(at(stage, pull.name, "/products"))
         .header("content-type", "application/x-www-form-urlencoded")
         .body(form)
         .send()
@@ -51,17 +62,17 @@ pub(super) async fn add_product(stage: &Stage, pull: &Pull, name: &str) -> anyho
     Ok(())
 }
 
-pub(super) async fn browser(stage: &Stage, pull: &Pull) -> anyhow::Result<reqwest::Client> {
-    let host = format!("{}.preview.localhost", pull.name);
+pub(super) async fn browser(stage: &Stage, label: &str) -> anyhow::Result<reqwest::Client> {
+    let host = format!("{label}.preview.localhost");
     let address = witness::resolve(stage.dns, &host).await?.context("the name does not resolve")?;
     let target = SocketAddr::new(address, stage.proxy.port());
     Ok(reqwest::Client::builder().resolve(&host, target).build()?)
 }
 
 pub(super) fn url(stage: &Stage, pull: &Pull) -> String {
-    at(stage, pull, "/")
+    at(stage, pull.name, "/")
 }
 
-pub(super) fn at(stage: &Stage, pull: &Pull, path: &str) -> String {
-    format!("http://{}.preview.localhost:{}{path}", pull.name, stage.proxy.port())
+pub(super) fn at(stage: &Stage, label: &str, path: &str) -> String {
+    format!("http://{label}.preview.localhost:{}{path}", stage.proxy.port())
 }

@@ -26,7 +26,7 @@ use self::zone_file::{Entries, Entry, ZoneFile};
 use super::Dns;
 use crate::fault::{Fault, Progress};
 use crate::preview::observed::Resolution;
-use crate::preview::{PreviewName, Seen, Stamp, Suffix};
+use crate::preview::{Host, Seen, Stamp, Suffix};
 
 /// How long a TCP client may be silent before its connection is closed.
 const TCP_IDLE: Duration = Duration::from_secs(5);
@@ -64,7 +64,7 @@ struct Kept {
 }
 
 impl EmbeddedDns {
-    /// Serves `suffix` on `listen` (port 0 takes a free one), leading every preview to `target`.
+    /// Serves `suffix` on `listen` (port 0 takes a free one), leading every host to `target`.
     /// Reads the zone file before it returns; to be called within a Tokio runtime.
     pub fn start(
         listen: SocketAddr,
@@ -137,19 +137,19 @@ impl EmbeddedDns {
     }
 
     /// Changes one record, to the end even when the caller stops waiting for it.
-    async fn change(&self, doing: String, name: &PreviewName, up: bool) -> Result<(), Fault> {
-        let (records, name) = (Arc::clone(&self.records), name.clone());
+    async fn change(&self, doing: String, host: &Host, up: bool) -> Result<(), Fault> {
+        let (records, host) = (Arc::clone(&self.records), host.clone());
         let ending = doing.clone();
-        tokio::spawn(async move { records.change(doing, &name, up).await })
+        tokio::spawn(async move { records.change(doing, &host, up).await })
             .await
             .unwrap_or_else(|broken| Err(Fault::transient(ending, broken)))
     }
 }
 
 impl Records {
-    async fn change(&self, doing: String, name: &PreviewName, up: bool) -> Result<(), Fault> {
-        let label = name.namespace();
-        let stamp = Stamp::new(&self.instance, name).line();
+    async fn change(&self, doing: String, host: &Host, up: bool) -> Result<(), Fault> {
+        let label = host.label();
+        let stamp = Stamp::new(&self.instance, &host.name).line();
         let wanted = up.then_some(Entry { address: self.target, stamp: Some(stamp) });
         let mut kept = self.kept.write().await;
         let Some(Kept { file, entries }) = kept.as_mut() else {
@@ -181,8 +181,8 @@ impl Records {
 
     /// What the answers mean. Both are written as one, so an address of ours that is missing or
     /// leads elsewhere was not served by us: nothing acts on that, and a person reads why.
-    fn judge(&self, name: &PreviewName, found: &Found) -> Seen<()> {
-        let ours = Stamp::new(&self.instance, name).line();
+    fn judge(&self, host: &Host, found: &Found) -> Seen<()> {
+        let ours = Stamp::new(&self.instance, &host.name).line();
         match (found.addresses.as_slice(), found.texts.as_slice()) {
             ([], []) => Seen::Absent,
             (addresses, [text]) if *text == ours => match addresses {
@@ -197,36 +197,36 @@ impl Records {
 
 #[async_trait]
 impl Dns for EmbeddedDns {
-    async fn observe(&self, name: &PreviewName) -> Seen<()> {
+    async fn observe(&self, host: &Host) -> Seen<()> {
         // No change of ours may fall between the questions of one look, for the same reason.
         let _still = self.records.kept.read().await;
-        match look(self.local_addr, &self.records.zone, &name.namespace()).await {
-            Ok(found) => self.records.judge(name, &found),
+        match look(self.local_addr, &self.records.zone, &host.label()).await {
+            Ok(found) => self.records.judge(host, &found),
             Err(why) => Seen::Unknown(why),
         }
     }
 
     /// There is one authoritative server, and no resolver between it and us.
-    async fn resolve(&self, name: &PreviewName) -> Resolution {
-        match self.observe(name).await {
+    async fn resolve(&self, host: &Host) -> Resolution {
+        match self.observe(host).await {
             Seen::Present(()) => Resolution::Right { addresses: [self.records.target].into() },
             Seen::Absent => Resolution::NotYet("not there".to_owned()),
             Seen::Foreign(why) | Seen::Leaving(why) | Seen::Unknown(why) => Resolution::NotYet(why),
         }
     }
 
-    async fn ensure_record(&self, name: &PreviewName) -> Result<Progress, Fault> {
-        let host = name.host(&self.records.suffix);
-        self.change(format!("writing the DNS record of {host}"), name, true).await?;
+    async fn ensure_record(&self, host: &Host) -> Result<Progress, Fault> {
+        let full = host.full(&self.records.suffix);
+        self.change(format!("writing the DNS record of {full}"), host, true).await?;
         Ok(Progress::Done)
     }
 
-    async fn remove_record(&self, name: &PreviewName) -> Result<(), Fault> {
-        let host = name.host(&self.records.suffix);
-        self.change(format!("removing the DNS record of {host}"), name, false).await
+    async fn remove_record(&self, host: &Host) -> Result<(), Fault> {
+        let full = host.full(&self.records.suffix);
+        self.change(format!("removing the DNS record of {full}"), host, false).await
     }
 
-    async fn owned(&self) -> Result<Vec<PreviewName>, Fault> {
+    async fn owned(&self) -> Result<Vec<Host>, Fault> {
         let kept = self.records.kept.read().await;
         let Some(Kept { entries, .. }) = kept.as_ref() else {
             return Err(Fault::transient("listing DNS records", "the DNS server is stopped"));
@@ -234,15 +234,15 @@ impl Dns for EmbeddedDns {
         let ours = entries
             .iter()
             .filter(|(label, entry)| is_ours(&self.records.instance, label, entry))
-            .filter_map(|(label, _)| PreviewName::parse(label));
+            .filter_map(|(label, _)| Host::parse(label));
         Ok(ours.collect())
     }
 }
 
-/// Whether a record carries the stamp that this installation gives to that very preview.
+/// Whether a record carries the stamp that this installation gives to that host's very preview.
 fn is_ours(instance: &str, label: &str, entry: &Entry) -> bool {
-    PreviewName::parse(label)
-        .is_some_and(|name| entry.stamp == Some(Stamp::new(instance, &name).line()))
+    Host::parse(label)
+        .is_some_and(|host| entry.stamp == Some(Stamp::new(instance, &host.name).line()))
 }
 
 fn whose(stamp: Option<&str>) -> String {

@@ -26,7 +26,7 @@ use super::servers::Authority;
 use crate::clock::Clock;
 use crate::fault::{Fault, Progress};
 use crate::preview::observed::Resolution;
-use crate::preview::{PreviewName, Seen, Suffix};
+use crate::preview::{Host, PreviewName, Seen, Suffix};
 
 /// The key of the annotation that keeps ExternalDNS from a route, as it is spelled by releases
 /// before 0.22 and since: whoever sets one sets both.
@@ -92,10 +92,10 @@ impl ExternalDns {
     }
 
     /// Whether the registry says that the host is its owner's.
-    async fn is_registered(&self, at: &Authority, name: &PreviewName) -> Result<bool, String> {
+    async fn is_registered(&self, at: &Authority, host: &Host) -> Result<bool, String> {
         let server = Server::at(at.address)?;
         let ExternalDnsConfig { txt_prefix, txt_suffix, .. } = &self.config;
-        let (label, rest) = (name.namespace(), self.gate.suffix.as_str());
+        let (label, rest) = (host.label(), self.gate.suffix.as_str());
         for place in places(txt_prefix, txt_suffix, &label, rest) {
             let answer = server.authority(&absolute(&place)?, RecordType::TXT).await;
             let answer = answer.map_err(|why| format!("{}: {why}", at.label))?;
@@ -107,16 +107,16 @@ impl ExternalDns {
         Ok(false)
     }
 
-    async fn look(&self, name: &PreviewName) -> Result<Seen<()>, String> {
-        let told = self.gate.authorities(name).await?;
+    async fn look(&self, host: &Host) -> Result<Seen<()>, String> {
+        let told = self.gate.authorities(host).await?;
         let Some((at, led)) = told.iter().find(|(_, led)| !led.is_nowhere()) else {
-            self.lag.end(name);
+            self.lag.end(host);
             return Ok(Seen::Absent);
         };
-        let registered = self.is_registered(at, name).await?;
-        let heed = self.routes.heed(name).await.map_err(|fault| fault.to_string())?;
+        let registered = self.is_registered(at, host).await?;
+        let heed = self.routes.heed(&host.name).await.map_err(|fault| fault.to_string())?;
         if registered || heed == Heed::Absent {
-            self.lag.end(name);
+            self.lag.end(host);
         }
         let (leads, now) = (led.words(), self.gate.clock.now());
         match (registered, heed) {
@@ -126,7 +126,7 @@ impl ExternalDns {
                     .to_owned(),
             )),
             // Without a route ExternalDNS writes nothing that it could have yet to register.
-            (false, Heed::Heeded | Heed::Released) if self.lag.allows(name, now) => Err(format!(
+            (false, Heed::Heeded | Heed::Released) if self.lag.allows(host, now) => Err(format!(
                 "it leads to {leads}, and ExternalDNS has yet to say whether it wrote that"
             )),
             (false, _) => Ok(Seen::Foreign(format!(
@@ -141,39 +141,40 @@ impl ExternalDns {
 
 #[async_trait]
 impl Dns for ExternalDns {
-    async fn observe(&self, name: &PreviewName) -> Seen<()> {
-        self.look(name).await.unwrap_or_else(Seen::Unknown)
+    async fn observe(&self, host: &Host) -> Seen<()> {
+        self.look(host).await.unwrap_or_else(Seen::Unknown)
     }
 
-    async fn resolve(&self, name: &PreviewName) -> Resolution {
-        match self.gate.look(name).await {
+    async fn resolve(&self, host: &Host) -> Resolution {
+        match self.gate.look(host).await {
             Verdict::Right(addresses) => Resolution::Right { addresses },
             Verdict::Waiting(why) => Resolution::NotYet(why),
             Verdict::Missing => Resolution::NotYet("ExternalDNS has not written it yet".to_owned()),
             Verdict::Elsewhere(whither) => Resolution::Wrong(format!(
                 "ExternalDNS leads {} to {whither}, not to {}: mend the address of the ingress or \
                  gateway, or dns.external_dns.target",
-                name.host(&self.gate.suffix),
+                host.full(&self.gate.suffix),
                 self.gate.config.target
             )),
         }
     }
 
     /// Lets ExternalDNS see the route; when it has written is for the next look to tell.
-    async fn ensure_record(&self, name: &PreviewName) -> Result<Progress, Fault> {
-        self.routes.set_released(name, false).await?;
-        let host = name.host(&self.gate.suffix);
-        Ok(Progress::Underway(format!("DNS: waiting for ExternalDNS to write {host}")))
+    async fn ensure_record(&self, host: &Host) -> Result<Progress, Fault> {
+        self.routes.set_released(&host.name, false).await?;
+        let full = host.full(&self.gate.suffix);
+        Ok(Progress::Underway(format!("DNS: waiting for ExternalDNS to write {full}")))
     }
 
-    /// Hides the route from ExternalDNS, which then removes what it wrote.
-    async fn remove_record(&self, name: &PreviewName) -> Result<(), Fault> {
-        self.routes.set_released(name, true).await
+    /// Hides the route from ExternalDNS, which then removes what it wrote: for every host of the
+    /// preview, as they are all in the one route.
+    async fn remove_record(&self, host: &Host) -> Result<(), Fault> {
+        self.routes.set_released(&host.name, true).await
     }
 
     /// None: a record has no mark of ours but its route, which the cluster lists, and ExternalDNS
     /// removes what no route asks for.
-    async fn owned(&self) -> Result<Vec<PreviewName>, Fault> {
+    async fn owned(&self) -> Result<Vec<Host>, Fault> {
         Ok(Vec::new())
     }
 }

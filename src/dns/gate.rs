@@ -20,7 +20,7 @@ use super::servers::{Authority, Resolvers, authorities, shown};
 use super::target::Target;
 use crate::clock::Clock;
 use crate::preview::observed::Resolution;
-use crate::preview::{PreviewName, Suffix};
+use crate::preview::{Host, Suffix};
 
 /// How long one look through the gate may take, all servers together.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -60,45 +60,42 @@ pub(super) struct Gate {
 
 impl Gate {
     /// Asks everybody.
-    pub(super) async fn look(&self, name: &PreviewName) -> Verdict {
-        let asked = tokio::time::timeout(DEADLINE, self.ask(name)).await;
+    pub(super) async fn look(&self, host: &Host) -> Verdict {
+        let asked = tokio::time::timeout(DEADLINE, self.ask(host)).await;
         let late = || Err("the DNS servers did not all answer in time".to_owned());
         asked.unwrap_or_else(|_| late()).unwrap_or_else(Verdict::Waiting)
     }
 
     /// The verdict where what is not right stays so until a person does what `cure` says.
-    pub(super) async fn resolution(&self, name: &PreviewName, cure: &str) -> Resolution {
-        let (host, target) = (name.host(&self.suffix), &self.config.target);
-        match self.look(name).await {
+    pub(super) async fn resolution(&self, host: &Host, cure: &str) -> Resolution {
+        let (full, target) = (host.full(&self.suffix), &self.config.target);
+        match self.look(host).await {
             Verdict::Right(addresses) => Resolution::Right { addresses },
             Verdict::Waiting(why) => Resolution::NotYet(why),
-            Verdict::Missing => Resolution::Wrong(format!("{host} does not exist: {cure}")),
+            Verdict::Missing => Resolution::Wrong(format!("{full} does not exist: {cure}")),
             Verdict::Elsewhere(whither) => {
-                Resolution::Wrong(format!("{host} resolves to {whither}, not to {target}: {cure}"))
+                Resolution::Wrong(format!("{full} resolves to {whither}, not to {target}: {cure}"))
             }
         }
     }
 
     /// What every authoritative server says, in their order; or why one of them says nothing.
-    pub(super) async fn authorities(
-        &self,
-        name: &PreviewName,
-    ) -> Result<Vec<(Authority, Led)>, String> {
+    pub(super) async fn authorities(&self, host: &Host) -> Result<Vec<(Authority, Led)>, String> {
         let GateConfig { servers, resolvers, zone, .. } = &self.config;
         let zone = zone.as_deref().unwrap_or(self.suffix.as_str());
         let asked = authorities(servers, zone, resolvers).await?;
-        let host = &self.host(name)?;
+        let host = &self.host(host)?;
         let looks = asked.into_iter().map(|authority| ask_one(authority, host));
         join_all(looks).await.into_iter().collect()
     }
 
     /// A host as a name.
-    pub(super) fn host(&self, name: &PreviewName) -> Result<Name, String> {
-        absolute(&name.host(&self.suffix))
+    pub(super) fn host(&self, host: &Host) -> Result<Name, String> {
+        absolute(&host.full(&self.suffix))
     }
 
-    async fn ask(&self, name: &PreviewName) -> Result<Verdict, String> {
-        let told = self.authorities(name).await?;
+    async fn ask(&self, host: &Host) -> Result<Verdict, String> {
+        let told = self.authorities(host).await?;
         let (mut right, mut wrong) = (0, None);
         for (authority, led) in told {
             if self.right(&led).await?.is_some() {
@@ -110,7 +107,7 @@ impl Gate {
             }
         }
         Ok(match wrong {
-            None => self.ask_resolvers(name).await?,
+            None => self.ask_resolvers(host).await?,
             Some((authority, led)) if right > 0 => Verdict::Waiting(match led.is_nowhere() {
                 true => format!("{} does not have it yet", authority.label),
                 false => format!("{} still leads to {}", authority.label, led.words()),
@@ -120,8 +117,8 @@ impl Gate {
         })
     }
 
-    async fn ask_resolvers(&self, name: &PreviewName) -> Result<Verdict, String> {
-        let (host, resolvers) = (self.host(name)?, Resolvers::of(&self.config.resolvers)?);
+    async fn ask_resolvers(&self, host: &Host) -> Result<Verdict, String> {
+        let (host, resolvers) = (self.host(host)?, Resolvers::of(&self.config.resolvers)?);
         let (mut silent, mut right) = (None, BTreeSet::new());
         for address in &resolvers.addresses {
             let who = format!("resolver {}", shown(*address));

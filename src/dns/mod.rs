@@ -17,30 +17,30 @@ use async_trait::async_trait;
 
 use crate::fault::{Fault, Progress};
 use crate::preview::observed::Resolution;
-use crate::preview::{PreviewName, Seen};
+use crate::preview::{Host, Seen};
 
 pub use self::gate::GateConfig;
 pub use self::target::Target;
 
-/// What makes a preview's host resolve.
+/// What makes a preview's hosts resolve. Each has a record of its own, under the stamp of its preview.
 #[async_trait]
 pub trait Dns: Send + Sync {
     /// Asks over the network for the record that we wrote; [`Seen::Absent`] only for an
     /// authoritative "no such name", never for a failed look. Where there is nothing to write, there
     /// is nothing of ours.
-    async fn observe(&self, name: &PreviewName) -> Seen<()>;
+    async fn observe(&self, host: &Host) -> Seen<()>;
 
     /// Whether the host leads reviewers to us: asked of every authoritative server, and only when
     /// they agree of the configured resolver, which would remember a "no such name".
-    async fn resolve(&self, name: &PreviewName) -> Resolution;
+    async fn resolve(&self, host: &Host) -> Resolution;
 
     /// Writes the host's record and its ownership record, or converges them; or sees that whoever
     /// writes them has what it takes.
-    async fn ensure_record(&self, name: &PreviewName) -> Result<Progress, Fault>;
+    async fn ensure_record(&self, host: &Host) -> Result<Progress, Fault>;
 
     /// Removes both.
-    async fn remove_record(&self, name: &PreviewName) -> Result<(), Fault>;
+    async fn remove_record(&self, host: &Host) -> Result<(), Fault>;
 
-    /// Every preview that has a record with our ownership record. All or a fault, never a part.
-    async fn owned(&self) -> Result<Vec<PreviewName>, Fault>;
+    /// Every host that has a record with our ownership record. All or a fault, never a part.
+    async fn owned(&self) -> Result<Vec<Host>, Fault>;
 }

@@ -13,7 +13,7 @@ use super::gate::{Gate, GateConfig};
 use crate::clock::Clock;
 use crate::fault::{Fault, Progress};
 use crate::preview::observed::Resolution;
-use crate::preview::{PreviewName, Seen, Suffix};
+use crate::preview::{Host, Seen, Suffix};
 
 /// The [`Dns`] seam to a zone with a wildcard.
 pub struct WildcardDns {
@@ -34,27 +34,27 @@ impl WildcardDns {
 
 #[async_trait]
 impl Dns for WildcardDns {
-    async fn observe(&self, _: &PreviewName) -> Seen<()> {
+    async fn observe(&self, _: &Host) -> Seen<()> {
         Seen::Absent
     }
 
-    async fn resolve(&self, name: &PreviewName) -> Resolution {
-        self.gate.resolution(name, &self.cure()).await
+    async fn resolve(&self, host: &Host) -> Resolution {
+        self.gate.resolution(host, &self.cure()).await
     }
 
-    async fn ensure_record(&self, name: &PreviewName) -> Result<Progress, Fault> {
-        match self.resolve(name).await {
+    async fn ensure_record(&self, host: &Host) -> Result<Progress, Fault> {
+        match self.resolve(host).await {
             Resolution::Right { .. } => Ok(Progress::Done),
             Resolution::NotYet(why) => Ok(Progress::Underway(format!("DNS: {why}"))),
             Resolution::Wrong(why) => Err(Fault::permanent("resolving the host", why)),
         }
     }
 
-    async fn remove_record(&self, _: &PreviewName) -> Result<(), Fault> {
+    async fn remove_record(&self, _: &Host) -> Result<(), Fault> {
         Ok(())
     }
 
-    async fn owned(&self) -> Result<Vec<PreviewName>, Fault> {
+    async fn owned(&self) -> Result<Vec<Host>, Fault> {
         Ok(Vec::new())
     }
 }

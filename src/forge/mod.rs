@@ -50,6 +50,8 @@ pub struct Announcement {
     pub name: PreviewName,
     /// Its public URL.
     pub url: String,
+    /// The URL of each component that the public reaches, by its name.
+    pub components: Vec<(String, String)>,
     /// What to say.
     pub notice: Notice,
     /// The head that a person went back from, where what is told is about an older commit.

@@ -73,9 +73,10 @@ fn words(announcement: &Announcement) -> String {
                 None => String::new(),
             };
             format!(
-                "### Preview `{name}` {title}\n\n{}\n\nServes commit `{}`{back}{}. {until} {}{end} \
+                "### Preview `{name}` {title}\n\n{}{}\n\nServes commit `{}`{back}{}. {until} {}{end} \
                  To keep it longer, push a commit or ask Mayfly to extend `{name}`.{}",
                 link(&announcement.url),
+                beside(&announcement.components),
                 revision.commit.short(),
                 chosen(choice),
                 instant(*expires_at),
@@ -192,6 +193,13 @@ fn instant(at: DateTime<Utc>) -> String {
 }
 
 /// A link to a URL, which is shown as code instead when it could end its own markup.
+/// Where the components are, a line each.
+fn beside(components: &[(String, String)]) -> String {
+    let line = |(name, url): &(String, String)| format!("\n- `{name}`: {}", link(url));
+    let lines: String = components.iter().map(line).collect();
+    if lines.is_empty() { lines } else { format!("\n{lines}") }
+}
+
 fn link(url: &str) -> String {
     let http = url.starts_with("https://") || url.starts_with("http://");
     let fine = |c: char| c.is_ascii_graphic() && !"<>()[]{}\"'`\\|*_@".contains(c);

@@ -45,6 +45,8 @@ pub struct PreviewDto {
     phase: &'static str,
     /// The URL; it serves `head` when the phase is `Ready`.
     url: String,
+    /// The URL of each component that has a host of its own, by its name.
+    components: BTreeMap<String, String>,
     /// How each part stands.
     conditions: Vec<ConditionDto>,
     /// What is being done or waited for; empty when there is nothing to do.
@@ -112,6 +114,7 @@ impl PreviewDto {
             flags: choice.flags,
             phase: preview.phase.as_str(),
             url: site.url(&preview.name),
+            components: reconciler.components(preview),
             conditions: preview
                 .conditions
                 .iter()

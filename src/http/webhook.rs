@@ -24,7 +24,6 @@ use crate::forge::event::{Event, parse};
 use crate::forge::signature::SignatureError;
 use crate::ledger::{Delivery, Learned, PullHint};
 use crate::preview::{CommitSha, RepositoryId};
-use crate::workload::ImageTemplate;
 
 /// The longest delivery id and event name that are taken, in bytes; GitHub's ids have 36.
 const MAX_DELIVERY_ID_BYTES: usize = 100;
@@ -158,7 +157,7 @@ async fn look_for_image(
     let reconciler = &site.reconciler;
     let answer = |outcome| (StatusCode::ACCEPTED, Answer { outcome, detail: String::new() });
     let repository = reconciler.repositories.find(id, name);
-    if !repository.is_some_and(|it| matches!(it.shape.image, Some(ImageTemplate::Tagged(_)))) {
+    if repository.is_none_or(|it| it.shape.tagged().is_empty()) {
         return Ok(answer("ignored"));
     }
     let now = reconciler.clock.now();

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::leases::{Lease, LeaseLost};
 use super::{Ledger, LedgerError};
-use crate::preview::CommitSha;
+use crate::preview::{CommitSha, ComponentName};
 
 impl Ledger {
     /// Whether a commit is, or ever was, the head of a preview's pull request.
@@ -53,48 +53,85 @@ impl Ledger {
         Ok(served)
     }
 
-    /// When a commit was first seen to be the head, and its image, by digest, if that is known.
+    /// When a commit was first seen to be the head, and its image, by digest, if that is known: its
+    /// component's, where one is meant.
     pub async fn image_of(
         &self,
         id: Uuid,
         sha: &CommitSha,
+        component: Option<&ComponentName>,
     ) -> Result<Option<(DateTime<Utc>, Option<String>)>, LedgerError> {
-        let row =
-            sqlx::query_as("SELECT seen_at, image FROM commits WHERE preview_id = $1 AND sha = $2")
-                .bind(id)
-                .bind(sha.as_str())
-                .fetch_optional(&self.pool)
-                .await?;
+        let row = sqlx::query_as(
+            "SELECT seen_at, CASE WHEN $3::text IS NULL THEN image ELSE
+                 (SELECT it.image FROM component_images it WHERE it.preview_id = commits.preview_id
+                      AND it.sha = commits.sha AND it.component = $3) END
+             FROM commits WHERE preview_id = $1 AND sha = $2",
+        )
+        .bind(id)
+        .bind(sha.as_str())
+        .bind(component.map(ComponentName::as_str))
+        .fetch_optional(&self.pool)
+        .await?;
         Ok(row)
     }
 
-    /// Remembers the image of a commit for good, unless the configuration names another repository of
-    /// images by now; the one that is remembered, should somebody have been quicker.
+    /// Remembers the image of a commit, or of its component, for good, unless the configuration names
+    /// another repository of images by now; the one that is remembered, should somebody have been
+    /// quicker.
     pub async fn pin(
         &self,
         lease: &Lease,
         sha: &CommitSha,
+        component: Option<&ComponentName>,
         image: &str,
         now: DateTime<Utc>,
     ) -> Result<Result<String, LeaseLost>, LedgerError> {
-        let pinned: Option<String> = sqlx::query_scalar(
-            "INSERT INTO commits (preview_id, sha, seen_at, image)
-                 SELECT id, $4, $6, $5 FROM previews
-                 WHERE id = $1 AND lease_owner = $2 AND epoch = $3
-             ON CONFLICT (preview_id, sha)
-                 DO UPDATE SET image = CASE
-                     WHEN split_part(commits.image, '@', 1) = split_part(EXCLUDED.image, '@', 1)
-                     THEN commits.image ELSE EXCLUDED.image END
-             RETURNING image",
-        )
-        .bind(lease.preview.id)
-        .bind(lease.owner)
-        .bind(lease.epoch)
-        .bind(sha.as_str())
-        .bind(image)
-        .bind(now)
-        .fetch_optional(&self.pool)
-        .await?;
+        let pinned: Option<String> = match component {
+            None => {
+                sqlx::query_scalar(
+                    "INSERT INTO commits (preview_id, sha, seen_at, image)
+                         SELECT id, $4, $6, $5 FROM previews
+                         WHERE id = $1 AND lease_owner = $2 AND epoch = $3
+                     ON CONFLICT (preview_id, sha)
+                         DO UPDATE SET image = CASE
+                             WHEN split_part(commits.image, '@', 1) = split_part(EXCLUDED.image, '@', 1)
+                             THEN commits.image ELSE EXCLUDED.image END
+                     RETURNING image",
+                )
+                .bind(lease.preview.id)
+                .bind(lease.owner)
+                .bind(lease.epoch)
+                .bind(sha.as_str())
+                .bind(image)
+                .bind(now)
+                .fetch_optional(&self.pool)
+                .await?
+            }
+            Some(component) => {
+                sqlx::query_scalar(
+                    "WITH held AS (SELECT id FROM previews
+                         WHERE id = $1 AND lease_owner = $2 AND epoch = $3),
+                     head AS (INSERT INTO commits (preview_id, sha, seen_at)
+                         SELECT id, $4, $6 FROM held ON CONFLICT DO NOTHING)
+                     INSERT INTO component_images AS pins (preview_id, sha, component, image)
+                         SELECT id, $4, $7, $5 FROM held
+                     ON CONFLICT (preview_id, sha, component)
+                         DO UPDATE SET image = CASE
+                             WHEN split_part(pins.image, '@', 1) = split_part(EXCLUDED.image, '@', 1)
+                             THEN pins.image ELSE EXCLUDED.image END
+                     RETURNING image",
+                )
+                .bind(lease.preview.id)
+                .bind(lease.owner)
+                .bind(lease.epoch)
+                .bind(sha.as_str())
+                .bind(image)
+                .bind(now)
+                .bind(component.as_str())
+                .fetch_optional(&self.pool)
+                .await?
+            }
+        };
         Ok(pinned.ok_or(LeaseLost))
     }
 }

@@ -15,7 +15,7 @@ use crate::forge::RepositoryRef;
 use crate::preview::condition::Condition;
 use crate::preview::name::Prefix;
 use crate::preview::phase::Phase;
-use crate::preview::{Memory, PreviewName, PullKey, Reason, Receipt, Told};
+use crate::preview::{ComponentName, Memory, PreviewName, PullKey, Reason, Receipt, Told};
 
 /// One preview, as the ledger remembers it.
 #[derive(Clone, Debug)]
@@ -54,6 +54,8 @@ pub struct Preview {
     pub going: Option<Going>,
     /// The proof that nothing is left.
     pub receipt: Option<Receipt>,
+    /// The components whose hosts may have a record, whatever the configuration says by now.
+    pub hosted: Vec<ComponentName>,
     /// When it was first learned.
     pub created_at: DateTime<Utc>,
     /// When the row last changed.

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::leases::{Lease, LeaseLost};
 use super::{Ledger, LedgerError};
-use crate::preview::{PreviewName, Suffix};
+use crate::preview::{Host, PreviewName, Suffix};
 
 /// A kind of outside thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,6 +47,11 @@ impl Kind {
     }
 }
 
+/// The names of the components among these.
+fn components(hosts: &[Host]) -> Vec<String> {
+    hosts.iter().filter_map(|it| Some(it.component.as_ref()?.to_string())).collect()
+}
+
 impl Ledger {
     /// Writes the intent to create a thing, for a pass that still holds its lease.
     pub async fn intend(
@@ -72,6 +77,43 @@ impl Ledger {
         .execute(&self.pool)
         .await?;
         Ok(if written.rows_affected() == 1 { Ok(()) } else { Err(LeaseLost) })
+    }
+
+    /// Writes down, before they have a record, the hosts of components among these.
+    pub async fn intend_hosts(
+        &self,
+        lease: &Lease,
+        hosts: &[Host],
+    ) -> Result<Result<(), LeaseLost>, LedgerError> {
+        let components = components(hosts);
+        let known = |name: &String| lease.preview.hosted.iter().any(|it| it.as_str() == name);
+        if components.iter().all(known) {
+            return Ok(Ok(()));
+        }
+        let written = sqlx::query(
+            "UPDATE previews SET hosted = ARRAY(SELECT DISTINCT unnest(hosted || $4))
+             WHERE id = $1 AND lease_owner = $2 AND epoch = $3",
+        )
+        .bind(lease.preview.id)
+        .bind(lease.owner)
+        .bind(lease.epoch)
+        .bind(components)
+        .execute(&self.pool)
+        .await?;
+        Ok(if written.rows_affected() == 1 { Ok(()) } else { Err(LeaseLost) })
+    }
+
+    /// Writes down hosts of components that were found with a record, should nobody have known them.
+    pub async fn found_hosts(&self, name: &PreviewName, hosts: &[Host]) -> Result<(), LedgerError> {
+        sqlx::query(
+            "UPDATE previews SET hosted = ARRAY(SELECT DISTINCT unnest(hosted || $2))
+             WHERE name = $1 AND NOT hosted @> $2",
+        )
+        .bind(name.namespace())
+        .bind(components(hosts))
+        .execute(&self.pool)
+        .await?;
+        Ok(())
     }
 
     /// What was intended for a preview and not yet seen to be gone, by kind.

@@ -15,7 +15,9 @@ use super::{LedgerError, logins};
 use crate::forge::RepositoryRef;
 use crate::preview::desired::Life;
 use crate::preview::phase::Phase;
-use crate::preview::{Memory, Overrides, PreviewName, PullKey, PullNumber, RepositoryId};
+use crate::preview::{
+    ComponentName, Memory, Overrides, PreviewName, PullKey, PullNumber, RepositoryId,
+};
 
 /// The rows that can be read: one that cannot must not hide the others.
 pub(super) fn readable(rows: &[PgRow]) -> Vec<Preview> {
@@ -58,6 +60,7 @@ fn columns(row: &PgRow) -> Result<Preview, LedgerError> {
         _ => None,
     };
     let gone_at: Option<DateTime<Utc>> = row.try_get("gone_at")?;
+    let hosted: Vec<String> = row.try_get("hosted")?;
     let failures: i32 = row.try_get("failures")?;
     Ok(Preview {
         id: row.try_get("id")?,
@@ -86,6 +89,7 @@ fn columns(row: &PgRow) -> Result<Preview, LedgerError> {
         expires_at: row.try_get("expires_at")?,
         going,
         receipt: receipt.map(|Json(shape)| shape.receipt()),
+        hosted: hosted.iter().filter_map(|name| ComponentName::parse(name).ok()).collect(),
         created_at: row.try_get("created_at")?,
         updated_at: row.try_get("updated_at")?,
     })

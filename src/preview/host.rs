@@ -33,15 +33,23 @@ impl ComponentName {
         &self.0
     }
 
-    /// Whether its host's label fits into DNS, whatever the pull request's number.
+    /// Whether its host and its database have names that fit, whatever the pull request's number.
     pub fn fits(&self, prefix: Option<&Prefix>) -> bool {
-        let longest = PreviewName::new(prefix.cloned(), PullNumber::MAX).namespace();
-        longest.len() + 1 + self.0.len() <= MAX_NAME_BYTES
+        let longest = PreviewName::new(prefix.cloned(), PullNumber::MAX);
+        self.database(&longest).len() <= MAX_NAME_BYTES
     }
 
-    /// The variable that leads its neighbours to it: `API_URL`.
-    pub fn variable(&self, what: &str) -> String {
-        format!("{}_{what}", self.0.to_ascii_uppercase().replace('-', "_"))
+    /// Its own database in a preview: `pr_7__api`. No preview has two underscores in its name.
+    pub fn database(&self, of: &PreviewName) -> String {
+        format!("{}__{}", of.database(), self.0.replace('-', "_"))
+    }
+
+    /// Reads the name of a component's database back.
+    pub fn parse_database(text: &str) -> Option<(PreviewName, Self)> {
+        let (preview, component) = text.split_once("__")?;
+        let component = Self::parse(&component.replace('_', "-")).ok()?;
+        let preview = PreviewName::parse_database(preview)?;
+        (component.database(&preview) == text).then_some((preview, component))
     }
 }
 

@@ -22,6 +22,7 @@ pub mod rehearsal;
 pub mod revision;
 pub mod stamp;
 pub mod step;
+pub mod together;
 
 pub use choice::{Choice, Choices};
 pub use condition::{Condition, Part, Status};

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use super::host::Host;
 use super::migration::MigrationsSeen;
 use super::notice::Told;
 use super::parity::Parity;
@@ -228,8 +229,10 @@ pub struct Observed {
     pub workload: Seen<WorkloadSeen>,
     /// The route.
     pub route: Seen<RouteSeen>,
-    /// The DNS record that we wrote.
+    /// The DNS records that we wrote, as one: see [`super::together::records`].
     pub record: Seen<()>,
+    /// Each of them, the preview's own first.
+    pub records: Vec<(Host, Seen<()>)>,
     /// Whether the public host resolves as it should.
     pub resolution: Resolution,
     /// Whether the public URL serves the wanted commit.

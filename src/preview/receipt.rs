@@ -37,16 +37,17 @@ impl Receipt {
         asked_at: DateTime<Utc>,
     ) -> Option<Self> {
         let seen_told = seen.told.clone();
+        let records = seen.records.iter();
+        let records = records.map(|(host, seen)| ("DNS record", host.full(suffix), seen.clone()));
         let asked = [
-            ("DNS record", name.host(suffix), seen.record.clone()),
             ("route", name.host(suffix), seen.route.without_detail()),
             ("namespace", name.namespace(), seen.namespace.without_detail()),
             ("database", name.database(), seen.database.without_detail()),
             ("role", name.role(), seen.role.clone()),
             ("deployment", name.namespace(), seen.deployment.clone()),
         ];
-        let lines = asked
-            .into_iter()
+        let lines = records
+            .chain(asked)
             .map(|(what, name, seen)| {
                 let answer = match seen {
                     Seen::Absent if what == "deployment" && seen_told == Told::Never => {

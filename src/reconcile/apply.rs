@@ -5,13 +5,13 @@
 
 use super::pass::Ground;
 use super::rehearsal::shown;
-use super::{Reconciler, Wanted};
+use super::{Reconciler, Wanted, hosts};
 use crate::database::DatabaseOrder;
 use crate::database::rehearsal::MIGRATION_APPLICATION;
-use crate::fault::{Fault, Progress};
+use crate::fault::{Disposition, Fault, Progress};
 use crate::forge::Announcement;
 use crate::ledger::{Kind, Lease, LeaseLost, LedgerError};
-use crate::preview::{Receipt, Step};
+use crate::preview::{ComponentName, Host, Receipt, Step};
 use crate::repository::Repository;
 use crate::workload;
 
@@ -55,6 +55,7 @@ pub(super) async fn apply(
                 seed: &repository.seed,
                 generation: *generation,
                 password: &preview.password,
+                components: &repository.shape.databases(),
             };
             return Ok(seams.databases.ensure_database(name, &order).await?);
         }
@@ -76,7 +77,13 @@ pub(super) async fn apply(
         Step::EnsureWorkload(revision) => {
             let url = seams.databases.url(name, &preview.password);
             let number = memory.facts.key.number;
-            let wanted = Wanted { repository, name, number, revision, database_url: &url };
+            let of = |component: ComponentName| {
+                let url = seams.databases.component_url(name, &preview.password, &component);
+                (component, url)
+            };
+            let databases: Vec<_> = repository.shape.databases().into_iter().map(of).collect();
+            let (database_url, databases) = (&url[..], &databases[..]);
+            let wanted = Wanted { repository, name, number, revision, database_url, databases };
             let asked = (seams.forge.as_ref(), seams.cluster.as_ref());
             let order = this.renderer.order(wanted, &this.site, asked).await?;
             seams.cluster.ensure_workload(name, &order).await?;
@@ -90,7 +97,9 @@ pub(super) async fn apply(
         }
         Step::EnsureRecord => {
             intend(Kind::Record).await??;
-            return Ok(seams.dns.ensure_record(name).await?);
+            let hosts = hosts::wanted(name, &repository.shape);
+            this.ledger.intend_hosts(lease, &hosts).await??;
+            return Ok(ensure_records(this, &hosts).await?);
         }
         Step::Publish(notice) => {
             intend(Kind::Notice).await??;
@@ -98,6 +107,7 @@ pub(super) async fn apply(
             let announcement = Announcement {
                 name: name.clone(),
                 url: this.site.url(name),
+                components: hosts::urls(this, name, &repository.shape),
                 notice: notice.clone(),
                 rolled_back_from: (memory.commit() != &memory.facts.head)
                     .then(|| memory.facts.head.clone()),
@@ -111,11 +121,37 @@ pub(super) async fn apply(
             seams.databases.remove_login(name, &preview.password).await?;
             this.ledger.login_removed(lease).await??;
         }
-        Step::RemoveRecord => seams.dns.remove_record(name).await?,
+        Step::RemoveRecord => {
+            remove_records(this, &hosts::known(preview, &repository.shape)).await?;
+        }
         Step::RemoveRoute => seams.cluster.remove_route(name).await?,
         Step::RemoveNamespace => seams.cluster.remove_namespace(name).await?,
         Step::RemoveDatabase => seams.databases.remove_database(name).await?,
         Step::RemoveRole => seams.databases.remove_role(name).await?,
     }
     Ok(Progress::Done)
+}
+
+/// Writes the record of each that is wanted.
+async fn ensure_records(this: &Reconciler, hosts: &[Host]) -> Result<Progress, Fault> {
+    let mut progress = Progress::Done;
+    for host in hosts {
+        if let Progress::Underway(what) = this.seams.dns.ensure_record(host).await? {
+            progress = Progress::Underway(what);
+        }
+    }
+    Ok(progress)
+}
+
+/// Removes the record of each, the preview's own last. What is not ours keeps nothing that is.
+async fn remove_records(this: &Reconciler, hosts: &[Host]) -> Result<(), Fault> {
+    let mut failed = Ok(());
+    for host in hosts.iter().rev() {
+        match this.seams.dns.remove_record(host).await {
+            Err(fault) if fault.disposition == Disposition::NotOurs && hosts.len() > 1 => {}
+            Err(fault) => failed = Err(fault),
+            Ok(()) => {}
+        }
+    }
+    failed
 }

@@ -10,19 +10,20 @@ use crate::config::duration::human;
 use crate::image::Found;
 use crate::ledger::{Lease, LeaseLost, LedgerError};
 use crate::preview::observed::ImageSeen;
-use crate::preview::{Desired, Memory, Part, Status};
+use crate::preview::{CommitSha, ComponentName, Desired, Memory, Part, PullNumber, Status};
 use crate::repository::Repository;
-use crate::workload::{Image, ImageTemplate};
+use crate::workload::{Image, ImageTemplate, TagTemplate};
 
-/// How the image stands, and the image where it is known and not the same for every commit.
-pub(super) type Pinned = (ImageSeen, Option<Image>);
+/// How the images stand, and each that is known and not the same for every commit: a component's, or
+/// the preview's own service's.
+pub(super) type Pinned = (ImageSeen, Vec<(Option<ComponentName>, Image)>);
 
-/// Whether the image has to be asked for, and so depends on which commit is the head.
+/// Whether images have to be asked for, and so depend on which commit is the head.
 pub(super) fn is_by_commit(repository: &Repository) -> bool {
-    matches!(repository.shape.image, Some(ImageTemplate::Tagged(_)))
+    !repository.shape.tagged().is_empty()
 }
 
-/// Finds the image of the wanted commit.
+/// Finds the images of the wanted commit.
 pub(super) async fn pinned(
     this: &Reconciler,
     lease: &Lease,
@@ -30,14 +31,37 @@ pub(super) async fn pinned(
     memory: &Memory,
     now: DateTime<Utc>,
 ) -> Result<Result<Pinned, LeaseLost>, LedgerError> {
-    let desired = memory.desired(&repository.policy, now);
-    let (Some(ImageTemplate::Tagged(template)), Desired::Up(spec)) =
-        (&repository.shape.image, desired)
-    else {
-        return Ok(Ok((ImageSeen::Known, None)));
-    };
+    let mut all = (ImageSeen::Known, Vec::new());
+    let Desired::Up(spec) = memory.desired(&repository.policy, now) else { return Ok(Ok(all)) };
     let commit = &spec.revision.commit;
-    let remembered = this.ledger.image_of(lease.preview.id, commit).await?;
+    for (component, template) in repository.shape.tagged() {
+        let number = memory.facts.key.number;
+        let wanted = Wanted { component, template, commit, number };
+        match one(this, lease, wanted, now).await? {
+            Ok(Ok(image)) => all.1.push((component.cloned(), image)),
+            Ok(Err(seen)) => all.0 = worse(all.0, of_component(component, seen)),
+            Err(lost) => return Ok(Err(lost)),
+        }
+    }
+    Ok(Ok(all))
+}
+
+/// One image that is wanted.
+struct Wanted<'a> {
+    component: Option<&'a ComponentName>,
+    template: &'a TagTemplate,
+    commit: &'a CommitSha,
+    number: PullNumber,
+}
+
+/// Finds one, or says how it stands.
+async fn one(
+    this: &Reconciler,
+    lease: &Lease,
+    Wanted { component, template, commit, number }: Wanted<'_>,
+    now: DateTime<Utc>,
+) -> Result<Result<Result<Image, ImageSeen>, LeaseLost>, LedgerError> {
+    let remembered = this.ledger.image_of(lease.preview.id, commit, component).await?;
     let (seen_at, image) = remembered.unwrap_or((now, None));
     // Since when it is wanted and not there: a push may have waited for an approval, and the condition
     // may be about the commit before.
@@ -45,21 +69,19 @@ pub(super) async fn pinned(
     let awaited = awaited.filter(|it| it.status == Status::False).map_or(now, |it| it.since);
     let awaited = awaited.max(seen_at);
     // What the configuration does not name any more may not run any more.
-    let configured = repository.shape.image.as_ref().map(ImageTemplate::name);
     let image = image.as_deref().and_then(|text| Image::parse(text).ok());
-    if let Some(image) = image.filter(|image| Some(image.name()) == configured) {
-        return Ok(Ok((ImageSeen::Known, Some(image))));
+    let configured = ImageTemplate::Tagged(template.clone());
+    if let Some(image) = image.filter(|image| image.name() == configured.name()) {
+        return Ok(Ok(Ok(image)));
     }
-    let tag = template.render(commit, memory.facts.key.number);
+    let tag = template.render(commit, number);
     let seen = match this.seams.images.resolve(&tag).await {
         Found::Digest(image) => {
             let text = image.to_string();
-            let Ok(text) = this.ledger.pin(lease, commit, &text, now).await? else {
-                return Ok(Err(LeaseLost));
-            };
+            let pinned = this.ledger.pin(lease, commit, component, &text, now).await?;
+            let Ok(text) = pinned else { return Ok(Err(LeaseLost)) };
             tracing::info!(image = text, commit = commit.short(), "pinned");
-            let image = Image::parse(&text).unwrap_or(image);
-            return Ok(Ok((ImageSeen::Known, Some(image))));
+            return Ok(Ok(Ok(Image::parse(&text).unwrap_or(image))));
         }
         Found::Refused(why) => ImageSeen::Refused(why),
         Found::NotYet(why) if now - awaited >= this.limits.image_patience => {
@@ -70,5 +92,22 @@ pub(super) async fn pinned(
         }
         Found::NotYet(why) | Found::Unknown(why) => ImageSeen::Awaited(why),
     };
-    Ok(Ok((seen, None)))
+    Ok(Ok(Err(seen)))
+}
+
+fn of_component(component: Option<&ComponentName>, seen: ImageSeen) -> ImageSeen {
+    let say = |why: String| component.map_or(why.clone(), |name| format!("{name}: {why}"));
+    match seen {
+        ImageSeen::Known => ImageSeen::Known,
+        ImageSeen::Awaited(why) => ImageSeen::Awaited(say(why)),
+        ImageSeen::Refused(why) => ImageSeen::Refused(say(why)),
+    }
+}
+
+/// What a person has to mend comes before what may come by itself, and the first before the next.
+fn worse(one: ImageSeen, other: ImageSeen) -> ImageSeen {
+    match (&one, &other) {
+        (ImageSeen::Known, _) | (ImageSeen::Awaited(_), ImageSeen::Refused(_)) => other,
+        _ => one,
+    }
 }

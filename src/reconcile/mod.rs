@@ -5,6 +5,7 @@
 
 mod apply;
 mod fresh;
+mod hosts;
 mod image;
 mod observe;
 mod outcome;

@@ -6,6 +6,7 @@
 use chrono::{DateTime, Utc};
 
 use super::Reconciler;
+use super::hosts::{self, Resolved};
 use super::image::{is_by_commit, pinned};
 use super::rehearsal::remembered;
 use crate::fault::Disposition;
@@ -13,10 +14,9 @@ use crate::ledger::{Lease, LeaseLost, LedgerError, Preview};
 use crate::preview::observed::{Confirmation, ImageSeen, Resolution, RouteSeen, Served, Standing};
 use crate::preview::parity::Versions;
 use crate::preview::{
-    Desired, Memory, Observed, Parity, Part, Policy, Revision, Seen, Status, Told,
+    Desired, Memory, Observed, Parity, Part, Policy, Revision, Seen, Status, Told, together,
 };
 use crate::repository::Repository;
-use crate::visit::Visit;
 
 /// What one look came to.
 pub(super) struct Look {
@@ -41,16 +41,17 @@ pub(super) async fn look(
     // Which image is wanted depends on the head, and what runs may depend on the labels; everything
     // else is asked at once.
     let mut read = None;
-    let mut pins = (ImageSeen::Known, None);
+    let mut pins = (ImageSeen::Known, Vec::new());
     if is_by_commit(repository) || !policy.choices.is_empty() {
         read = Some(confirm(this, preview, memory, policy, now).await);
-        match pinned(this, lease, repository, memory, now).await? {
+        let chosen = repository.chosen(&memory.choice(policy));
+        match pinned(this, lease, &chosen, memory, now).await? {
             Ok(found) => pins = found,
             Err(lost) => return Ok(Err(lost)),
         }
     }
-    let (seen_image, image) = pins;
-    let effective = repository.chosen(&memory.choice(policy)).with_image(image);
+    let (seen_image, images) = pins;
+    let effective = repository.chosen(&memory.choice(policy)).with_images(images);
     let repository = &effective;
     let confirmed = async {
         match read {
@@ -58,18 +59,18 @@ pub(super) async fn look(
             None => confirm(this, preview, memory, policy, now).await,
         }
     };
-    let (read, cluster, databases, record) = tokio::join!(
+    let (read, cluster, databases, records) = tokio::join!(
         confirmed,
         this.seams.cluster.observe(name, &repository.shape),
         this.seams.databases.observe(name, &preview.password),
-        this.seams.dns.observe(name),
+        hosts::records(this, hosts::known(preview, &repository.shape)),
     );
     let nothing_left = [
         cluster.namespace.is_gone(),
         cluster.route.is_gone(),
-        databases.database.is_gone(),
+        databases.together(None).is_gone(),
         databases.role.is_gone(),
-        record.is_gone(),
+        together::records(&records, None).is_gone(),
     ];
     let desired = memory.desired(policy, now);
     let migrations = remembered(this, preview, repository, &desired, cluster.migration).await?;
@@ -79,15 +80,17 @@ pub(super) async fn look(
         Desired::Down(_) => None,
     };
     let routed = cluster.route.present().is_some_and(|route| route.revision.as_ref() == want);
+    let hosts = hosts::wanted(name, &repository.shape);
+    let record = together::records(&records, want.map(|_| &hosts[..]));
     // A resolver that is asked too early remembers "no such name" for reviewers too.
-    let resolution = if want.is_some() && routed && !record.is_foreign() {
-        this.seams.dns.resolve(name).await
+    let resolved = if want.is_some() && routed && !record.is_foreign() {
+        hosts::resolve(this, hosts).await
     } else if record.present().is_some() {
-        Resolution::NotYet("asked for when the route leads to this commit".to_owned())
+        Resolved::unasked("asked for when the route leads to this commit")
     } else {
-        Resolution::NotYet("not there".to_owned())
+        Resolved::unasked("not there")
     };
-    let served = served(this, preview, repository, want, &cluster.route, &resolution, now).await;
+    let served = served(this, preview, repository, want, &cluster.route, &resolved, now).await;
     // The forge's budget is small: it is asked for its deployments only where the answer counts,
     // for the receipt.
     let deployment = if preview.told == Told::Never {
@@ -98,7 +101,9 @@ pub(super) async fn look(
         Seen::Unknown("not asked".to_owned())
     };
     let parity = parity(this, repository).await;
-    let (mut workload, mut database) = (cluster.workload, databases.database);
+    let components = repository.shape.databases();
+    let mut database = databases.together(want.map(|_| &components[..]));
+    let mut workload = cluster.workload;
     if let Seen::Present(database) = &mut database {
         database.stale_login |= memory.is_rotating();
         // What is on its way out may still use the login that is to be locked.
@@ -125,7 +130,8 @@ pub(super) async fn look(
         workload,
         route: cluster.route,
         record,
-        resolution,
+        records,
+        resolution: resolved.all,
         served,
         deployment,
         told: preview.told.clone(),
@@ -160,18 +166,18 @@ async fn served(
     repository: &Repository,
     want: Option<&Revision>,
     route: &Seen<RouteSeen>,
-    resolution: &Resolution,
+    resolved: &Resolved,
     now: DateTime<Utc>,
 ) -> Served {
     let leads = route
         .present()
         .is_some_and(|route| route.revision.as_ref() == want && route.standing == Standing::Served);
-    let (Some(want), true, Resolution::Right { addresses }) = (want, leads, resolution) else {
+    let (Some(want), true, Resolution::Right { .. }) = (want, leads, &resolved.all) else {
         return Served::NotYet("asked when route and name lead to this commit".to_owned());
     };
-    let (name, commit) = (&preview.name, &want.commit);
-    let visit = Visit { name, shape: &repository.shape, addresses, commit };
-    let Err(why) = this.seams.visitor.observe(visit).await else { return Served::Right };
+    let Err(why) = resolved.serve(this, &repository.shape, &want.commit).await else {
+        return Served::Right;
+    };
     // Since when it is so: with all in place behind it, and not served.
     let before = |part, status| {
         let of_part = preview.conditions.iter().find(|condition| condition.part == part);

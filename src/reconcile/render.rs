@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::cluster::Cluster;
 use crate::fault::Fault;
 use crate::forge::Forge;
-use crate::preview::{PreviewName, PullNumber, Revision, Site};
+use crate::preview::{ComponentName, PreviewName, PullNumber, Revision, Site};
 use crate::repository::Repository;
 use crate::workload::chart::{
     BASE, ChartSource, Facts, RenderError, RenderErrorKind, RenderLimits, SecretKey, Tools, render,
@@ -43,6 +43,8 @@ pub struct Wanted<'a> {
     pub revision: &'a Revision,
     /// The URL of its database.
     pub database_url: &'a str,
+    /// The URL of each component's own.
+    pub databases: &'a [(ComponentName, String)],
 }
 
 impl Renderer {
@@ -57,9 +59,10 @@ impl Renderer {
         site: &Site,
         (forge, cluster): (&dyn Forge, &dyn Cluster),
     ) -> Result<WorkloadOrder, Fault> {
-        let Wanted { repository, name, revision, database_url, .. } = wanted;
+        let Wanted { repository, name, revision, database_url, databases, .. } = wanted;
         let shape = &repository.shape;
         let mut order = workload::order(shape, name, &site.suffix, revision, database_url);
+        order.databases = databases.to_vec();
         if let Some(chart) = &shape.chart {
             order.objects = self.objects(wanted, chart, site, (forge, cluster)).await?;
         }

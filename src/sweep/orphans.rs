@@ -19,12 +19,21 @@ pub(super) async fn sweep(this: &Reconciler, now: DateTime<Utc>) -> Result<Found
     let seams = &this.seams;
     let (cluster, databases, dns) =
         tokio::join!(seams.cluster.owned(), seams.databases.owned(), seams.dns.owned());
+    let mut hosts = Vec::new();
+    let dns = dns.map(|listed| {
+        hosts.extend(listed.iter().filter(|host| host.component.is_some()).cloned());
+        listed.into_iter().map(|host| host.name).collect()
+    });
     let mut names = BTreeSet::new();
     for listed in [cluster, databases, dns] {
         collect(listed, &mut names, &mut found);
     }
     for name in names {
         found.take(settle(this, &name, now).await)?;
+        let of_it: Vec<_> = hosts.iter().filter(|host| host.name == name).cloned().collect();
+        if !of_it.is_empty() {
+            this.ledger.found_hosts(&name, &of_it).await?;
+        }
     }
     Ok(found)
 }

@@ -79,7 +79,7 @@ impl HttpVisitor {
     }
 
     async fn ask(&self, visit: &Visit<'_>, path: &str) -> Result<Response, reqwest::Error> {
-        let host = visit.name.host(&self.site.suffix);
+        let host = visit.host.full(&self.site.suffix);
         let usual = if self.site.https { 443 } else { 80 };
         let public = self.site.port.unwrap_or(usual);
         let port = self.address.map_or(public, |address| address.port());
@@ -102,7 +102,7 @@ impl Visitor for HttpVisitor {
             Proof::Header => &visit.shape.probe_path,
             Proof::Path(path) => path,
         };
-        let url = self.site.url(visit.name);
+        let url = self.site.url_of(visit.host);
         let url = format!("{}{path}", url.trim_end_matches('/'));
         let instead = |error: reqwest::Error| format!("{url}: {}", words(&error));
         let mut response = self.ask(&visit, path).await.map_err(instead)?;

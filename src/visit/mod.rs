@@ -11,7 +11,7 @@ use std::net::IpAddr;
 
 use async_trait::async_trait;
 
-use crate::preview::{CommitSha, PreviewName};
+use crate::preview::{CommitSha, Host};
 use crate::workload::Shape;
 
 pub use self::http::{HttpVisitor, VisitConfig};
@@ -20,7 +20,7 @@ pub use self::http::{HttpVisitor, VisitConfig};
 #[derive(Clone, Copy, Debug)]
 pub struct Visit<'a> {
     /// Whose URL.
-    pub name: &'a PreviewName,
+    pub host: &'a Host,
     /// What runs there, and so where to ask and how the answer shows its commit.
     pub shape: &'a Shape,
     /// Where its host leads.

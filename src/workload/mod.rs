@@ -9,9 +9,10 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use crate::preview::{PreviewName, Revision, Suffix};
+use crate::preview::{ComponentName, PreviewName, Revision, Suffix};
 
 pub mod chart;
+mod component;
 pub mod gate;
 mod image;
 pub(crate) mod lines;
@@ -21,6 +22,7 @@ mod print;
 mod secret;
 
 pub use chart::Chart;
+pub use component::{Component, Service, WEB, variable};
 pub use image::{Image, ImageError, ImageName, ImageTag, ImageTemplate, TagTemplate};
 pub use migrations::Migrations;
 pub use object::{Object, ObjectRef, inventory};
@@ -58,6 +60,10 @@ pub struct Shape {
     pub secrets: Vec<SecretCopy>,
     /// Variables out of stores of secrets.
     pub external_secrets: Vec<ExternalSecret>,
+    /// Which of its components have to be ready before it starts.
+    pub needs: Vec<ComponentName>,
+    /// The services beside it.
+    pub components: Vec<Component>,
 }
 
 impl Shape {
@@ -162,6 +168,8 @@ pub struct WorkloadOrder {
     pub env: Vec<(String, String)>,
     /// What the team's chart was rendered to, as the gate has taken it; none without a chart.
     pub objects: Vec<Object>,
+    /// The URL of each component's own database; holds the password too.
+    pub databases: Vec<(ComponentName, String)>,
 }
 
 impl fmt::Debug for WorkloadOrder {
@@ -221,10 +229,12 @@ pub fn order(
         name.namespace(),
         name.host(suffix),
     ];
+    let own = OWN_VARIABLES.into_iter().map(str::to_owned).zip(values);
     WorkloadOrder {
         revision: revision.clone(),
         shape: shape.clone(),
-        env: OWN_VARIABLES.into_iter().map(str::to_owned).zip(values).collect(),
+        env: own.chain(shape.public_hosts(name, suffix)).collect(),
         objects: Vec::new(),
+        databases: Vec::new(),
     }
 }

@@ -106,6 +106,7 @@ fn order(digit: char, image: &str) -> WorkloadOrder {
         },
         env: vec![("DATABASE_URL".to_owned(), "postgres://x".to_owned())],
         objects: vec![],
+        databases: vec![],
     }
 }
 

@@ -12,6 +12,7 @@ mod real;
 mod real_migrations;
 mod rehearsed;
 mod secrets;
+mod services;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,6 +25,7 @@ use mayfly::workload::{Image, Migrations, PodShape, Proof, Shape, WorkloadOrder}
 
 use self::kubernetes::RealCluster;
 use self::machine::Machine;
+use self::services::services_start_in_order_and_are_led_to_together;
 use crate::world::cluster::FakeCluster;
 use crate::world::faults::Faults;
 
@@ -104,6 +106,7 @@ contract! {
     migrations_of_a_newer_revision_take_the_place_of_those_before,
     a_route_leads_to_a_ready_revision_only,
     a_new_revision_starts_beside_the_one_that_is_served,
+    services_start_in_order_and_are_led_to_together,
     a_removed_namespace_leaves_and_then_is_absent,
     what_is_not_ours_is_never_touched,
     owned_are_exactly_our_own,
@@ -187,6 +190,7 @@ fn order(revision: &Revision) -> WorkloadOrder {
         shape: shape(),
         env: vec![("COMMIT_SHA".to_owned(), revision.commit.to_string())],
         objects: vec![],
+        databases: vec![],
     }
 }
 

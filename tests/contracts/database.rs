@@ -9,7 +9,7 @@ use mayfly::database::seed::SeedFile;
 use mayfly::database::{DatabaseOrder, Databases, DatabasesSeen, Password, Seed};
 use mayfly::demo::postgres::Postgres;
 use mayfly::fault::{Disposition, Fault, Progress};
-use mayfly::preview::{PreviewName, PullNumber, Seen};
+use mayfly::preview::{ComponentName, PreviewName, PullNumber, Seen};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::sync::mpsc;
 
@@ -64,6 +64,7 @@ macro_rules! under_both {
 
 under_both!(
     postgres_keeps_the_contract,
+    a_component_has_its_own_seeded_rows_and_what_was_cut_off_is_finished,
     a_preview_finds_its_seeded_rows_and_may_change_all_of_them,
     a_preview_can_log_in_nowhere_but_at_home,
     a_preview_cannot_widen_its_rights,
@@ -197,7 +198,7 @@ pub async fn make(
     generation: u32,
     password: &Password,
 ) -> Result<(), Fault> {
-    let order = DatabaseOrder { seed, generation, password };
+    let order = DatabaseOrder { seed, generation, password, components: &[] };
     let mut outcome = Ok(Progress::Done);
     within(Duration::from_secs(120), "a database", async || {
         outcome = databases.ensure_database(name, &order).await;
@@ -258,14 +259,101 @@ async fn databases_contract(databases: &dyn Databases, base: i64) {
     assert_eq!(databases.owned().await.unwrap(), vec![]);
 }
 
+/// A preview whose components have databases of their own.
+async fn components_contract(databases: &dyn Databases, base: i64) {
+    let (ours, other, secret) = (pr(base + 1), pr(base + 11), password());
+    let name = |text: &str| ComponentName::parse(text).unwrap();
+    let both = [name("api"), name("mail-worker")];
+    let make = async |components: &[ComponentName], generation: u32| {
+        within(Duration::from_secs(120), "the databases", async || {
+            let (seed, password) = (&seed(), &secret);
+            let order = DatabaseOrder { seed, generation, password, components };
+            databases.ensure_database(&ours, &order).await == Ok(Progress::Done)
+        })
+        .await;
+    };
+    let ready = async |wanted: &[ComponentName]| {
+        let seen = databases.observe(&ours, &secret).await.together(Some(wanted));
+        seen.present().filter(|it| it.ready).and_then(|it| it.generation)
+    };
+    make(&[], 0).await;
+    assert_eq!(ready(&[]).await, Some(0));
+    assert_eq!(ready(&both).await, None, "theirs are not there");
+    make(&both, 0).await;
+    assert_eq!(ready(&both).await, Some(0));
+    assert_eq!(databases.owned().await.unwrap(), vec![ours.clone()]);
+    let seen = databases.observe(&other, &secret).await;
+    assert!(seen.components.is_empty() && seen.database.is_absent(), "nobody else's: {seen:?}");
+    assert!(databases.component_url(&ours, &secret, &both[1]).contains("__mail_worker"));
+    // All of them go, whoever is wanted by now.
+    databases.remove_database(&ours).await.unwrap();
+    let seen = databases.observe(&ours, &secret).await;
+    assert!(seen.together(None).is_absent(), "{seen:?}");
+    make(&both, 4).await;
+    assert_eq!(ready(&both).await, Some(4));
+    databases.remove_database(&ours).await.unwrap();
+    databases.remove_role(&ours).await.unwrap();
+    assert_eq!(databases.owned().await.unwrap(), vec![]);
+}
+
 #[tokio::test]
 async fn the_fake_keeps_the_contract() {
     databases_contract(&FakeDatabases::new(Faults::default()), 1).await;
+    components_contract(&FakeDatabases::new(Faults::default()), 1).await;
 }
 
 async fn postgres_keeps_the_contract(admin: Administrator) {
     let place = Place::new(admin).await;
     databases_contract(&place.databases, place.base).await;
+    components_contract(&place.databases, place.base).await;
+}
+
+async fn a_component_has_its_own_seeded_rows_and_what_was_cut_off_is_finished(
+    admin: Administrator,
+) {
+    let place = Place::new(admin).await;
+    let (name, secret) = (place.pr(1), password());
+    let api = [ComponentName::parse("api").unwrap()];
+    let make = async |generation: u32| {
+        within(Duration::from_secs(120), "the databases", async || {
+            let (seed, password) = (&seed(), &secret);
+            let order = DatabaseOrder { seed, generation, password, components: &api };
+            place.databases.ensure_database(&name, &order).await == Ok(Progress::Done)
+        })
+        .await;
+    };
+    make(0).await;
+    let url = place.databases.component_url(&name, &secret, &api[0]);
+    let mut there = PgConnection::connect(&url).await.unwrap();
+    let count = "SELECT count(*) FROM items";
+    let rows = async |session: &mut PgConnection| {
+        sqlx::query_scalar::<_, i64>(count).fetch_one(session).await.unwrap()
+    };
+    let seeded = rows(&mut there).await;
+    assert!(seeded > 0);
+    sqlx::query("DELETE FROM items").execute(&mut there).await.unwrap();
+    let mut own = PgConnection::connect(&place.databases.url(&name, &secret)).await.unwrap();
+    assert_eq!(rows(&mut own).await, seeded, "each has its own");
+
+    // The preview's own was dropped, and the controller killed before it came to make it again: what is
+    // left of other data is no data of this generation.
+    place.run(format!("DROP DATABASE {} WITH (FORCE)", name.database())).await;
+    let seen = place.databases.observe(&name, &secret).await;
+    assert!(seen.together(Some(&api)).is_absent() && !seen.together(None).is_gone(), "{seen:?}");
+    make(1).await;
+    let mut there = PgConnection::connect(&url).await.unwrap();
+    assert_eq!(rows(&mut there).await, seeded, "a fresh clone");
+
+    // Somebody else's is told, and left alone.
+    let theirs = ComponentName::parse("theirs").unwrap();
+    place.run(format!("CREATE DATABASE {}", theirs.database(&name))).await;
+    let seen = place.databases.observe(&name, &secret).await;
+    assert!(seen.together(Some(std::slice::from_ref(&theirs))).is_foreign(), "{seen:?}");
+    assert!(seen.together(Some(&api)).present().is_some_and(|it| it.ready));
+    place.databases.remove_database(&name).await.unwrap();
+    let seen = place.databases.observe(&name, &secret).await;
+    assert!(seen.together(None).is_gone() && seen.components.len() == 1, "{seen:?}");
+    place.run(format!("DROP DATABASE {}", theirs.database(&name))).await;
 }
 
 async fn a_preview_finds_its_seeded_rows_and_may_change_all_of_them(admin: Administrator) {
@@ -438,7 +526,7 @@ async fn a_database_or_role_without_our_mark_is_never_touched(admin: Administrat
     place.run(format!("CREATE ROLE {} LOGIN", name.role())).await;
     let seen = place.databases.observe(&name, &secret).await;
     assert!(seen.database.is_foreign() && seen.role.is_foreign(), "{seen:?}");
-    let order = DatabaseOrder { seed: &seed(), generation: 0, password: &secret };
+    let order = DatabaseOrder { seed: &seed(), generation: 0, password: &secret, components: &[] };
     let refused = [
         place.databases.ensure_database(&name, &order).await.map(|_| ()),
         place.databases.remove_database(&name).await,

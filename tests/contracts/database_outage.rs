@@ -71,7 +71,12 @@ async fn a_server_in_recovery_is_awaited_until_it_takes_writes() {
     let databases = connect(config(outage.server.url("postgres"), unique())).await.unwrap();
     assert_eq!(unseen(&databases).await, "Absent", "it can be read");
     let (name, secret, seed) = (pr(7), password(), seed());
-    let order = mayfly::database::DatabaseOrder { seed: &seed, generation: 0, password: &secret };
+    let order = mayfly::database::DatabaseOrder {
+        seed: &seed,
+        generation: 0,
+        password: &secret,
+        components: &[],
+    };
     let fault = databases.ensure_database(&name, &order).await.unwrap_err();
     assert_eq!(fault.disposition, Disposition::Transient);
     assert!(fault.to_string().contains("lead to the primary"), "{fault}");

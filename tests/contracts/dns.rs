@@ -16,7 +16,7 @@ use mayfly::dns::Dns;
 use mayfly::dns::embedded::EmbeddedDns;
 use mayfly::fault::{Disposition, Fault};
 use mayfly::preview::observed::Resolution;
-use mayfly::preview::{PreviewName, PullNumber, Seen, Stamp, Suffix};
+use mayfly::preview::{ComponentName, Host, PreviewName, PullNumber, Seen, Stamp, Suffix};
 use tempfile::TempDir;
 
 use crate::world::dns::FakeDns;
@@ -29,8 +29,24 @@ const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)
 const FOREIGN: i64 = 666;
 const DEADLINE: Duration = Duration::from_secs(10);
 
-fn pr(number: i64) -> PreviewName {
-    PreviewName::new(None, PullNumber::new(number).unwrap())
+/// A preview's own host.
+fn pr(number: i64) -> Host {
+    Host::from(&PreviewName::new(None, PullNumber::new(number).unwrap()))
+}
+
+/// The host of its component `api`.
+fn api(number: i64) -> Host {
+    Host { component: Some(ComponentName::parse("api").unwrap()), ..pr(number) }
+}
+
+/// What is not ours in the contract: all of a preview, and one component's host of another.
+fn foreign() -> [Host; 2] {
+    [pr(FOREIGN), api(2)]
+}
+
+/// The stamp that somebody else gave a host.
+fn elsewhere(host: &Host) -> String {
+    Stamp::new("elsewhere", &host.name).line()
 }
 
 fn is_right(resolution: Resolution) -> bool {
@@ -42,8 +58,8 @@ async fn within<T>(work: impl Future<Output = T>) -> T {
 }
 
 /// What the loop relies on.
-async fn dns_contract(dns: &dyn Dns, plant_foreign: impl Fn(&PreviewName)) {
-    let (one, two, foreign) = (pr(1), pr(2), pr(FOREIGN));
+async fn dns_contract(dns: &dyn Dns, plant_foreign: impl Fn(&Host)) {
+    let (one, two) = (pr(1), pr(2));
     assert_eq!(dns.observe(&one).await, Seen::Absent, "absent at first");
     assert!(matches!(dns.resolve(&one).await, Resolution::NotYet(_)), "and leads nowhere");
     assert_eq!(dns.owned().await.unwrap(), [], "nothing is ours at first");
@@ -57,15 +73,19 @@ async fn dns_contract(dns: &dyn Dns, plant_foreign: impl Fn(&PreviewName)) {
     }
     assert_eq!(dns.observe(&two).await, Seen::Absent, "one name's record is not another's");
 
-    plant_foreign(&foreign);
-    let seen = dns.observe(&foreign).await;
-    assert!(seen.is_foreign(), "{seen:?}");
-    for attempt in [dns.ensure_record(&foreign).await.map(drop), dns.remove_record(&foreign).await]
-    {
-        assert_eq!(attempt.unwrap_err().disposition, Disposition::NotOurs);
-        assert_eq!(dns.observe(&foreign).await, seen, "it was not touched");
-    }
     dns.ensure_record(&two).await.unwrap();
+    let mut seen = Vec::new();
+    for host in foreign() {
+        plant_foreign(&host);
+        let before = dns.observe(&host).await;
+        assert!(before.is_foreign(), "{before:?}");
+        for attempt in [dns.ensure_record(&host).await.map(drop), dns.remove_record(&host).await] {
+            assert_eq!(attempt.unwrap_err().disposition, Disposition::NotOurs);
+            assert_eq!(dns.observe(&host).await, before, "it was not touched");
+        }
+        seen.push((host, before));
+    }
+    assert_eq!(dns.observe(&two).await, Seen::Present(()), "its component's host is not it");
     assert_eq!(dns.owned().await.unwrap(), [one.clone(), two.clone()], "ours, and only ours");
 
     for name in [&one, &two, &one] {
@@ -73,14 +93,39 @@ async fn dns_contract(dns: &dyn Dns, plant_foreign: impl Fn(&PreviewName)) {
         assert_eq!(dns.observe(name).await, Seen::Absent);
     }
     assert_eq!(dns.owned().await.unwrap(), []);
-    assert_eq!(dns.observe(&foreign).await, seen, "it outlives all of ours");
+    hosts_are_apart(dns).await;
+    for (host, before) in seen {
+        assert_eq!(dns.observe(&host).await, before, "it outlives all of ours");
+    }
+}
+
+/// The hosts of one preview come and go each by itself.
+async fn hosts_are_apart(dns: &dyn Dns) {
+    for [first, second] in [[pr(7), api(7)], [api(7), pr(7)]] {
+        dns.ensure_record(&first).await.unwrap();
+        assert_eq!(dns.observe(&second).await, Seen::Absent);
+        assert!(matches!(dns.resolve(&second).await, Resolution::NotYet(_)));
+        assert_eq!(dns.owned().await.unwrap(), std::slice::from_ref(&first));
+        dns.ensure_record(&second).await.unwrap();
+        for host in [&first, &second] {
+            assert_eq!(dns.observe(host).await, Seen::Present(()));
+            assert!(is_right(dns.resolve(host).await));
+        }
+        assert_eq!(dns.owned().await.unwrap(), [pr(7), api(7)]);
+        dns.remove_record(&first).await.unwrap();
+        assert_eq!(dns.observe(&first).await, Seen::Absent);
+        assert_eq!(dns.observe(&second).await, Seen::Present(()));
+        assert_eq!(dns.owned().await.unwrap(), std::slice::from_ref(&second));
+        dns.remove_record(&second).await.unwrap();
+        assert_eq!(dns.owned().await.unwrap(), []);
+    }
 }
 
 #[tokio::test]
 async fn the_fake_keeps_the_contract() {
     let dns = FakeDns::new(INSTANCE, Faults::default());
-    dns_contract(&dns, |name| dns.plant(name, &Stamp::new("elsewhere", name).line())).await;
-    assert_eq!(dns.records().len(), 1, "the foreign one");
+    dns_contract(&dns, |host| dns.plant(host.clone(), &elsewhere(host))).await;
+    assert_eq!(dns.records().len(), foreign().len(), "the foreign ones");
 }
 
 #[tokio::test]
@@ -90,7 +135,7 @@ async fn the_fake_keeps_the_contract_when_everything_happens_twice() {
     for call in ["dns.observe", "dns.ensure_record", "dns.remove_record", "dns.owned"] {
         faults.always(call, Mode::Repeat);
     }
-    dns_contract(&dns, |name| dns.plant(name, &Stamp::new("elsewhere", name).line())).await;
+    dns_contract(&dns, |host| dns.plant(host.clone(), &elsewhere(host))).await;
 }
 
 #[tokio::test]
@@ -144,15 +189,17 @@ fn serve(file: &Path, target: IpAddr) -> Result<EmbeddedDns, Fault> {
 
 #[tokio::test]
 async fn the_embedded_server_keeps_the_contract() {
-    let place = Place::with(&[("pr-666", TARGET, Some("mayfly=elsewhere/pr-666"))]);
-    let dns = place.serve();
-    dns_contract(&dns, |name| assert_eq!(*name, pr(FOREIGN), "planted before the start")).await;
+    let place = Place::with(&[
+        ("pr-666", TARGET, Some("mayfly=elsewhere/pr-666")),
+        ("pr-2-api", TARGET, Some("mayfly=elsewhere/pr-2")),
+    ]);
+    dns_contract(&place.serve(), |_| ()).await; // planted before the start
 }
 
 #[tokio::test]
 async fn the_embedded_server_keeps_the_contract_over_ipv6() {
     let target = IpAddr::V6(Ipv6Addr::LOCALHOST);
-    let place = Place::with(&[("pr-666", target, None)]);
+    let place = Place::with(&[("pr-666", target, None), ("pr-2-api", target, None)]);
     dns_contract(&serve(&place.file(), target).unwrap(), |_| ()).await;
 }
 
@@ -165,11 +212,12 @@ async fn a_record_without_our_stamp_is_never_touched() {
         ("pr-3", TARGET, Some("mayfly=elsewhere/pr-3")),
         ("pr-4", TARGET, Some("mayfly=here/pr-99")), // ours, and another preview's
         ("pr-5", TARGET, Some("")),
+        ("pr-7-api", TARGET, Some("mayfly=here/pr-7-api")), // no preview is called so
     ];
     let place = Place::with(&records);
     for _ in 0..2 {
         let dns = place.serve();
-        for name in (1..=5).map(pr) {
+        for name in (1..=5).map(pr).chain([api(7)]) {
             assert!(dns.observe(&name).await.is_foreign());
             for attempt in
                 [dns.ensure_record(&name).await.map(drop), dns.remove_record(&name).await]

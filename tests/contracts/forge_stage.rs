@@ -33,8 +33,9 @@ pub fn sha(seed: u32) -> CommitSha {
 pub fn say(n: u32, notice: Notice) -> Announcement {
     let name = PreviewName::new(None, number(n));
     let url = format!("https://{name}.preview.example.com");
-    let (rolled_back_from, rehearsal, receipt) = (None, None, Vec::new());
-    Announcement { name, url, notice, rolled_back_from, rehearsal, receipt }
+    let (rolled_back_from, rehearsal) = (None, None);
+    let (components, receipt) = (Vec::new(), Vec::new());
+    Announcement { name, url, components, notice, rolled_back_from, rehearsal, receipt }
 }
 
 pub fn preparing(n: u32) -> Announcement {

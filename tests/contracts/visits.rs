@@ -34,7 +34,9 @@ fn loopback() -> BTreeSet<IpAddr> {
 async fn visit(visitor: &HttpVisitor, shape: &Shape) -> Result<(), String> {
     let name = PreviewName::parse("pr-7").unwrap();
     let (addresses, commit) = (loopback(), commit('a'));
-    visitor.observe(Visit { name: &name, shape, addresses: &addresses, commit: &commit }).await
+    visitor
+        .observe(Visit { host: &(&name).into(), shape, addresses: &addresses, commit: &commit })
+        .await
 }
 
 fn shape(proof: Proof) -> Shape {

@@ -12,6 +12,7 @@ fn announcement(notice: Notice, receipt: &[&str]) -> Announcement {
     Announcement {
         name: PreviewName::parse("shop-pr-7").unwrap(),
         url: "https://shop-pr-7.preview.example.com".to_owned(),
+        components: Vec::new(),
         notice,
         rolled_back_from: None,
         rehearsal: None,

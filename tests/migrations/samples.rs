@@ -11,6 +11,7 @@ pub fn after(version: i64) -> Option<&'static str> {
         3 => IMAGES,
         4 => REHEARSALS,
         5 => LOGINS,
+        6 => COMPONENTS,
         _ => return None,
     })
 }
@@ -35,6 +36,13 @@ VALUES
    "rewrites": {"unknown": "the database was dropped"}, "schema": {"unknown": "the same"}}'),
 ('01890000-0000-7000-8000-000000000001', 'cccccccccccccccccccccccccccccccccccccccc.0', 2,
  '2026-03-01T13:00:00Z', NULL, NULL, NULL);
+"#;
+
+const COMPONENTS: &str = r#"
+INSERT INTO component_images (preview_id, sha, component, image)
+VALUES ('01890000-0000-7000-8000-000000000001', 'cccccccccccccccccccccccccccccccccccccccc', 'api',
+        'registry.example.com/acme/shop-api@sha256:' || repeat('0b', 32));
+UPDATE previews SET hosted = '{api}' WHERE id = '01890000-0000-7000-8000-000000000001';
 "#;
 
 const LOGINS: &str = r#"

@@ -11,7 +11,7 @@ use mayfly::cluster::{Cluster, ClusterSeen};
 use mayfly::fault::{Fault, Progress};
 use mayfly::preview::observed::{Health, NamespaceSeen, RouteSeen, Standing, WorkloadSeen};
 use mayfly::preview::{Ended, MigrationSeen, MigrationState, PreviewName, Revision, Seen};
-use mayfly::workload::{Shape, WorkloadOrder};
+use mayfly::workload::{Service, Shape, WorkloadOrder};
 
 use super::faults::Faults;
 
@@ -21,7 +21,8 @@ const LOOKS_TO_LEAVE: u32 = 2;
 #[derive(Clone)]
 struct Workload {
     order: WorkloadOrder,
-    looks: u32,
+    /// The looks since each service was started, by its name.
+    started: BTreeMap<String, u32>,
     crashed: bool,
 }
 
@@ -268,7 +269,7 @@ impl Inner {
                 let workload = match namespace.workload.as_mut() {
                     None => Seen::Absent,
                     Some(workload) => {
-                        workload.looks += 1;
+                        workload.started.values_mut().for_each(|looks| *looks += 1);
                         let health = match &self.failing {
                             Some(why) => Health::Failing { why: why.clone(), log: String::new() },
                             None => workload.health(self.ready_after, self.never_ready.as_ref()),
@@ -312,11 +313,32 @@ impl Migration {
 
 impl Workload {
     fn health(&self, ready_after: u32, never_ready: Option<&String>) -> Health {
-        match never_ready {
-            _ if self.crashed => Health::Dead("exited".to_owned()),
+        if self.crashed {
+            return Health::Dead("exited".to_owned());
+        }
+        let is_ready = |name: &str| {
+            never_ready.is_none() && self.started.get(name).is_some_and(|it| *it >= ready_after)
+        };
+        let services = self.order.shape.services();
+        let of = |service: &Service| match never_ready {
+            _ if is_ready(service.name()) => Health::Ready,
             Some(why) => Health::Progressing(why.clone()),
-            None if self.looks >= ready_after => Health::Ready,
-            None => Health::Progressing("starting".to_owned()),
+            None if self.started.contains_key(service.name()) => {
+                Health::Progressing("starting".to_owned())
+            }
+            None if service.awaits(is_ready).is_empty() => Health::Dead("not started".to_owned()),
+            None => Health::Progressing("waits for another".to_owned()),
+        };
+        Health::together(services.iter().map(of))
+    }
+
+    /// Starts each service that is not, and that waits for none.
+    fn start(&mut self, ready_after: u32) {
+        for service in self.order.shape.services() {
+            let is_ready = |name: &str| self.started.get(name).is_some_and(|it| *it >= ready_after);
+            if service.awaits(is_ready).is_empty() {
+                self.started.entry(service.name().to_owned()).or_default();
+            }
         }
     }
 }
@@ -374,7 +396,7 @@ impl Cluster for FakeCluster {
     ) -> Result<(), Fault> {
         self.faults.run("cluster.ensure_workload", || {
             self.with(|it| {
-                let routed = it.routes.get(name).cloned();
+                let (routed, after) = (it.routes.get(name).cloned(), it.ready_after);
                 let namespace = it.namespace(name, "starting the workload")?;
                 let running = namespace.workload.as_ref().filter(|it| !it.crashed);
                 if running.is_none_or(|it| it.order.revision != order.revision) {
@@ -384,9 +406,13 @@ impl Cluster for FakeCluster {
                     namespace
                         .others
                         .retain(|it| Some(it) == routed.as_ref() && *it != order.revision);
-                    let workload = Workload { order: order.clone(), looks: 0, crashed: false };
+                    let (ordered, started) = (order.clone(), BTreeMap::new());
+                    let mut workload = Workload { order: ordered, started, crashed: false };
+                    workload.start(after);
                     namespace.workload = Some(workload);
                     it.orders.push((name.clone(), order.clone()));
+                } else if let Some(workload) = &mut namespace.workload {
+                    workload.start(after);
                 }
                 Ok(())
             })

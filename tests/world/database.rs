@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use mayfly::database::{DatabaseOrder, Databases, DatabasesSeen, Login, Password};
 use mayfly::fault::{Fault, Progress};
 use mayfly::preview::observed::DatabaseSeen;
-use mayfly::preview::{PreviewName, Seen};
+use mayfly::preview::{ComponentName, PreviewName, Seen};
 
 use super::faults::Faults;
 
@@ -114,12 +114,18 @@ impl Databases for FakeDatabases {
                 true => Seen::Present(()),
                 false => Seen::Absent,
             };
-            Ok(DatabasesSeen { database, role })
+            let of_component = |(text, generation): (&String, &u32)| {
+                let (of, component) = ComponentName::parse_database(text)?;
+                let ready = matches!(&database, Seen::Present(own) if own.ready);
+                let stale_login = false;
+                let seen = DatabaseSeen { ready, generation: Some(*generation), stale_login };
+                (of == *name).then_some((component, Seen::Present(seen)))
+            };
+            let components = truth.databases.iter().filter_map(of_component).collect();
+            Ok(DatabasesSeen { database, role, components })
         };
-        self.faults.run("databases.observe", look).unwrap_or_else(|fault| DatabasesSeen {
-            database: Seen::Unknown(fault.to_string()),
-            role: Seen::Unknown(fault.to_string()),
-        })
+        let seen = self.faults.run("databases.observe", look);
+        seen.unwrap_or_else(|fault| DatabasesSeen::unknown(&fault.to_string()))
     }
 
     async fn ensure_database(
@@ -137,6 +143,9 @@ impl Databases for FakeDatabases {
             truth.roles.entry(name.role()).or_insert_with(|| LOCKED.to_owned());
             let role = order.password.login().role(name);
             truth.roles.insert(role, order.password.reveal().to_owned());
+            for component in order.components {
+                truth.databases.insert(component.database(name), order.generation);
+            }
             // What is there stays what it was made from.
             if truth.databases.insert(name.database(), order.generation).is_none() {
                 truth.seeds.insert(name.database(), order.seed.digest().to_owned());
@@ -149,7 +158,8 @@ impl Databases for FakeDatabases {
         self.faults.run("databases.remove_database", || {
             let mut truth = self.truth.lock().unwrap();
             Self::refuse_foreign(&truth, name)?;
-            truth.databases.remove(&name.database());
+            let beside = format!("{}__", name.database());
+            truth.databases.retain(|it, _| *it != name.database() && !it.starts_with(&beside));
             Ok(())
         })
     }
@@ -179,8 +189,12 @@ impl Databases for FakeDatabases {
             let truth = self.truth.lock().unwrap();
             let mut names: Vec<_> = truth.databases.keys().chain(truth.roles.keys()).collect();
             names.sort();
-            let mut names: Vec<_> =
-                names.into_iter().filter_map(|n| PreviewName::parse_role(n)).collect();
+            let read = |name: &String| match ComponentName::parse_database(name) {
+                Some((preview, _)) => Some(preview),
+                None => PreviewName::parse_role(name),
+            };
+            let mut names: Vec<_> = names.into_iter().filter_map(read).collect();
+            names.sort();
             names.dedup();
             Ok(names)
         })
@@ -193,5 +207,14 @@ impl Databases for FakeDatabases {
     fn url(&self, name: &PreviewName, password: &Password) -> String {
         let role = password.login().role(name);
         format!("postgres://{role}:{}@fake/{}", password.reveal(), name.database())
+    }
+    fn component_url(
+        &self,
+        name: &PreviewName,
+        password: &Password,
+        component: &ComponentName,
+    ) -> String {
+        let own = self.url(name, password);
+        format!("{}{}", own.strip_suffix(&name.database()).unwrap(), component.database(name))
     }
 }

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use mayfly::dns::Dns;
 use mayfly::fault::{Fault, Progress};
 use mayfly::preview::observed::Resolution;
-use mayfly::preview::{PreviewName, Seen, Stamp};
+use mayfly::preview::{Host, Seen, Stamp};
 
 use super::faults::Faults;
 
@@ -19,9 +19,9 @@ use super::faults::Faults;
 pub struct FakeDns {
     instance: String,
     faults: Faults,
-    records: Arc<Mutex<BTreeMap<String, String>>>,
-    hidden: Arc<Mutex<BTreeMap<String, Resolution>>>,
-    held: Arc<Mutex<BTreeSet<String>>>,
+    records: Arc<Mutex<BTreeMap<Host, String>>>,
+    hidden: Arc<Mutex<BTreeMap<Host, Resolution>>>,
+    held: Arc<Mutex<BTreeSet<Host>>>,
 }
 
 impl FakeDns {
@@ -36,68 +36,69 @@ impl FakeDns {
         }
     }
 
-    /// Every namespace that has a record, and the stamp line beside it.
+    /// The label of every host that has a record, and the stamp line beside it.
     pub fn records(&self) -> BTreeMap<String, String> {
-        self.records.lock().unwrap().clone()
+        let records = self.records.lock().unwrap();
+        records.iter().map(|(host, stamp)| (host.label(), stamp.clone())).collect()
     }
 
     /// Puts a record there by hand, with this stamp line.
-    pub fn plant(&self, name: &PreviewName, stamp_line: &str) {
-        self.records.lock().unwrap().insert(name.namespace(), stamp_line.to_owned());
+    pub fn plant(&self, host: impl Into<Host>, stamp_line: &str) {
+        self.records.lock().unwrap().insert(host.into(), stamp_line.to_owned());
     }
 
     /// Removes a record by hand.
-    pub fn erase(&self, name: &PreviewName) {
-        self.records.lock().unwrap().remove(&name.namespace());
+    pub fn erase(&self, host: impl Into<Host>) {
+        self.records.lock().unwrap().remove(&host.into());
     }
 
     /// The host's record is right, and something keeps reviewers from it.
-    pub fn hide(&self, name: &PreviewName, why: Resolution) {
-        self.hidden.lock().unwrap().insert(name.namespace(), why);
+    pub fn hide(&self, host: impl Into<Host>, why: Resolution) {
+        self.hidden.lock().unwrap().insert(host.into(), why);
     }
 
     /// Whatever kept reviewers from the host is over.
-    pub fn unhide(&self, name: &PreviewName) {
-        self.hidden.lock().unwrap().remove(&name.namespace());
+    pub fn unhide(&self, host: impl Into<Host>) {
+        self.hidden.lock().unwrap().remove(&host.into());
     }
 
     /// A removal is asked for in vain, without a word, from now on: somebody else has to do it.
-    pub fn hold(&self, name: &PreviewName) {
-        self.held.lock().unwrap().insert(name.namespace());
+    pub fn hold(&self, host: impl Into<Host>) {
+        self.held.lock().unwrap().insert(host.into());
     }
 
     /// Whoever had to do it does it.
-    pub fn release(&self, name: &PreviewName) {
-        self.held.lock().unwrap().remove(&name.namespace());
+    pub fn release(&self, host: impl Into<Host>) {
+        self.held.lock().unwrap().remove(&host.into());
     }
 
-    fn resolution(&self, name: &PreviewName) -> Resolution {
-        if let Some(why) = self.hidden.lock().unwrap().get(&name.namespace()) {
+    fn resolution(&self, host: &Host) -> Resolution {
+        if let Some(why) = self.hidden.lock().unwrap().get(host) {
             return why.clone();
         }
-        match self.records.lock().unwrap().contains_key(&name.namespace()) {
+        match self.records.lock().unwrap().contains_key(host) {
             true => Resolution::Right { addresses: [IpAddr::from([192, 0, 2, 80])].into() },
             false => Resolution::NotYet("no such name".to_owned()),
         }
     }
 
-    fn ours(&self, name: &PreviewName) -> String {
-        Stamp::new(&self.instance, name).line()
+    fn ours(&self, host: &Host) -> String {
+        Stamp::new(&self.instance, &host.name).line()
     }
 
-    fn change(&self, call: &str, name: &PreviewName, wanted: Option<String>) -> Result<(), Fault> {
+    fn change(&self, call: &str, host: &Host, wanted: Option<String>) -> Result<(), Fault> {
         self.faults.run(call, || {
             let mut records = self.records.lock().unwrap();
-            match records.get(&name.namespace()) {
-                Some(stamp) if *stamp != self.ours(name) => {
+            match records.get(host) {
+                Some(stamp) if *stamp != self.ours(host) => {
                     return Err(Fault::not_ours(call, format!("the record carries {stamp:?}")));
                 }
                 _ => {}
             }
             match wanted.clone() {
-                Some(stamp) => records.insert(name.namespace(), stamp),
-                None if self.held.lock().unwrap().contains(&name.namespace()) => None,
-                None => records.remove(&name.namespace()),
+                Some(stamp) => records.insert(host.clone(), stamp),
+                None if self.held.lock().unwrap().contains(host) => None,
+                None => records.remove(host),
             };
             Ok(())
         })
@@ -106,40 +107,38 @@ impl FakeDns {
 
 #[async_trait]
 impl Dns for FakeDns {
-    async fn observe(&self, name: &PreviewName) -> Seen<()> {
+    async fn observe(&self, host: &Host) -> Seen<()> {
         let look = || {
-            Ok(match self.records.lock().unwrap().get(&name.namespace()) {
+            Ok(match self.records.lock().unwrap().get(host) {
                 None => Seen::Absent,
-                Some(stamp) if *stamp == self.ours(name) => Seen::Present(()),
+                Some(stamp) if *stamp == self.ours(host) => Seen::Present(()),
                 Some(stamp) => Seen::Foreign(format!("the record carries {stamp:?}")),
             })
         };
         self.faults.run("dns.observe", look).unwrap_or_else(|f| Seen::Unknown(f.to_string()))
     }
 
-    async fn resolve(&self, name: &PreviewName) -> Resolution {
-        match self.faults.run("dns.resolve", || Ok(self.resolution(name))) {
+    async fn resolve(&self, host: &Host) -> Resolution {
+        match self.faults.run("dns.resolve", || Ok(self.resolution(host))) {
             Ok(resolution) => resolution,
             Err(fault) => Resolution::NotYet(fault.to_string()),
         }
     }
 
-    async fn ensure_record(&self, name: &PreviewName) -> Result<Progress, Fault> {
-        self.change("dns.ensure_record", name, Some(self.ours(name)))?;
+    async fn ensure_record(&self, host: &Host) -> Result<Progress, Fault> {
+        self.change("dns.ensure_record", host, Some(self.ours(host)))?;
         Ok(Progress::Done)
     }
 
-    async fn remove_record(&self, name: &PreviewName) -> Result<(), Fault> {
-        self.change("dns.remove_record", name, None)
+    async fn remove_record(&self, host: &Host) -> Result<(), Fault> {
+        self.change("dns.remove_record", host, None)
     }
 
-    async fn owned(&self) -> Result<Vec<PreviewName>, Fault> {
+    async fn owned(&self) -> Result<Vec<Host>, Fault> {
         self.faults.run("dns.owned", || {
             let records = self.records.lock().unwrap();
-            let names = records.iter().filter_map(|(namespace, stamp)| {
-                PreviewName::parse(namespace).filter(|name| self.ours(name) == *stamp)
-            });
-            Ok(names.collect())
+            let ours = records.iter().filter(|(host, stamp)| self.ours(host) == **stamp);
+            Ok(ours.map(|(host, _)| host.clone()).collect())
         })
     }
 }

@@ -2,11 +2,11 @@
 //!
 //! Refuses to be told what to answer: what is served is what the route leads to and what runs there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use mayfly::preview::PreviewName;
+use mayfly::preview::{Host, PreviewName};
 use mayfly::visit::{Visit, Visitor};
 
 use super::cluster::FakeCluster;
@@ -18,6 +18,8 @@ struct Inner {
     hears_after: u32,
     /// What each host is known to serve, and the visits since its route became another.
     heard: BTreeMap<PreviewName, (String, u32)>,
+    /// Hosts behind which nothing answers.
+    silent: BTreeSet<Host>,
 }
 
 /// The visitor; clones share what they saw.
@@ -39,8 +41,22 @@ impl FakeVisitor {
         self.inner.lock().unwrap().hears_after = visits;
     }
 
+    /// Whether nothing answers behind this host, whatever leads there.
+    pub fn silence(&self, host: Host, is_silent: bool) {
+        let silent = &mut self.inner.lock().unwrap().silent;
+        if is_silent {
+            silent.insert(host)
+        } else {
+            silent.remove(&host)
+        };
+    }
+
     /// The commit that a visitor gets, and why none.
-    fn get(&self, name: &PreviewName) -> Result<String, String> {
+    fn get(&self, host: &Host) -> Result<String, String> {
+        let name = &host.name;
+        if self.inner.lock().unwrap().silent.contains(host) {
+            return Err(format!("{}: nothing answers", host.label()));
+        }
         let routes = self.cluster.routes();
         let route = routes.into_iter().find(|(route, _)| route == name);
         let (_, revision) = route.ok_or("404: no route")?;
@@ -65,7 +81,7 @@ impl FakeVisitor {
 #[async_trait]
 impl Visitor for FakeVisitor {
     async fn observe(&self, visit: Visit<'_>) -> Result<(), String> {
-        let got = self.faults.run("visitor.observe", || Ok(self.get(visit.name)));
+        let got = self.faults.run("visitor.observe", || Ok(self.get(visit.host)));
         match got.map_err(|fault| fault.to_string())?? {
             commit if commit == visit.commit.as_str() => Ok(()),
             other => Err(format!("still serves {}", &other[..7])),

@@ -9,16 +9,16 @@ use serde_json::Value;
 use super::KubernetesCluster;
 use super::calls::Created;
 use super::config::{Entry, Tls};
-use super::drift::{difference, note};
+use super::drift::difference;
 use super::fences::{fences, namespace};
-use super::health::{of_deployment, of_service, unlike};
 use super::kinds::Kind;
 use super::look::newest;
-use super::marks::{PREVIEW, REVISION, label};
-use super::pods::{deployment, secret, web_name};
+use super::marks::{PREVIEW, REVISION, is_of, label};
+use super::pods::{object_name, secret};
 use super::pull::with_login;
 use super::release::OF_RELEASE;
 use super::route::{self, WEB, revision_of};
+use super::services::Read;
 use crate::fault::Fault;
 use crate::preview::observed::Health;
 use crate::preview::{PreviewName, Revision};
@@ -78,25 +78,11 @@ impl KubernetesCluster {
             self.calls.get(&doing, route::kind(&self.config), Some(&here), WEB),
         )?;
         let secrets = self.bring_secrets(&doing, name, &order.shape).await?;
-        let secrets = secrets.as_deref();
-        let now = self.now_milliseconds();
-        let runs = newest(&all).is_some_and(|(revision, live)| {
-            revision == order.revision
-                && of_deployment(live, now) == Some(Health::Ready)
-                && of_service(&services, &revision).is_none()
-                && unlike(&self.config, name, &revision, &order.shape, secrets, live).is_none()
-        });
-        // Even a new annotation would have the Deployment's controller look at it anew.
-        if !runs {
-            let secret = secret(&self.config, name, order);
-            let service = route::service(&self.config, name, &order.revision);
-            tokio::try_join!(
-                self.calls.apply(&doing, Kind::Secret, Some(&here), &secret),
-                self.calls.apply(&doing, Kind::Service, Some(&here), &service),
-            )?;
-            let object = note(deployment(&self.config, name, order, secrets, now));
-            self.calls.apply(&doing, Kind::Deployment, Some(&here), &object).await?;
-        }
+        let read = Read { deployments: &all, services: &services, secrets: secrets.as_deref() };
+        let is_newest = newest(&all).is_some_and(|revision| revision == order.revision);
+        let secret = secret(&self.config, name, order);
+        self.calls.apply(&doing, Kind::Secret, Some(&here), &secret).await?;
+        self.apply_services(&doing, name, order, &read, is_newest).await?;
         let served = route.as_ref().and_then(revision_of);
         // Visitors of a route that does not say where it leads may be anywhere.
         if route.is_some() && served.is_none() {
@@ -116,7 +102,7 @@ impl KubernetesCluster {
         let doing = format!("leading the route of {name} to {}", revision.commit.short());
         let here = name.namespace();
         self.enter(name, &doing).await?;
-        match self.health_of(&doing, name, shape, revision).await? {
+        match self.workload_of(&doing, name, shape, revision).await? {
             None => return Err(Fault::transient(&doing, "its workload is of another revision")),
             Some(Health::Ready) => {}
             Some(Health::Progressing(why) | Health::Failing { why, .. } | Health::Dead(why)) => {
@@ -127,14 +113,15 @@ impl KubernetesCluster {
         let certificate = self.certificate(&doing).await?;
         self.bring_certificate(&doing, name, certificate.as_ref()).await?;
         let kind = route::kind(&self.config);
-        let route = route::route(&self.config, name, shape, revision, certificate.as_ref());
-        self.calls.apply(&doing, kind, Some(&here), &route).await?;
+        for route in route::routes(&self.config, name, shape, revision, certificate.as_ref()) {
+            self.calls.apply(&doing, kind, Some(&here), &route).await?;
+        }
         self.patience.note(name, kind, self.now_milliseconds());
         Ok(())
     }
 
     /// How the workload of this revision is doing; `None` where there is none.
-    async fn health_of(
+    async fn workload_of(
         &self,
         doing: &str,
         name: &PreviewName,
@@ -147,12 +134,16 @@ impl KubernetesCluster {
             let of_it = seen.present().filter(|it| it.revision == *revision);
             return Ok(of_it.map(|it| it.health.clone()));
         }
-        let wanted = web_name(revision);
-        let live = self.calls.get(doing, Kind::Deployment, Some(here), &wanted).await?;
-        match live.filter(|it| label(it, REVISION) == Some(&revision.to_string())) {
-            Some(live) => self.health(here, &live).await.map(Some),
-            None => Ok(None),
+        let mut all = Vec::new();
+        for service in shape.services() {
+            let wanted = object_name(service.name(), revision);
+            let live = self.calls.get(doing, Kind::Deployment, Some(here), &wanted).await?;
+            match live.filter(|it| is_of(it, service.name(), revision)) {
+                Some(live) => all.push(self.health(here, &live).await?.told(|it| service.tell(it))),
+                None => return Ok(None),
+            }
         }
+        Ok(Some(Health::together(all)))
     }
 
     /// Deletes Deployments and Services of other revisions than these, but for those of a chart.

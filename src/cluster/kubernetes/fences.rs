@@ -88,15 +88,17 @@ pub(super) fn fences(
 /// Room for the largest tier, so that another one can start while it is still served, and for a run of
 /// the migrations beside it; a chart says its own.
 fn quota(shape: &Shape) -> Value {
-    let pod = &shape.pod;
     let migrations = if shape.migrations.is_some() { MIGRATIONS } else { 0 };
     let room = |of: fn(&PodSize) -> u32, of_chart: fn(&Quota) -> u32| {
         let times = |size: PodSize| of(&size).saturating_mul(size.replicas.into());
         let workload = match &shape.chart {
             Some(Chart { quota, .. }) => of_chart(quota),
-            None => largest(pod, times).saturating_mul(GENERATIONS),
+            None => pods_of(shape)
+                .map(|pod| largest(pod, times))
+                .fold(0, u32::saturating_add)
+                .saturating_mul(GENERATIONS),
         };
-        let of_one = largest(pod, |size| of(&size));
+        let of_one = largest(&shape.pod, |size| of(&size));
         workload.saturating_add(of_one.saturating_mul(migrations))
     };
     let pods = room(|_| 1, |it| it.pods);
@@ -120,12 +122,20 @@ fn limits(shape: &Shape) -> Value {
     let mut limit = json!({ "type": "Container", "default": usual, "defaultRequest": usual });
     // A chart says itself what each of its containers may have, within the quota.
     if shape.chart.is_none() {
+        let most = |of: fn(PodSize) -> u32| {
+            pods_of(shape).map(|pod| largest(pod, of)).max().unwrap_or_default()
+        };
         limit["max"] = json!({
-            "cpu": cpu(largest(pod, |size| size.cpu_millicores)),
-            "memory": memory(largest(pod, |size| size.memory_mebibytes)),
+            "cpu": cpu(most(|size| size.cpu_millicores)),
+            "memory": memory(most(|size| size.memory_mebibytes)),
         });
     }
     json!({ "spec": { "limits": [limit] } })
+}
+
+/// The pods of each service, those of other tiers among them.
+fn pods_of(shape: &Shape) -> impl Iterator<Item = &PodShape> {
+    std::iter::once(&shape.pod).chain(shape.components.iter().map(|it| &it.pod))
 }
 
 /// The most that any tier has of this.

@@ -10,10 +10,10 @@ use super::config::KubernetesConfig;
 use super::drift::{difference, drift};
 use super::marks::{ORDERED, annotation};
 use super::patience::is_recent;
-use super::pods::{deployment, web_name};
+use super::pods::{deployment, object_name};
 use crate::preview::observed::Health;
 use crate::preview::{PreviewName, Revision};
-use crate::workload::{OWN_VARIABLES, Shape, WorkloadOrder};
+use crate::workload::{OWN_VARIABLES, Service, WorkloadOrder};
 
 /// What is wrong with a pod.
 pub(super) struct Complaint {
@@ -57,9 +57,9 @@ pub(super) fn is_rolled_out(live: &Value) -> bool {
     current && up_to_date && available && wanted > 0
 }
 
-/// What is wrong with the Service of a revision, among those that are there.
-pub(super) fn of_service(services: &[Value], revision: &Revision) -> Option<String> {
-    let name = web_name(revision);
+/// What is wrong with the Service of one of a revision's services, among those that are there.
+pub(super) fn of_service(services: &[Value], of: &str, revision: &Revision) -> Option<String> {
+    let name = object_name(of, revision);
     match services.iter().find(|it| it["metadata"]["name"] == name) {
         None => Some("its Service is not there".to_owned()),
         Some(live) => drift(live).map(|path| format!("somebody changed {path} of its Service")),
@@ -72,14 +72,16 @@ pub(super) fn unlike(
     config: &KubernetesConfig,
     name: &PreviewName,
     revision: &Revision,
-    shape: &Shape,
+    service: &Service,
     secrets: Option<&str>,
     live: &Value,
 ) -> Option<String> {
-    let mut shape = shape.clone();
+    let mut shape = service.shape.clone();
     shape.env.retain(|(key, _)| !OWN_VARIABLES.contains(&key.as_str()));
-    let order = WorkloadOrder { revision: revision.clone(), shape, env: vec![], objects: vec![] };
-    let wanted = deployment(config, name, &order, secrets, 0);
+    let revision = revision.clone();
+    let (env, objects, databases) = (vec![], vec![], vec![]);
+    let order = WorkloadOrder { revision, shape, env, objects, databases };
+    let wanted = deployment(config, name, (service, &order), secrets, 0);
     difference(&live["spec"], &wanted["spec"], "")
 }
 

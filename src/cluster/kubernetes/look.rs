@@ -2,19 +2,21 @@
 //!
 //! Changes nothing. What is not in a namespace of ours is not looked at.
 
+use futures_util::future::try_join_all;
 use serde_json::Value;
 
 use super::drift::difference;
 use super::fences::{fences, namespace};
-use super::health::{LogOf, is_patient, of_deployment, of_pods, of_service, unlike};
+use super::health::{LogOf, of_deployment, of_pods};
 use super::kinds::Kind;
-use super::marks::{self, ORDERED, REVISION, annotation, label};
+use super::marks::{self, COMPONENT, ORDERED, REVISION, annotation, label};
 use super::pull::with_login;
-use super::route::{self, WEB, revision_of};
+use super::route::{self, revision_of};
+use super::services::Read;
 use super::{Calls, KubernetesCluster};
 use crate::cluster::ClusterSeen;
 use crate::fault::Fault;
-use crate::preview::observed::{Health, NamespaceSeen, RouteSeen, WorkloadSeen};
+use crate::preview::observed::{Health, NamespaceSeen, RouteSeen, Standing, WorkloadSeen};
 use crate::preview::{PreviewName, Revision, Seen};
 use crate::workload::{Shape, lines};
 
@@ -39,58 +41,37 @@ impl KubernetesCluster {
             return Ok(ClusterSeen { namespace, migration, workload, route });
         };
         if let Seen::Leaving(why) = stand {
-            let route = self.look_at_route(&here).await?;
-            let route = route.map_or(Seen::Absent, |_| Seen::Leaving(why.clone()));
+            let routes = self.look_at_routes(&here, shape).await?;
+            let route = match routes.iter().all(Option::is_none) {
+                true => Seen::Absent,
+                false => Seen::Leaving(why.clone()),
+            };
             let (migration, workload) = (Seen::Leaving(why.clone()), Seen::Leaving(why.clone()));
             return Ok(ClusterSeen { namespace: Seen::Leaving(why), migration, workload, route });
         }
         let owned = format!("{}={here}", marks::PREVIEW);
         let secrets = async { Ok(self.wanted_version(shape).await) };
-        let (fenced, migration, deployments, services, route, certificate, issued, secrets) = tokio::try_join!(
+        let (fenced, migration, deployments, services, routes, certificate, issued, secrets) = tokio::try_join!(
             self.is_fenced(name, shape, &live),
             self.look_at_migration(&here, shape),
             self.calls.list(LOOKING, Kind::Deployment, Some(&here), REVISION),
             self.calls.list(LOOKING, Kind::Service, Some(&here), &owned),
-            self.look_at_route(&here),
+            self.look_at_routes(&here, shape),
             self.certificate(LOOKING),
             self.issuance(&here),
             secrets,
         )?;
-        let route = route.map_or(Seen::Absent, |live| {
-            if let Some(why) = marks::leaving(&live) {
-                return Seen::Leaving(why);
-            }
-            let kind = route::kind(&self.config);
-            let patient = self.patience.holds(name, kind, self.now_milliseconds());
-            let revision = revision_of(&live).filter(|revision| {
-                let wanted =
-                    route::route(&self.config, name, shape, revision, certificate.as_ref());
-                patient || difference(&live, &wanted, "").is_none()
-            });
-            let standing = issued.unwrap_or_else(|| route::standing(&self.config, &live));
-            Seen::Present(RouteSeen { revision, standing })
-        });
+        let route = self.judge_routes(name, shape, &routes, certificate.as_ref(), issued);
         let workload = match (&shape.chart, newest(&deployments)) {
             (Some(chart), _) => {
                 self.look_at_release(name, (shape, chart), secrets.as_deref()).await?
             }
             (None, None) => Seen::Absent,
-            (None, Some((revision, live))) => {
-                let now = self.now_milliseconds();
-                let patient = is_patient(live, now);
-                let secrets = secrets.as_deref();
-                let unlike = unlike(&self.config, name, &revision, shape, secrets, live);
-                let health = match (unlike, of_service(&services, &revision)) {
-                    (Some(path), _) if !patient => {
-                        Health::Dead(format!("the configuration changed its {path}"))
-                    }
-                    (_, Some(why)) if patient => Health::Progressing(why),
-                    (_, Some(why)) => Health::Dead(why),
-                    _ => match self.health(&here, live).await? {
-                        Health::Ready => Health::Ready,
-                        other => self.external_complaint(name, shape).await?.unwrap_or(other),
-                    },
-                };
+            (None, Some(revision)) => {
+                let (secrets, deployments) = (secrets.as_deref(), &deployments);
+                let read = Read { deployments, services: &services, secrets };
+                let all = self.services(name, shape, &revision, &read).await?;
+                let health = Health::together(all.into_iter().map(|(_, health)| health));
                 let of_another =
                     |it: &&Value| label(it, REVISION) != Some(revision.to_string().as_str());
                 let others = deployments.iter().chain(&services).any(|it| of_another(&it));
@@ -101,8 +82,43 @@ impl KubernetesCluster {
         Ok(ClusterSeen { namespace, migration, workload, route })
     }
 
-    async fn look_at_route(&self, here: &str) -> Result<Option<Value>, Fault> {
-        self.calls.get(LOOKING, route::kind(&self.config), Some(here), WEB).await
+    /// Each route that is wanted, the preview's own last, as far as it is there.
+    async fn look_at_routes(&self, here: &str, shape: &Shape) -> Result<Vec<Option<Value>>, Fault> {
+        let kind = route::kind(&self.config);
+        let names = route::names(&self.config, shape);
+        let looks = names.iter().map(|name| self.calls.get(LOOKING, kind, Some(here), name));
+        try_join_all(looks).await
+    }
+
+    /// What the routes are together: that of the preview's own host is the route, and leads to its
+    /// revision when every other does.
+    fn judge_routes(
+        &self,
+        name: &PreviewName,
+        shape: &Shape,
+        routes: &[Option<Value>],
+        certificate: Option<&Value>,
+        issued: Option<Standing>,
+    ) -> Seen<RouteSeen> {
+        let Some(Some(own)) = routes.last() else { return Seen::Absent };
+        if let Some(why) = routes.iter().flatten().find_map(marks::leaving) {
+            return Seen::Leaving(why);
+        }
+        let kind = route::kind(&self.config);
+        let patient = self.patience.holds(name, kind, self.now_milliseconds());
+        let revision = revision_of(own).filter(|revision| {
+            let wanted = route::routes(&self.config, name, shape, revision, certificate);
+            routes.iter().zip(&wanted).all(|(live, wanted)| {
+                live.as_ref().is_some_and(|live| {
+                    let leads = revision_of(live).as_ref() == Some(revision);
+                    leads && (patient || difference(live, wanted, "").is_none())
+                })
+            })
+        });
+        let mut standings = routes.iter().flatten().map(|it| route::standing(&self.config, it));
+        let unserved = standings.find(|it| *it != Standing::Served);
+        let standing = issued.or(unserved).unwrap_or(Standing::Served);
+        Seen::Present(RouteSeen { revision, standing })
     }
 
     /// Whether every fence stands as configured.
@@ -124,7 +140,7 @@ impl KubernetesCluster {
             let name = object["metadata"]["name"].as_str().unwrap_or_default();
             self.calls.get(LOOKING, *kind, Some(&here), name)
         });
-        let found = futures_util::future::try_join_all(looks).await?;
+        let found = try_join_all(looks).await?;
         Ok(found.iter().zip(&wanted).all(|(live, (_, wanted))| {
             live.as_ref().is_some_and(|live| patient || difference(live, wanted, "").is_none())
         }))
@@ -136,7 +152,8 @@ impl KubernetesCluster {
         if let Some(health) = of_deployment(live, now) {
             return Ok(health);
         }
-        let labels = format!("{REVISION}={}", label(live, REVISION).unwrap_or_default());
+        let [revision, of] = [REVISION, COMPONENT].map(|key| label(live, key).unwrap_or_default());
+        let labels = format!("{REVISION}={revision},{COMPONENT}={of}");
         let pods = self.calls.list(LOOKING, Kind::Pod, Some(here), &labels).await?;
         let (health, complaint) = of_pods(live, &pods, now);
         match (health, complaint.and_then(|it| it.log_of)) {
@@ -149,11 +166,10 @@ impl KubernetesCluster {
     }
 }
 
-/// The Deployment that was last asked for.
-pub(super) fn newest(deployments: &[Value]) -> Option<(Revision, &Value)> {
+/// The revision that was last asked for.
+pub(super) fn newest(deployments: &[Value]) -> Option<Revision> {
     let ordered = |live: &&Value| annotation(live, ORDERED).and_then(|at| at.parse::<i64>().ok());
-    let live = deployments.iter().max_by_key(ordered)?;
-    Some((Revision::parse(label(live, REVISION)?)?, live))
+    Revision::parse(label(deployments.iter().max_by_key(ordered)?, REVISION)?)
 }
 
 /// What a workload wrote last; a log that cannot be read is no reason to know less of the rest.

@@ -13,6 +13,8 @@ pub(super) const INSTANCE: &str = "mayfly.dev/instance";
 pub(super) const PREVIEW: &str = "mayfly.dev/preview";
 /// Which revision.
 pub(super) const REVISION: &str = "mayfly.dev/revision";
+/// Which service of that revision: `web`, or a component.
+pub(super) const COMPONENT: &str = "app.kubernetes.io/component";
 /// Whose migrations: another key than a workload's, whose Service and Deployment select by theirs.
 pub(super) const MIGRATION: &str = "mayfly.dev/migration";
 /// The ownership mark, on the namespace.
@@ -44,14 +46,15 @@ pub(super) fn labels(instance: &str, name: &PreviewName) -> Map<String, Value> {
     .collect()
 }
 
-/// The labels of one revision of it.
+/// The labels of one service of one revision of it.
 pub(super) fn revision_labels(
     instance: &str,
     name: &PreviewName,
+    service: &str,
     revision: &Revision,
 ) -> Map<String, Value> {
     let mut all = labels(instance, name);
-    all.insert("app.kubernetes.io/component".to_owned(), json!("web"));
+    all.insert(COMPONENT.to_owned(), json!(service));
     all.insert("app.kubernetes.io/version".to_owned(), json!(revision.commit.as_str()));
     all.insert(REVISION.to_owned(), json!(revision.to_string()));
     all
@@ -64,10 +67,16 @@ pub(super) fn migration_labels(
     revision: &Revision,
 ) -> Map<String, Value> {
     let mut all = labels(instance, name);
-    all.insert("app.kubernetes.io/component".to_owned(), json!("migration"));
+    all.insert(COMPONENT.to_owned(), json!("migration"));
     all.insert("app.kubernetes.io/version".to_owned(), json!(revision.commit.as_str()));
     all.insert(MIGRATION.to_owned(), json!(revision.to_string()));
     all
+}
+
+/// Whether an object is of this service of this revision.
+pub(super) fn is_of(object: &Value, service: &str, revision: &Revision) -> bool {
+    label(object, REVISION) == Some(&revision.to_string())
+        && label(object, COMPONENT) == Some(service)
 }
 
 /// Selects everything of an installation.

@@ -25,6 +25,7 @@ mod release;
 mod rollout;
 mod route;
 mod secrets;
+mod services;
 mod show;
 mod version;
 mod watch;
@@ -99,47 +100,53 @@ impl KubernetesCluster {
         annotations: &[(&str, Option<&str>)],
     ) -> Result<(), Fault> {
         let doing = format!("annotating the route of {name}");
-        let Some(live) = self.live_route(&doing, name).await? else { return Ok(()) };
-        if annotations.iter().all(|(key, value)| marks::annotation(&live, key) == *value) {
-            return Ok(());
-        }
         let wanted: serde_json::Map<_, _> =
             annotations.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
-        // Of this very route: another one of its name is not meant.
-        let uid = &live["metadata"]["uid"];
-        let object = json!({
-            "metadata": { "name": route::WEB, "uid": uid, "annotations": wanted },
-        });
-        let kind = route::kind(&self.config);
-        self.calls.merge(&doing, kind, Some(&name.namespace()), &object).await
+        for live in self.live_routes(&doing, name).await? {
+            if annotations.iter().all(|(key, value)| marks::annotation(&live, key) == *value) {
+                continue;
+            }
+            // Of this very route: another one of its name is not meant.
+            let (called, uid) = (&live["metadata"]["name"], &live["metadata"]["uid"]);
+            let object = json!({
+                "metadata": { "name": called, "uid": uid, "annotations": wanted },
+            });
+            let kind = route::kind(&self.config);
+            self.calls.merge(&doing, kind, Some(&name.namespace()), &object).await?;
+        }
+        Ok(())
     }
 
-    /// Whether the preview's route has all of these annotations; `None` where no route of ours is.
+    /// Whether the preview's routes have all of these annotations; `None` where no route of ours is.
     pub async fn is_route_annotated(
         &self,
         name: &PreviewName,
         annotations: &[(&str, &str)],
     ) -> Result<Option<bool>, Fault> {
         let doing = format!("reading the annotations of the route of {name}");
-        let live = match self.live_route(&doing, name).await {
-            Err(fault) if fault.disposition == Disposition::NotOurs => None,
+        let live = match self.live_routes(&doing, name).await {
+            Err(fault) if fault.disposition == Disposition::NotOurs => Vec::new(),
             live => live?,
         };
         let has = |live: &Value| {
             annotations.iter().all(|(key, value)| marks::annotation(live, key) == Some(*value))
         };
-        Ok(live.as_ref().map(has))
+        Ok((!live.is_empty()).then(|| live.iter().all(has)))
     }
 
-    /// The route, where there is one; a fault where the namespace is not ours.
-    async fn live_route(&self, doing: &str, name: &PreviewName) -> Result<Option<Value>, Fault> {
+    /// The routes that are there, the preview's own last; a fault where the namespace is not ours.
+    async fn live_routes(&self, doing: &str, name: &PreviewName) -> Result<Vec<Value>, Fault> {
         let (kind, here) = (route::kind(&self.config), name.namespace());
         let found = self.calls.get(doing, Kind::Namespace, None, &here).await?;
         match marks::stand(found.as_ref(), &self.stamp(name)) {
-            Seen::Absent => Ok(None),
-            Seen::Foreign(whose) => Err(Fault::not_ours(doing, whose)),
-            _ => self.calls.get(doing, kind, Some(&here), route::WEB).await,
+            Seen::Absent => return Ok(Vec::new()),
+            Seen::Foreign(whose) => return Err(Fault::not_ours(doing, whose)),
+            _ => {}
         }
+        let owned = format!("{}={here}", marks::PREVIEW);
+        let mut all = self.calls.list(doing, kind, Some(&here), &owned).await?;
+        all.sort_by_key(|it| it["metadata"]["name"] == route::WEB);
+        Ok(all)
     }
 
     fn stamp(&self, name: &PreviewName) -> Stamp {
@@ -231,17 +238,11 @@ impl Cluster for KubernetesCluster {
 
     async fn remove_route(&self, name: &PreviewName) -> Result<(), Fault> {
         let doing = format!("removing the route of {name}");
-        let found = self.calls.get(&doing, Kind::Namespace, None, &name.namespace()).await?;
-        match marks::stand(found.as_ref(), &self.stamp(name)) {
-            Seen::Absent => return Ok(()),
-            Seen::Foreign(whose) => return Err(Fault::not_ours(doing, whose)),
-            _ => {}
+        let (kind, here) = (route::kind(&self.config), name.namespace());
+        for route in self.live_routes(&doing, name).await? {
+            self.calls.delete(&doing, kind, Some(&here), &route).await?;
         }
-        let (kind, namespace) = (route::kind(&self.config), name.namespace());
-        match self.calls.get(&doing, kind, Some(&namespace), route::WEB).await? {
-            Some(route) => self.calls.delete(&doing, kind, Some(&namespace), &route).await,
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     async fn remove_namespace(&self, name: &PreviewName) -> Result<(), Fault> {

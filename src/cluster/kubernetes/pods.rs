@@ -3,16 +3,18 @@
 //! Pure: objects as data. Refuses an image that is not pinned, and to let a pod know anything of the
 //! cluster that it runs in.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::config::KubernetesConfig;
 use super::fences::{ONE, resources};
-use super::marks::{ORDERED, REVISION, SECRETS, labels, revision_labels};
+use super::marks::{COMPONENT, ORDERED, REVISION, SECRETS, labels, revision_labels};
 use crate::preview::{PreviewName, Revision};
-use crate::workload::{DATABASE_SECRET, DATABASE_VARIABLE, WorkloadOrder};
+use crate::workload::{DATABASE_SECRET, DATABASE_VARIABLE, Service, WEB, WorkloadOrder};
 
-/// The container's name.
-pub(super) const CONTAINER: &str = "web";
+/// The name of the container of the preview's own service, and of its migrations.
+pub(super) const CONTAINER: &str = WEB;
 
 /// How long a pod that is to go still serves, in seconds: ingress controllers hear of its successor a
 /// moment later (Traefik gathers changes for 2 s), and visitors would meet a closed door until then.
@@ -21,11 +23,17 @@ const LINGER_SECONDS: u32 = 3;
 /// How long a pod then has between SIGTERM and SIGKILL, in seconds.
 pub(super) const GRACE_SECONDS: u32 = 10;
 
-/// The name of a revision's Deployment and Service: each revision has its own, so that a new one
-/// starts beside what is served, and the route alone says which of them visitors get.
-pub(super) fn web_name(revision: &Revision) -> String {
+/// The name of the Deployment and Service of one of a revision's services: each revision has its own,
+/// so that a new one starts beside what is served, and the route alone says which of them visitors get.
+pub(super) fn object_name(service: &str, revision: &Revision) -> String {
     // The whole commit: two that begin alike are two.
-    format!("web-{}-{}", revision.commit, revision.restart)
+    format!("{service}-{}-{}", revision.commit, revision.restart)
+}
+
+/// Where each service of an order listens, by its Service.
+pub(super) fn urls<'a>(services: &'a [Service], revision: &Revision) -> Vec<(&'a str, String)> {
+    let url = |it: &Service| format!("http://{}", object_name(it.name(), revision));
+    services.iter().map(|it| (it.name(), url(it))).collect()
 }
 
 /// The name of a revision's Job of migrations.
@@ -40,34 +48,49 @@ pub(super) fn secret(
     order: &WorkloadOrder,
 ) -> Value {
     let url = order.env.iter().find(|(key, _)| key == DATABASE_VARIABLE);
+    let own = (DATABASE_VARIABLE.to_owned(), url.map_or("", |(_, value)| value).to_owned());
+    let beside = order.databases.iter().map(|(of, url)| (database_key(of.as_str()), url.clone()));
+    let urls: BTreeMap<_, _> = beside.chain([own]).collect();
     json!({
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": { "name": DATABASE_SECRET, "labels": labels(&config.instance, name) },
         "type": "Opaque",
-        "stringData": { DATABASE_VARIABLE: url.map_or("", |(_, value)| value) },
+        "stringData": urls,
     })
 }
 
-/// The Deployment of one revision, with this version of its Secrets, asked for at this instant
-/// (milliseconds of Unix time).
+/// The key of a component's own database in that Secret.
+fn database_key(component: &str) -> String {
+    format!("{DATABASE_VARIABLE}.{component}")
+}
+
+/// The Deployment of one service of a revision, ordered like this, with this version of its Secrets,
+/// asked for at this instant (milliseconds of Unix time).
 pub(super) fn deployment(
     config: &KubernetesConfig,
     name: &PreviewName,
-    order: &WorkloadOrder,
+    (service, order): (&Service, &WorkloadOrder),
     secrets: Option<&str>,
     now_milliseconds: i64,
 ) -> Value {
     let (shape, pod) = (&order.shape, &order.shape.pod);
-    let labels = revision_labels(&config.instance, name, &order.revision);
-    let selector = json!({ REVISION: order.revision.to_string() });
+    let labels = revision_labels(&config.instance, name, service.name(), &order.revision);
     let mut web = container(order);
+    web["name"] = json!(service.name());
+    if service.has_database
+        && let Some(env) = web["env"].as_array_mut()
+    {
+        let own = env.iter_mut().filter(|it| it["name"] == DATABASE_VARIABLE);
+        let key = json!(database_key(service.name()));
+        own.for_each(|it| it["valueFrom"]["secretKeyRef"]["key"] = key.clone());
+    }
     web["ports"] = json!([{ "name": "http", "containerPort": pod.port, "protocol": "TCP" }]);
     web["readinessProbe"] = json!({
         "httpGet": {
             "path": shape.probe_path,
             "port": "http",
-            "httpHeaders": [{ "name": "Host", "value": name.host(&config.suffix) }],
+            "httpHeaders": [{ "name": "Host", "value": service.host(name).full(&config.suffix) }],
         },
         "periodSeconds": 1,
         "timeoutSeconds": 2,
@@ -86,7 +109,7 @@ pub(super) fn deployment(
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {
-            "name": web_name(&order.revision),
+            "name": object_name(service.name(), &order.revision),
             "labels": labels,
             "annotations": { ORDERED: now_milliseconds.to_string() },
         },
@@ -94,13 +117,18 @@ pub(super) fn deployment(
             "replicas": pod.replicas,
             "progressDeadlineSeconds": config.progress_deadline_seconds,
             "revisionHistoryLimit": 1,
-            "selector": { "matchLabels": selector },
+            "selector": { "matchLabels": selector(service.name(), &order.revision) },
             "template": {
                 "metadata": pods,
                 "spec": pod_spec(&web, LINGER_SECONDS + GRACE_SECONDS),
             },
         },
     })
+}
+
+/// What selects the pods of one service of a revision.
+pub(super) fn selector(service: &str, revision: &Revision) -> Value {
+    json!({ REVISION: revision.to_string(), COMPONENT: service })
 }
 
 /// The one container of a revision's pods: its image, environment and limits.

@@ -10,13 +10,13 @@ use super::config::{COMMIT_PLACEHOLDER, Entry, KubernetesConfig, Tls};
 use super::drift::note;
 use super::kinds::Kind;
 use super::marks::{CERTIFICATE, REVISION, annotation, labels, revision_labels};
-use super::pods::web_name;
+use super::pods::{object_name, selector};
 use crate::preview::observed::Standing;
 use crate::preview::{PreviewName, Revision};
-use crate::workload::{COMMIT_HEADER, Shape};
+use crate::workload::{COMMIT_HEADER, Chart, Service, Shape};
 
-/// The name of the route.
-pub(super) const WEB: &str = "web";
+/// The name of the route of the preview's own host.
+pub(super) use crate::workload::WEB;
 
 /// The Secret with the route's certificate.
 pub(super) const TLS_SECRET: &str = "tls";
@@ -31,17 +31,22 @@ pub(super) fn kind(config: &KubernetesConfig) -> Kind {
     }
 }
 
-/// The Service of this revision.
-pub(super) fn service(config: &KubernetesConfig, name: &PreviewName, revision: &Revision) -> Value {
+/// The Service of one of this revision's services.
+pub(super) fn service(
+    config: &KubernetesConfig,
+    name: &PreviewName,
+    of: &str,
+    revision: &Revision,
+) -> Value {
     note(json!({
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {
-            "name": web_name(revision),
-            "labels": revision_labels(&config.instance, name, revision),
+            "name": object_name(of, revision),
+            "labels": revision_labels(&config.instance, name, of, revision),
         },
         "spec": {
-            "selector": { REVISION: revision.to_string() },
+            "selector": selector(of, revision),
             "ports": [{ "name": "http", "port": 80, "targetPort": "http", "protocol": "TCP" }],
         },
     }))
@@ -52,16 +57,46 @@ pub(super) fn revision_of(route: &Value) -> Option<Revision> {
     Revision::parse(annotation(route, REVISION)?)
 }
 
-/// The route from the public host to a revision, with this wildcard certificate, if there is one.
-pub(super) fn route(
+/// The routes from the public hosts to a revision, with this wildcard certificate, if there is one: one
+/// Ingress for all, or an HTTPRoute for each, the preview's own last.
+pub(super) fn routes(
     config: &KubernetesConfig,
     name: &PreviewName,
     shape: &Shape,
     revision: &Revision,
     certificate: Option<&Value>,
+) -> Vec<Value> {
+    let mut public = shape.services();
+    public.retain(|service| service.is_public);
+    public.sort_by_key(|service| service.component.is_none());
+    match config.entry {
+        Entry::Ingress { .. } => vec![route(config, name, &public, revision, certificate)],
+        Entry::Gateway { .. } => {
+            let each = public.chunks(1);
+            each.map(|one| route(config, name, one, revision, certificate)).collect()
+        }
+    }
+}
+
+/// The names of the routes of these services.
+pub(super) fn names(config: &KubernetesConfig, shape: &Shape) -> Vec<String> {
+    let components = match config.entry {
+        Entry::Ingress { .. } => Vec::new(),
+        Entry::Gateway { .. } => shape.public_components().map(ToString::to_string).collect(),
+    };
+    components.into_iter().chain([WEB.to_owned()]).collect()
+}
+
+/// The route to these services, of which an HTTPRoute has one.
+fn route(
+    config: &KubernetesConfig,
+    name: &PreviewName,
+    services: &[Service],
+    revision: &Revision,
+    certificate: Option<&Value>,
 ) -> Value {
-    let host = name.host(&config.suffix);
     let labels = labels(&config.instance, name);
+    let hosts: Vec<_> = services.iter().map(|it| it.host(name).full(&config.suffix)).collect();
     match &config.entry {
         Entry::Ingress { class, annotations } => {
             let commit = revision.commit.as_str();
@@ -76,20 +111,27 @@ pub(super) fn route(
             if let Some(version) = certificate.map(|it| &it["metadata"]["resourceVersion"]) {
                 annotations[CERTIFICATE] = version.clone();
             }
-            let service = match &shape.chart {
-                Some(chart) => {
-                    json!({ "name": chart.service.name, "port": { "number": chart.service.port } })
-                }
-                None => json!({ "name": web_name(revision), "port": { "name": "http" } }),
-            };
-            let backend = json!({ "service": service });
-            let path = json!({ "path": "/", "pathType": "Prefix", "backend": backend });
-            let mut spec = json!({
-                "ingressClassName": class,
-                "rules": [{ "host": host, "http": { "paths": [path] } }],
-            });
+            let rules: Vec<_> = services
+                .iter()
+                .zip(&hosts)
+                .map(|(service, host)| {
+                    let service = match &service.shape.chart {
+                        Some(Chart { service: it, .. }) => {
+                            json!({ "name": it.name, "port": { "number": it.port } })
+                        }
+                        None => {
+                            let called = object_name(service.name(), revision);
+                            json!({ "name": called, "port": { "name": "http" } })
+                        }
+                    };
+                    let backend = json!({ "service": service });
+                    let path = json!({ "path": "/", "pathType": "Prefix", "backend": backend });
+                    json!({ "host": host, "http": { "paths": [path] } })
+                })
+                .collect();
+            let mut spec = json!({ "ingressClassName": class, "rules": rules });
             if config.tls != Tls::None {
-                spec["tls"] = json!([{ "hosts": [host], "secretName": TLS_SECRET }]);
+                spec["tls"] = json!([{ "hosts": hosts, "secretName": TLS_SECRET }]);
             }
             note(json!({
                 "apiVersion": "networking.k8s.io/v1",
@@ -103,10 +145,14 @@ pub(super) fn route(
             if let Some(section) = section {
                 parent["sectionName"] = json!(section);
             }
-            let backend = match &shape.chart {
-                Some(chart) => json!({ "name": chart.service.name, "port": chart.service.port }),
-                None => json!({ "name": web_name(revision), "port": 80 }),
-            };
+            let backends: Vec<_> = services
+                .iter()
+                .map(|service| match &service.shape.chart {
+                    Some(Chart { service: it, .. }) => json!({ "name": it.name, "port": it.port }),
+                    None => json!({ "name": object_name(service.name(), revision), "port": 80 }),
+                })
+                .collect();
+            let called = services.first().map_or(WEB, Service::name);
             let headers = json!([
                 { "name": "X-Robots-Tag", "value": "noindex" },
                 { "name": COMMIT_HEADER, "value": revision.commit.as_str() },
@@ -115,20 +161,20 @@ pub(super) fn route(
                 "apiVersion": "gateway.networking.k8s.io/v1",
                 "kind": "HTTPRoute",
                 "metadata": {
-                    "name": WEB,
+                    "name": called,
                     "labels": labels,
                     "annotations": { REVISION: revision.to_string() },
                 },
                 "spec": {
                     "parentRefs": [parent],
-                    "hostnames": [host],
+                    "hostnames": hosts,
                     "rules": [{
                         "matches": [{ "path": { "type": "PathPrefix", "value": "/" } }],
                         "filters": [{
                             "type": "ResponseHeaderModifier",
                             "responseHeaderModifier": { "set": headers },
                         }],
-                        "backendRefs": [backend],
+                        "backendRefs": backends,
                     }],
                 },
             }))

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::KubernetesCluster;
 use super::kinds::Kind;
 use super::marks::{APPLIED, ORDERED, PREVIEW, annotation};
-use super::pods::{deployment, secret};
+use super::pods::{deployment, secret, urls};
 use super::release::{RELEASE, Release, marked};
 use super::route;
 use crate::fault::Fault;
@@ -24,9 +24,12 @@ impl KubernetesCluster {
         let config = &self.config;
         let secrets = self.wanted_version(&order.shape).await;
         let mut all = vec![Object::new(secret(config, name, order), None)];
-        if order.shape.chart.is_none() {
-            all.push(Object::new(route::service(config, name, &order.revision), None));
-            all.push(Object::new(deployment(config, name, order, secrets.as_deref(), 0), None));
+        let services = order.shape.services();
+        for of in services.iter().filter(|it| it.shape.chart.is_none()) {
+            let service = route::service(config, name, of.name(), &order.revision);
+            let order = order.of(of, &urls(&services, &order.revision));
+            let deployment = deployment(config, name, (of, &order), secrets.as_deref(), 0);
+            all.extend([service, deployment].map(|it| Object::new(it, None)));
         }
         all.extend(order.objects.iter().filter_map(|object| {
             let kind = Kind::of_chart(&object.reference())?;

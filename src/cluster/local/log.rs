@@ -1,4 +1,4 @@
-//! The workload's log and the migrations': where output goes, and what of it people are shown.
+//! The services' logs and the migrations': where output goes, and what of it people are shown.
 //!
 //! Refuses to grow without bound over restarts.
 
@@ -7,18 +7,23 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use super::files;
+use crate::workload::WEB;
 use crate::workload::lines::{last, shown};
 
-const FILE: &str = "workload.log";
+/// A service's log; the preview's own has no name in it.
+fn file(service: &str) -> String {
+    if service == WEB { "workload.log".to_owned() } else { format!("workload-{service}.log") }
+}
+
 const MAX_BYTES: u64 = 10 * 1024 * 1024;
 const TAIL_BYTES: u64 = 8 * 1024;
 
 /// Opens the log for appending, and says where it ends now. A long one is put aside first; the one
 /// put aside before is deleted.
-pub(super) fn open(namespace: &Path) -> io::Result<(File, u64)> {
-    let path = namespace.join(FILE);
+pub(super) fn open(namespace: &Path, service: &str) -> io::Result<(File, u64)> {
+    let path = namespace.join(file(service));
     if fs::metadata(&path).is_ok_and(|it| it.len() > MAX_BYTES) {
-        fs::rename(&path, namespace.join("workload.log.1"))?;
+        fs::rename(&path, path.with_extension("log.1"))?;
     }
     let file = OpenOptions::new().create(true).append(true).open(&path)?;
     let end = file.metadata()?.len();
@@ -38,8 +43,8 @@ pub(super) fn last_lines(path: &Path) -> String {
 }
 
 /// The last line after `from` that is not blank, fit to be shown.
-pub(super) fn last_line(namespace: &Path, from: u64) -> Option<String> {
-    let tail = tail(&namespace.join(FILE), from)?;
+pub(super) fn last_line(namespace: &Path, service: &str, from: u64) -> Option<String> {
+    let tail = tail(&namespace.join(file(service)), from)?;
     let line = tail.lines().map(shown).rfind(|line| !line.is_empty())?;
     Some(line)
 }

@@ -62,7 +62,7 @@ impl Attempt {
 
     /// Its processes are told from a workload's by a port that nobody listens on.
     fn run(&self) -> Run {
-        Run { revision: self.revision.clone(), port: 0 }
+        Run { revision: self.revision.clone(), port: 0, start: 0 }
     }
 
     /// Its first process.

@@ -17,6 +17,7 @@ mod processes;
 pub mod proxy;
 mod record;
 mod route;
+mod service;
 mod start;
 mod stop;
 mod workload;
@@ -117,8 +118,8 @@ impl Room {
         let directory = self.directory(name);
         let scan = move || {
             // A record that cannot be read must not hide the processes that carry our marks.
-            let record = Record::read(&directory).ok().flatten();
-            let mut leaders = record.map_or(vec![], |it| it.leaders);
+            let records = Record::all(&directory).unwrap_or_default();
+            let mut leaders: Vec<_> = records.into_values().flat_map(|it| it.leaders).collect();
             leaders.extend(Attempt::read(&directory).ok().flatten().and_then(Attempt::leader));
             processes::scan(&directory, &leaders)
         };
@@ -155,12 +156,12 @@ impl Room {
         let _ = self.changes.try_send(name.clone());
     }
 
-    async fn look(self: &Arc<Self>, name: &PreviewName) -> io::Result<ClusterSeen> {
+    async fn look(self: &Arc<Self>, name: &PreviewName, shape: &Shape) -> io::Result<ClusterSeen> {
         let found = self.processes(name).await?;
         let host = name.host(&self.suffix);
         let route = match route::look(&self.layout.routes(), &host, &self.stamp(name)) {
             Seen::Present(it) => {
-                let revision = Some(it.run.revision);
+                let revision = Some(&it.run.revision).filter(|_| it.is_of(shape)).cloned();
                 Seen::Present(RouteSeen { revision, standing: Standing::Served })
             }
             Seen::Absent => Seen::Absent,
@@ -177,7 +178,8 @@ impl Room {
             Stand::Present => {
                 let namespace = NamespaceSeen { fenced: true };
                 let migration = self.look_at_migration(name, &found);
-                (Seen::Present(namespace), migration, self.look_at_workload(name, &found).await)
+                let workload = self.look_at_workload(name, shape, &found).await;
+                (Seen::Present(namespace), migration, workload)
             }
             Stand::Foreign(whose) => (Seen::Foreign(whose), Seen::Absent, Seen::Absent),
             Stand::Absent if found.is_empty() => (Seen::Absent, Seen::Absent, Seen::Absent),
@@ -192,8 +194,8 @@ impl Room {
 
 #[async_trait]
 impl Cluster for LocalCluster {
-    async fn observe(&self, name: &PreviewName, _: &Shape) -> ClusterSeen {
-        let seen = self.0.look(name).await;
+    async fn observe(&self, name: &PreviewName, shape: &Shape) -> ClusterSeen {
+        let seen = self.0.look(name, shape).await;
         seen.unwrap_or_else(|error| ClusterSeen::unknown(&error.to_string()))
     }
 
@@ -232,10 +234,10 @@ impl Cluster for LocalCluster {
     async fn ensure_route(
         &self,
         name: &PreviewName,
-        _: &Shape,
+        shape: &Shape,
         revision: &Revision,
     ) -> Result<(), Fault> {
-        self.0.ensure_route(name, revision).await
+        self.0.ensure_route(name, shape, revision).await
     }
 
     /// Nothing: the proxy reads the route for each request, so that moving it retired them.

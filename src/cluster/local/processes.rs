@@ -29,6 +29,9 @@ pub(super) const REVISION: &str = "MAYFLY_REVISION";
 /// The port that its run was given; `PORT` may be changed by a workload for its own children.
 pub(super) const PORT: &str = "MAYFLY_PORT";
 
+/// Which start at that port it is of.
+pub(super) const START: &str = "MAYFLY_START";
+
 /// A process, for as long as this machine runs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Identity {
@@ -111,7 +114,11 @@ fn marks(environ: &[u8]) -> Option<Run> {
         let entries = environ.split(|byte| *byte == 0).filter_map(|e| std::str::from_utf8(e).ok());
         entries.filter_map(|entry| entry.split_once('=')).find(|e| e.0 == key).map(|e| e.1)
     };
-    Some(Run { revision: Revision::parse(value(REVISION)?)?, port: value(PORT)?.parse().ok()? })
+    Some(Run {
+        revision: Revision::parse(value(REVISION)?)?,
+        port: value(PORT)?.parse().ok()?,
+        start: value(START).map_or(Some(0), |it| it.parse().ok())?,
+    })
 }
 
 /// What `/proc/<pid>/stat` says; nothing for a zombie, which holds nothing but its number.

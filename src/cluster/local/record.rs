@@ -1,7 +1,9 @@
-//! What is written down about a namespace's workload, before it is started.
+//! What is written down about each service of a namespace's workload, before it is started.
 //!
 //! Refuses to hold the workload's environment: the database password is in it.
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -10,9 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use super::files::{self, Layout};
 use super::processes::Identity;
-use crate::preview::Revision;
+use crate::preview::{ComponentName, Revision};
+use crate::workload::WEB;
 
-const FILE: &str = "workload.json";
+/// How every record's file begins and ends; a component's has its name between.
+const FILE: (&str, &str) = ("workload", ".json");
 
 /// Shortest and longest wait before a workload that exited is started again.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
@@ -20,14 +24,17 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::fr
 /// A start this long ago does not count towards the back-off any more.
 const LONG_LIFE: Duration = Duration::from_secs(60);
 
-/// One start of a revision. The port tells two starts of the same revision apart.
+/// One start of a revision of a service. Port and number tell two starts of the same revision apart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Run {
     /// What was started.
     #[serde(with = "revision_text")]
     pub(super) revision: Revision,
-    /// Where it was told to listen.
+    /// Where it was told to listen; no two services that are written down have the same.
     pub(super) port: u16,
+    /// Which start at that port: a component keeps its port, by which its neighbours know it.
+    #[serde(default)]
+    pub(super) start: u32,
 }
 
 /// The first process of a run.
@@ -39,7 +46,7 @@ pub(super) struct Leader {
     pub(super) process: Identity,
 }
 
-/// The workload that was last asked for.
+/// A service that was last asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     /// Its last start.
@@ -55,18 +62,39 @@ pub(super) struct Record {
     pub(super) log_from: u64,
     /// First processes of this and earlier runs, as far as they live.
     pub(super) leaders: Vec<Leader>,
+    /// Whether it was not started yet, since what it needs was not ready.
+    #[serde(default)]
+    pub(super) is_held: bool,
 }
 
+/// The record of each service that is written down, by its name.
+pub(super) type Records = BTreeMap<String, Record>;
+
 impl Record {
-    /// Reads the record of a namespace, if there is one.
-    pub(super) fn read(namespace: &Path) -> io::Result<Option<Self>> {
-        let Some(text) = files::read(&namespace.join(FILE))? else { return Ok(None) };
-        serde_json::from_str(&text).map(Some).map_err(io::Error::from)
+    /// Reads the records of a namespace.
+    pub(super) fn all(namespace: &Path) -> io::Result<Records> {
+        let mut all = Records::new();
+        let entries = match fs::read_dir(namespace) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(all),
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            let Some(service) = entry.file_name().to_str().and_then(service) else { continue };
+            let Some(text) = files::read(&entry.path())? else { continue };
+            all.insert(service, serde_json::from_str(&text)?);
+        }
+        Ok(all)
     }
 
-    /// Replaces the record.
-    pub(super) fn write(&self, layout: &Layout, namespace: &Path) -> io::Result<()> {
-        layout.write(&namespace.join(FILE), &serde_json::to_vec_pretty(self)?)
+    /// Replaces the record of a service.
+    pub(super) fn write(&self, layout: &Layout, namespace: &Path, service: &str) -> io::Result<()> {
+        layout.write(&namespace.join(file(service)), &serde_json::to_vec_pretty(self)?)
+    }
+
+    /// Removes the record of a service that is wanted no more.
+    pub(super) fn forget(namespace: &Path, service: &str) -> io::Result<()> {
+        files::remove(&namespace.join(file(service)))
     }
 
     /// The first process of the last start; `None` when the controller died before noting it.
@@ -92,6 +120,21 @@ impl Record {
 
     fn age(&self) -> Duration {
         Duration::from_millis(files::unix_ms().saturating_sub(self.last_start_unix_ms))
+    }
+}
+
+/// The file of a service's record: the preview's own has no name in it.
+fn file(service: &str) -> String {
+    let (begin, end) = FILE;
+    if service == WEB { format!("{begin}{end}") } else { format!("{begin}-{service}{end}") }
+}
+
+/// The service whose record is in a file of this name, if one's is.
+fn service(file: &str) -> Option<String> {
+    let between = file.strip_prefix(FILE.0)?.strip_suffix(FILE.1)?;
+    match between.strip_prefix('-') {
+        Some(component) => Some(ComponentName::parse(component).ok()?.to_string()),
+        None => between.is_empty().then(|| WEB.to_owned()),
     }
 }
 

@@ -1,7 +1,8 @@
-//! The route of a public host: one small file that the proxy reads.
+//! The route of a preview's public hosts: one small file that the proxy reads.
 //!
-//! Refuses to change or remove a file that does not carry our stamp.
+//! All its services are in the one file, so that they are led to together. Refuses to change or remove a file that does not carry our stamp.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::files::{self, Layout};
 use super::record::Run;
-use crate::preview::{PreviewName, Seen, Stamp};
+use crate::preview::{Host, PreviewName, Seen, Stamp};
+use crate::workload::{Shape, WEB};
 
 /// What a route file says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +24,62 @@ pub(super) struct Route {
     /// Where it leads.
     #[serde(flatten)]
     pub(super) run: Run,
+    /// What runs with that, by the component's name.
+    #[serde(default)]
+    pub(super) components: BTreeMap<String, Component>,
+}
+
+/// A component that runs with what the public host leads to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Component {
+    #[serde(flatten)]
+    pub(super) run: Run,
+    /// Whether its own host leads to it.
+    pub(super) is_public: bool,
+}
+
+impl Route {
+    /// All that it leads to, and what runs with that.
+    pub(super) fn runs(&self) -> impl Iterator<Item = &Run> {
+        std::iter::once(&self.run).chain(self.components.values().map(|it| &it.run))
+    }
+
+    /// Whether it leads to, and goes with, what this shape has: no more, no less.
+    pub(super) fn is_of(&self, shape: &Shape) -> bool {
+        let services = shape.services();
+        let wanted: BTreeMap<_, _> = services
+            .iter()
+            .filter_map(|it| Some((it.component.as_ref()?.as_str(), it.is_public)))
+            .collect();
+        self.components.iter().map(|(name, it)| (name.as_str(), it.is_public)).eq(wanted)
+    }
+
+    /// The run of a service.
+    pub(super) fn run_of(&self, service: &str) -> Option<&Run> {
+        match service {
+            WEB => Some(&self.run),
+            component => self.components.get(component).map(|it| &it.run),
+        }
+    }
+
+    /// Goes with a service that was started again.
+    pub(super) fn follow(&mut self, service: &str, run: &Run) {
+        match self.components.get_mut(service) {
+            Some(component) => component.run = run.clone(),
+            None if service == WEB => self.run = run.clone(),
+            None => {}
+        }
+    }
+
+    /// Where one of the preview's hosts leads.
+    pub(super) fn leads(&self, host: &Host) -> Option<&Run> {
+        match &host.component {
+            None => Some(&self.run),
+            Some(name) => {
+                self.components.get(name.as_str()).filter(|it| it.is_public).map(|it| &it.run)
+            }
+        }
+    }
 }
 
 /// The file of a host, which is one that we minted.

@@ -25,7 +25,7 @@ pub(super) fn spawn(
     namespace: &Path,
     order: &WorkloadOrder,
     program: &[String],
-    port: Option<u16>,
+    run: Option<&Run>,
     log: File,
 ) -> std::io::Result<Child> {
     let Some((program, arguments)) = program.split_first() else {
@@ -35,13 +35,14 @@ pub(super) fn spawn(
     command.args(arguments).env_clear();
     command.envs(INHERITED.iter().filter_map(|key| Some((key, std::env::var_os(key)?))));
     command.envs(order.shape.env.iter().cloned()).envs(order.env.iter().cloned());
-    if let Some(port) = port {
-        command.env("PORT", port.to_string());
+    if let Some(run) = run {
+        command.env("PORT", run.port.to_string());
     }
     command
         .env(processes::NAMESPACE, namespace)
         .env(processes::REVISION, order.revision.to_string())
-        .env(processes::PORT, port.unwrap_or_default().to_string());
+        .env(processes::PORT, run.map_or(0, |it| it.port).to_string())
+        .env(processes::START, run.map_or(0, |it| it.start).to_string());
     if let Some(directory) = &order.shape.directory {
         command.current_dir(directory);
     }
@@ -70,15 +71,15 @@ fn recorded_ports(layout: &Layout) -> std::io::Result<BTreeSet<u16>> {
     let mut ports = BTreeSet::new();
     for entry in fs::read_dir(layout.namespaces())? {
         // A record that cannot be read reserves nothing; its own preview reports it.
-        if let Ok(Some(record)) = Record::read(&entry?.path()) {
+        for record in Record::all(&entry?.path()).unwrap_or_default().values() {
             ports.insert(record.run.port);
             ports.extend(record.leaders.iter().map(|leader| leader.run.port));
         }
     }
     for entry in fs::read_dir(layout.routes())? {
         let text = files::read(&entry?.path()).ok().flatten().unwrap_or_default();
-        if let Ok(Route { run: Run { port, .. }, .. }) = serde_json::from_str(&text) {
-            ports.insert(port);
+        if let Ok(route) = serde_json::from_str::<Route>(&text) {
+            ports.extend(route.runs().map(|run| run.port));
         }
     }
     Ok(ports)

@@ -39,20 +39,20 @@ impl Room {
         }
     }
 
-    /// Asks for a look when a workload ends that an earlier controller started: it is nobody's
+    /// Asks for a look when a service ends that an earlier controller started: it is nobody's
     /// child that we could wait for.
     fn watch(self: &Arc<Self>, name: &PreviewName) {
-        let record = Record::read(&self.directory(name)).ok().flatten();
-        let leader = record.as_ref().and_then(Record::leader).cloned();
-        let Some(leader) = leader else { return };
-        let (room, name) = (self.clone(), name.clone());
-        tokio::spawn(async move {
-            leader.ended().await;
-            room.changed(&name);
-        });
+        for record in Record::all(&self.directory(name)).unwrap_or_default().values() {
+            let Some(leader) = record.leader().cloned() else { continue };
+            let (room, name) = (self.clone(), name.clone());
+            tokio::spawn(async move {
+                leader.ended().await;
+                room.changed(&name);
+            });
+        }
     }
 
-    /// Ends every process that is neither of the wanted run, nor of the one that the route leads to,
+    /// Ends every process that is neither of a wanted run, nor of one that the route leads to,
     /// nor of migrations that are not over. The caller holds the namespace's lock.
     pub(super) async fn retire(self: &Arc<Self>, name: &PreviewName) -> io::Result<()> {
         let kept = self.kept(name)?;
@@ -82,14 +82,14 @@ impl Room {
         Ok(())
     }
 
-    /// The wanted run, the one that the route leads to, and migrations that are not over.
+    /// The wanted runs, those that the route leads to, and migrations that are not over.
     fn kept(&self, name: &PreviewName) -> io::Result<Vec<Run>> {
         let mut kept = Vec::new();
-        kept.extend(Record::read(&self.directory(name))?.map(|record| record.run));
+        kept.extend(Record::all(&self.directory(name))?.into_values().map(|record| record.run));
         kept.extend(self.migrating(name)?);
         let host = name.host(&self.suffix);
         match route::look(&self.layout.routes(), &host, &self.stamp(name)) {
-            Seen::Present(route) => kept.push(route.run),
+            Seen::Present(route) => kept.extend(route.runs().cloned()),
             Seen::Unknown(why) => return Err(io::Error::other(why)),
             _ => {}
         }

@@ -1,69 +1,70 @@
-//! The workload of a namespace: how it is doing, starting it, and leading the route to it.
+//! The workload of a namespace: how its services are doing, and which of them start next.
 //!
 //! Everything is written down before it is done: route, then record, then the process. Whatever
-//! is found after a crash is therefore a start that did not happen, which is an exited workload.
-//! Refuses to restart one faster than its back-off allows.
+//! is found after a crash is therefore a start that did not happen, which is an exited service.
+//! Refuses to start a service before those that it needs are ready.
 
 use std::io;
 use std::sync::Arc;
 
-use super::files;
 use super::lock::Lock;
-use super::processes::{Identity, Process};
-use super::record::{Leader, Record, Run};
-use super::route::{self, Route};
-use super::{Room, log, probe, start};
+use super::processes::Process;
+use super::record::{Record, Records, Run};
+use super::route::{self, Component, Route};
+use super::{Room, start};
 use crate::fault::Fault;
 use crate::preview::observed::{Health, WorkloadSeen};
 use crate::preview::{PreviewName, Revision, Seen};
-use crate::workload::WorkloadOrder;
-
-/// So many starts that did not last are no accident.
-const CRASH_LOOP: u32 = 3;
+use crate::workload::{Service, Shape, WEB, WorkloadOrder};
 
 impl Room {
     /// How the wanted workload is doing, given the namespace's processes.
     pub(super) async fn look_at_workload(
         &self,
         name: &PreviewName,
+        shape: &Shape,
         found: &[Process],
     ) -> Seen<WorkloadSeen> {
-        match Record::read(&self.directory(name)) {
-            Ok(None) => Seen::Absent,
-            Ok(Some(record)) => {
-                let health = self.health(name, &record, found).await;
-                Seen::Present(WorkloadSeen { revision: record.run.revision, health, others: false })
-            }
-            Err(error) => Seen::Unknown(format!("reading its record: {error}")),
-        }
+        let records = match Record::all(&self.directory(name)) {
+            Ok(records) => records,
+            Err(error) => return Seen::Unknown(format!("reading its record: {error}")),
+        };
+        let Some(web) = records.get(WEB) else { return Seen::Absent };
+        let revision = web.run.revision.clone();
+        let healths = self.healths(name, shape, &records, &revision, found).await;
+        let health = Health::together(healths.into_iter().map(|(_, health)| health));
+        Seen::Present(WorkloadSeen { revision, health, others: false })
     }
 
-    async fn health(&self, name: &PreviewName, record: &Record, found: &[Process]) -> Health {
-        if is_running(&record.run, found) {
-            let (port, path) = (record.run.port, &record.probe_path);
-            match probe::ready(port, &name.host(&self.suffix), path).await {
-                Ok(()) => return Health::Ready,
-                // A child that outlived its parent may serve on, but nothing else is hoped of it.
-                Err(why) if record.leader().is_none_or(Identity::lives) => {
-                    return Health::Progressing(format!(
-                        "waiting for GET {path} on port {port}: {why}"
-                    ));
+    /// How each service is doing at a revision, each after those that it needs.
+    async fn healths(
+        &self,
+        name: &PreviewName,
+        shape: &Shape,
+        records: &Records,
+        revision: &Revision,
+        found: &[Process],
+    ) -> Vec<(Service, Health)> {
+        let mut all: Vec<(Service, Health)> = Vec::new();
+        for service in shape.services() {
+            let record = records.get(service.name()).filter(|it| it.run.revision == *revision);
+            let health = match record {
+                Some(record) if !record.is_held => self.health(name, &service, record, found).await,
+                _ => {
+                    let awaits = service.awaits(|needed| {
+                        let of_it = |it: &&(Service, Health)| it.0.name() == needed;
+                        all.iter().find(of_it).is_some_and(|it| it.1 == Health::Ready)
+                    });
+                    match awaits.is_empty() {
+                        true => Health::Dead("it was not started yet".to_owned()),
+                        false => Health::Progressing(format!("waits for {}", awaits.join(", "))),
+                    }
                 }
-                Err(_) => {}
-            }
+            };
+            let health = health.told(|why| service.tell(why));
+            all.push((service, health));
         }
-        let line = match log::last_line(&self.directory(name), record.log_from) {
-            Some(line) => format!("last line of the log: {line}"),
-            None => "it wrote nothing to its log".to_owned(),
-        };
-        match record.wait_left().as_millis().div_ceil(1000) {
-            0 => Health::Dead(format!("exited; {line}")),
-            seconds if record.restarts >= CRASH_LOOP => Health::Failing {
-                why: "its process exits soon after each start; its log says why".to_owned(),
-                log: format!("starts again in {seconds} s; {line}"),
-            },
-            seconds => Health::Progressing(format!("exited; starts again in {seconds} s; {line}")),
-        }
+        all
     }
 
     pub(super) async fn ensure_workload(
@@ -74,108 +75,121 @@ impl Room {
         let doing = format!("starting {name} at {}", order.revision.commit.short());
         let fail = |error: io::Error| Fault::transient(&doing, error);
         let _lock = self.enter(name, &doing).await?;
-        let record = Record::read(&self.directory(name)).map_err(fail)?;
-        let route = self.own_route(name, &doing)?;
+        let directory = self.directory(name);
+        let mut records = Record::all(&directory).map_err(fail)?;
+        let mut route = self.own_route(name, &doing)?;
         let found = self.processes(name).await.map_err(fail)?;
-        let same = record.as_ref().filter(|it| it.run.revision == order.revision);
-        let restarts = match same {
-            Some(record) => match self.health(name, record, &found).await {
-                Health::Ready | Health::Progressing(_) | Health::Failing { .. } => {
-                    return self.retire(name).await.map_err(fail);
-                }
-                Health::Dead(_) => record.next_restarts(),
-            },
-            None => 0,
-        };
+        let (shape, wanted) = (&order.shape, &order.revision);
+        let is_of_it = |it: &Record| it.run.revision == *wanted;
+        // The branch went back to the commit that is still served: nothing has to start.
         let adopted = route.as_ref().filter(|route| {
-            // The branch went back to the commit that is still served: nothing has to start.
-            same.is_none() && route.run.revision == order.revision && is_running(&route.run, &found)
+            !records.get(WEB).is_some_and(is_of_it)
+                && route.run.revision == *wanted
+                && route.is_of(shape)
+                && route.runs().all(|run| is_running(run, &found))
         });
-        let leaders = record.as_ref().map_or(&[][..], |record| &record.leaders);
-        let mut next = Record {
-            run: Run { revision: order.revision.clone(), port: 0 },
-            restarts,
-            last_start_unix_ms: files::unix_ms(),
-            probe_path: order.shape.probe_path.clone(),
-            log_from: 0,
-            leaders: leaders.iter().filter(|it| it.process.lives()).cloned().collect(),
-        };
-        if let Some(route) = adopted {
-            next.run = route.run.clone();
-            next.write(&self.layout, &self.directory(name)).map_err(fail)?;
-            return self.retire(name).await.map_err(fail);
+        self.intend(name, order, adopted, &mut records, &doing).await?;
+        let healths = self.healths(name, shape, &records, wanted, &found).await;
+        let urls: Vec<_> = healths
+            .iter()
+            .filter_map(|(service, _)| {
+                let port = records.get(service.name())?.run.port;
+                Some((service.name(), format!("http://127.0.0.1:{port}")))
+            })
+            .collect();
+        for (service, health) in &healths {
+            let (Health::Dead(_), Some(record)) = (health, records.get(service.name())) else {
+                continue;
+            };
+            let order = order.of(service, &urls);
+            self.start(name, service, &order, record.clone(), &mut route, &doing).await?;
         }
-        self.start(name, order, next, route, &doing).await
+        self.retire(name).await.map_err(fail)
     }
 
-    /// Starts a new run. The caller holds the namespace's lock.
-    async fn start(
-        self: &Arc<Self>,
+    /// Writes down every service of this revision that is not, with a port: the preview's own last,
+    /// whose record says which revision is wanted.
+    async fn intend(
+        &self,
         name: &PreviewName,
         order: &WorkloadOrder,
-        mut next: Record,
-        route: Option<Route>,
+        adopted: Option<&Route>,
+        records: &mut Records,
         doing: &str,
     ) -> Result<(), Fault> {
         let fail = |error: io::Error| Fault::transient(doing, error);
         let directory = self.directory(name);
-        let (log, log_from) = log::open(&directory).map_err(fail)?;
-        next.log_from = log_from;
-        {
-            let _ports = Lock::take(&self.layout.root().join("ports.lock"), doing).await?;
-            next.run.port = start::free_port(&self.layout).map_err(fail)?;
-            // The route follows a restart of the revision that it leads to.
-            if let Some(mut route) = route.filter(|it| it.run.revision == order.revision) {
-                route.run = next.run.clone();
-                route::write(&self.layout, &route).map_err(fail)?;
+        let mut services = order.shape.services();
+        services.sort_by_key(|it| it.component.is_none());
+        for service in &services {
+            let key = service.name();
+            let before = records.get(key);
+            if before.is_some_and(|it| it.run.revision == order.revision) {
+                continue;
             }
-            next.write(&self.layout, &directory).map_err(fail)?;
+            let leaders = before.map_or(&[][..], |record| &record.leaders);
+            let _ports = Lock::take(&self.layout.root().join("ports.lock"), doing).await?;
+            let run = match adopted.and_then(|route| route.run_of(key)) {
+                Some(run) => run.clone(),
+                None => Run {
+                    revision: order.revision.clone(),
+                    port: start::free_port(&self.layout).map_err(fail)?,
+                    start: 0,
+                },
+            };
+            let next = Record {
+                run,
+                restarts: 0,
+                last_start_unix_ms: 0,
+                probe_path: service.shape.probe_path.clone(),
+                log_from: 0,
+                leaders: leaders.iter().filter(|it| it.process.lives()).cloned().collect(),
+                is_held: adopted.is_none(),
+            };
+            next.write(&self.layout, &directory, key).map_err(fail)?;
+            records.insert(key.to_owned(), next);
         }
-        self.retire(name).await.map_err(fail)?;
-        let child = start::spawn(&directory, order, &order.shape.command, Some(next.run.port), log);
-        let mut child = child.map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound
-            | io::ErrorKind::PermissionDenied
-            | io::ErrorKind::InvalidInput => Fault::permanent(doing, error),
-            _ => fail(error),
-        })?;
-        if let Some(process) = child.id().and_then(Identity::of) {
-            next.leaders.push(Leader { run: next.run.clone(), process });
+        let is_wanted = |name: &String| services.iter().any(|it| it.name() == name);
+        for unwanted in records.keys().filter(|name| !is_wanted(name)) {
+            Record::forget(&directory, unwanted).map_err(fail)?;
         }
-        let (room, name, back_off) = (self.clone(), name.clone(), next.back_off());
-        tokio::spawn(async move {
-            let _ = child.wait().await;
-            room.changed(&name);
-            tokio::time::sleep(back_off).await;
-            room.changed(&name);
-        });
-        next.write(&self.layout, &directory).map_err(fail)
+        records.retain(|name, _| is_wanted(name));
+        Ok(())
     }
 
     pub(super) async fn ensure_route(
         self: &Arc<Self>,
         name: &PreviewName,
+        shape: &Shape,
         revision: &Revision,
     ) -> Result<(), Fault> {
         let doing = format!("leading the route of {name} to {}", revision.commit.short());
         let fail = |error: io::Error| Fault::transient(&doing, error);
         let _lock = self.enter(name, &doing).await?;
         let route = self.own_route(name, &doing)?;
-        let record = Record::read(&self.directory(name)).map_err(fail)?;
-        let Some(record) = record.filter(|record| record.run.revision == *revision) else {
+        let records = Record::all(&self.directory(name)).map_err(fail)?;
+        let Some(web) = records.get(WEB).filter(|record| record.run.revision == *revision) else {
             return Err(Fault::transient(&doing, "its workload is of another revision"));
         };
         let found = self.processes(name).await.map_err(fail)?;
-        match self.health(name, &record, &found).await {
+        let healths = self.healths(name, shape, &records, revision, &found).await;
+        let beside = |(service, _): &(Service, Health)| {
+            let component = service.component.as_ref()?.to_string();
+            let run = records.get(&component)?.run.clone();
+            Some((component, Component { run, is_public: service.is_public }))
+        };
+        let components = healths.iter().filter_map(beside).collect();
+        match Health::together(healths.into_iter().map(|(_, health)| health)) {
             Health::Ready => {}
             Health::Progressing(why) | Health::Failing { why, .. } | Health::Dead(why) => {
                 return Err(Fault::transient(&doing, format!("its workload is not ready: {why}")));
             }
         }
-        if route.is_none_or(|route| route.run != record.run) {
-            let host = name.host(&self.suffix);
-            let route = Route { stamp: self.stamp(name).line(), host, run: record.run };
-            route::write(&self.layout, &route).map_err(fail)?;
+        let host = name.host(&self.suffix);
+        let (stamp, run) = (self.stamp(name).line(), web.run.clone());
+        let next = Route { stamp, host, run, components };
+        if route.is_none_or(|route| route != next) {
+            route::write(&self.layout, &next).map_err(fail)?;
         }
         self.retire(name).await.map_err(fail)
     }
@@ -192,6 +206,6 @@ impl Room {
     }
 }
 
-fn is_running(run: &Run, found: &[Process]) -> bool {
+pub(super) fn is_running(run: &Run, found: &[Process]) -> bool {
     found.iter().any(|process| process.run.as_ref() == Some(run))
 }

@@ -8,11 +8,12 @@ use sqlx::PgConnection;
 
 use super::Inner;
 use super::admin::{code, fault, ident, literal, run};
-use super::look::comment;
+use super::look::{comment, finished};
+use super::remove::drop_by_force;
 use super::{logins, template};
 use crate::database::{Password, Seed};
 use crate::fault::{Fault, Progress};
-use crate::preview::PreviewName;
+use crate::preview::{ComponentName, PreviewName};
 
 /// Up to this size the write-ahead log is the faster way to copy; above it, files are.
 const WAL_LOG_MAX_BYTES: i64 = 100 * 1024 * 1024;
@@ -21,6 +22,8 @@ pub(super) struct Wanted<'a> {
     pub(super) name: &'a PreviewName,
     pub(super) generation: u32,
     pub(super) password: &'a Password,
+    /// The components that have a database of their own.
+    pub(super) components: &'a [ComponentName],
 }
 
 /// Makes or converges both, on a session that holds the name's lock.
@@ -31,29 +34,60 @@ pub(super) async fn ensure(
     wanted: &Wanted<'_>,
 ) -> Result<Progress, Fault> {
     logins::ensure(inner, session, wanted).await?;
-    let database = wanted.name.database();
-    let there: Option<String> = sqlx::query_scalar(
-        "SELECT pg_get_userbyid(datdba)::text FROM pg_database WHERE datname = $1",
-    )
-    .bind(&database)
-    .fetch_optional(&mut *session)
-    .await
-    .map_err(|e| fault(format!("looking for database {database}"), &e))?;
-    match there {
-        Some(owner) if owner != inner.admin.owner => {
-            let doing = format!("making database {database}");
-            return Err(Fault::not_ours(doing, format!("it is owned by {owner}")));
-        }
-        Some(_) => {}
-        None => {
-            let Some(template) = template::ready(inner, seed).await? else {
-                return Ok(Progress::Underway("database: its template is being seeded".to_owned()));
-            };
-            let _turn = inner.clones.acquire().await;
-            create(inner, session, &database, &template).await?;
+    // The preview's own, which tells that all are there, last.
+    let components = wanted.components.iter().map(|it| it.database(wanted.name));
+    for database in components.chain([wanted.name.database()]) {
+        if let underway @ Progress::Underway(_) =
+            one(inner, session, seed, wanted, &database).await?
+        {
+            return Ok(underway);
         }
     }
-    finish(session, wanted).await?;
+    Ok(Progress::Done)
+}
+
+/// Makes or converges one database.
+async fn one(
+    inner: &Inner,
+    session: &mut PgConnection,
+    seed: &Seed,
+    wanted: &Wanted<'_>,
+    database: &str,
+) -> Result<Progress, Fault> {
+    let doing = || format!("making database {database}");
+    let there: Option<(String, Option<String>, i32)> = sqlx::query_as(
+        "SELECT pg_get_userbyid(datdba)::text, shobj_description(oid, 'pg_database'), datconnlimit
+         FROM pg_database WHERE datname = $1",
+    )
+    .bind(database)
+    .fetch_optional(&mut *session)
+    .await
+    .map_err(|e| fault(doing(), &e))?;
+    let is_stale = |comment: &Option<String>| {
+        let of = comment.as_deref().and_then(finished);
+        of.is_some_and(|(generation, _)| generation != wanted.generation)
+    };
+    let is_there = match there {
+        Some((owner, ..)) if owner != inner.admin.owner => {
+            return Err(Fault::not_ours(doing(), format!("it is owned by {owner}")));
+        }
+        // A component's, of data that the preview's own was rid of before; or a drop that was cut off.
+        Some((_, comment, limit))
+            if *database != wanted.name.database() && (limit == -2 || is_stale(&comment)) =>
+        {
+            drop_by_force(session, database).await?;
+            false
+        }
+        found => found.is_some(),
+    };
+    if !is_there {
+        let Some(template) = template::ready(inner, seed).await? else {
+            return Ok(Progress::Underway("database: its template is being seeded".to_owned()));
+        };
+        let _turn = inner.clones.acquire().await;
+        create(inner, session, database, &template).await?;
+    }
+    finish(session, wanted, database).await?;
     Ok(Progress::Done)
 }
 
@@ -87,8 +121,8 @@ async fn create(
 }
 
 /// Comment, grant, open: several statements in one message are one transaction.
-async fn finish(session: &mut PgConnection, wanted: &Wanted<'_>) -> Result<(), Fault> {
-    let (database, role) = (ident(&wanted.name.database()), ident(&wanted.name.role()));
+async fn finish(session: &mut PgConnection, wanted: &Wanted<'_>, name: &str) -> Result<(), Fault> {
+    let (database, role) = (ident(name), ident(&wanted.name.role()));
     let sql = format!(
         "COMMENT ON DATABASE {database} IS {};
          REVOKE ALL ON DATABASE {database} FROM PUBLIC;
@@ -96,7 +130,5 @@ async fn finish(session: &mut PgConnection, wanted: &Wanted<'_>) -> Result<(), F
          ALTER DATABASE {database} ALLOW_CONNECTIONS true",
         literal(&comment(wanted.generation, wanted.password))
     );
-    run(session, &sql)
-        .await
-        .map_err(|e| fault(format!("opening database {}", wanted.name.database()), &e))
+    run(session, &sql).await.map_err(|e| fault(format!("opening database {name}"), &e))
 }

@@ -9,6 +9,7 @@ use sqlx::{Connection, PgConnection};
 use super::Inner;
 use super::admin::{code, fault, ident, literal, run};
 use super::clone::Wanted;
+use super::look::of_components;
 use crate::database::{Login, Password};
 use crate::fault::Fault;
 use crate::preview::PreviewName;
@@ -136,7 +137,13 @@ pub(super) async fn lock(
         }
         match former {
             Login::First => Ok(()),
-            Login::Second => disown(inner, name, &role).await,
+            Login::Second => {
+                let beside = of_components(session, name).await.map_err(|e| fault(doing(), &e))?;
+                for database in beside.iter().chain([&name.database()]) {
+                    disown(inner, name, &role, database).await?;
+                }
+                Ok(())
+            }
         }
     }
     .await;
@@ -145,9 +152,14 @@ pub(super) async fn lock(
 }
 
 /// Gives the first role what the second one made as itself, as a client may that resets its role.
-async fn disown(inner: &Inner, name: &PreviewName, role: &str) -> Result<(), Fault> {
+async fn disown(
+    inner: &Inner,
+    name: &PreviewName,
+    role: &str,
+    database: &str,
+) -> Result<(), Fault> {
     let doing = || format!("giving {} what {role} made", name.role());
-    let mut inside = inner.admin.connect_to(&name.database()).await?;
+    let mut inside = inner.admin.connect_to(database).await?;
     let give = format!("REASSIGN OWNED BY {} TO {}", ident(role), ident(&name.role()));
     let given = run(&mut inside, &give).await.map_err(|e| fault(doing(), &e));
     let _ = inside.close().await;

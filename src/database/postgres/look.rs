@@ -2,13 +2,14 @@
 
 use std::sync::atomic::Ordering;
 
-use sqlx::Row;
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row};
 
 use super::admin::{Admin, fault};
 use crate::database::{DatabasesSeen, Login, Password};
 use crate::fault::Fault;
 use crate::preview::observed::DatabaseSeen;
-use crate::preview::{PreviewName, Seen};
+use crate::preview::{ComponentName, PreviewName, Seen};
 
 /// One row: the database or nulls, the roles of both logins or nulls, and whether somebody holds the
 /// name's lock.
@@ -39,6 +40,17 @@ const LOOK: &str = "
     LEFT JOIN pg_roles r ON r.rolname = $2
     LEFT JOIN pg_roles s ON s.rolname = $4";
 
+/// The databases whose names lie between the second and the third, as the role of the first sees them.
+const COMPONENTS: &str = "
+    SELECT d.datname::text AS name,
+           pg_get_userbyid(d.datdba) AS owner,
+           d.datallowconn AS open,
+           d.datconnlimit AS connection_limit,
+           shobj_description(d.oid, 'pg_database') AS comment,
+           COALESCE(has_database_privilege(r.oid, d.oid, 'CONNECT'), false) AS granted
+    FROM pg_database d LEFT JOIN pg_roles r ON r.rolname = $1
+    WHERE d.datname >= $2::name AND d.datname < $3::name";
+
 pub(super) async fn observe(
     admin: &Admin,
     name: &PreviewName,
@@ -48,7 +60,7 @@ pub(super) async fn observe(
         Ok(seen) => seen,
         Err(error) => {
             let why = fault(format!("looking at database {}", name.database()), &error).to_string();
-            DatabasesSeen { database: Seen::Unknown(why.clone()), role: Seen::Unknown(why) }
+            DatabasesSeen::unknown(&why)
         }
     }
 }
@@ -68,8 +80,7 @@ async fn look(
         .await?;
     admin.version.store(row.try_get("version")?, Ordering::Relaxed);
     if row.try_get("busy")? {
-        let why = || "it is being worked on".to_owned();
-        return Ok(DatabasesSeen { database: Seen::Unknown(why()), role: Seen::Unknown(why()) });
+        return Ok(DatabasesSeen::unknown("it is being worked on"));
     }
     let seen = |there: &str, ours: &str, role: String| -> Result<Seen<()>, sqlx::Error> {
         Ok(match (row.try_get(there)?, row.try_get(ours)?) {
@@ -87,30 +98,83 @@ async fn look(
         (Seen::Present(()), second @ Seen::Foreign(_)) => second,
         (first, _) => first,
     };
+    let components = components(admin, &mut session, name, password).await?;
     let stale = match password.login() {
         Login::First => "second_open",
         Login::Second => "first_open",
     };
     if !row.try_get::<bool, _>("there")? {
-        return Ok(DatabasesSeen { database: Seen::Absent, role });
+        return Ok(DatabasesSeen { database: Seen::Absent, role, components });
     }
+    let stale_login = row.try_get::<Option<bool>, _>(stale)?.unwrap_or_default();
+    let database = judge(admin, &row, &name.database(), password, stale_login)?;
+    Ok(DatabasesSeen { database, role, components })
+}
+
+/// The names of the databases of a preview's components.
+pub(super) async fn of_components(
+    session: &mut PgConnection,
+    name: &PreviewName,
+) -> Result<Vec<String>, sqlx::Error> {
+    let [from, to] = between(name);
+    let all: Vec<String> = sqlx::query_scalar(
+        "SELECT datname::text FROM pg_database WHERE datname >= $1::name AND datname < $2::name",
+    )
+    .bind(from)
+    .bind(to)
+    .fetch_all(session)
+    .await?;
+    Ok(all.into_iter().filter(|it| ComponentName::parse_database(it).is_some()).collect())
+}
+
+/// Where the names of the databases of a preview's components begin, and what comes after them all.
+fn between(name: &PreviewName) -> [String; 2] {
+    ["__", "_`"].map(|end| format!("{}{end}", name.database()))
+}
+
+/// The databases of a preview's components that are there.
+async fn components(
+    admin: &Admin,
+    session: &mut PgConnection,
+    name: &PreviewName,
+    password: &Password,
+) -> Result<Vec<(ComponentName, Seen<DatabaseSeen>)>, sqlx::Error> {
+    let [from, to] = between(name);
+    let rows =
+        sqlx::query(COMPONENTS).bind(name.role()).bind(from).bind(to).fetch_all(session).await?;
+    let mut found = Vec::new();
+    for row in rows {
+        let database: String = row.try_get("name")?;
+        if let Some((_, component)) = ComponentName::parse_database(&database) {
+            // Which login is open is the same for all of them.
+            found.push((component, judge(admin, &row, &database, password, false)?));
+        }
+    }
+    Ok(found)
+}
+
+/// What a row says of a database that is there.
+fn judge(
+    admin: &Admin,
+    row: &PgRow,
+    database: &str,
+    password: &Password,
+    stale_login: bool,
+) -> Result<Seen<DatabaseSeen>, sqlx::Error> {
     let owner: String = row.try_get("owner")?;
-    let database = if owner != admin.owner {
-        Seen::Foreign(format!("database {} is owned by {owner}", name.database()))
-    } else if row.try_get::<i32, _>("connection_limit")? == -2 {
+    if owner != admin.owner {
+        return Ok(Seen::Foreign(format!("database {database} is owned by {owner}")));
+    }
+    if row.try_get::<i32, _>("connection_limit")? == -2 {
         // PostgreSQL marks a database so when its DROP was interrupted.
-        Seen::Leaving("an interrupted drop".to_owned())
-    } else {
-        let comment: Option<String> = row.try_get("comment")?;
-        let finished = comment.as_deref().and_then(finished);
-        let ours = finished.is_some_and(|(_, key)| key == password.fingerprint());
-        let open: bool = row.try_get("open")?;
-        let granted: bool = row.try_get("granted")?;
-        let generation = finished.map(|(generation, _)| generation);
-        let stale_login = row.try_get::<Option<bool>, _>(stale)?.unwrap_or_default();
-        Seen::Present(DatabaseSeen { ready: open && granted && ours, generation, stale_login })
-    };
-    Ok(DatabasesSeen { database, role })
+        return Ok(Seen::Leaving("an interrupted drop".to_owned()));
+    }
+    let comment: Option<String> = row.try_get("comment")?;
+    let finished = comment.as_deref().and_then(finished);
+    let ours = finished.is_some_and(|(_, key)| key == password.fingerprint());
+    let (open, granted): (bool, bool) = (row.try_get("open")?, row.try_get("granted")?);
+    let generation = finished.map(|(generation, _)| generation);
+    Ok(Seen::Present(DatabaseSeen { ready: open && granted && ours, generation, stale_login }))
 }
 
 /// The comment that finishes a database: its generation, and whose password its role has. A ledger
@@ -120,7 +184,7 @@ pub(super) fn comment(generation: u32, password: &Password) -> String {
 }
 
 /// Reads [`comment`] back.
-fn finished(comment: &str) -> Option<(u32, &str)> {
+pub(super) fn finished(comment: &str) -> Option<(u32, &str)> {
     let (generation, key) = comment.strip_prefix("mayfly generation ")?.split_once(" key ")?;
     Some((generation.parse().ok()?, key))
 }
@@ -140,7 +204,11 @@ pub(super) async fn owned(admin: &Admin) -> Result<Vec<PreviewName>, Fault> {
     .fetch_all(&mut *session)
     .await
     .map_err(fail)?;
-    let mut names: Vec<_> = names.iter().filter_map(|name| PreviewName::parse_role(name)).collect();
+    let read = |name: &String| match ComponentName::parse_database(name) {
+        Some((preview, _)) => Some(preview),
+        None => PreviewName::parse_role(name),
+    };
+    let mut names: Vec<_> = names.iter().filter_map(read).collect();
     // One preview has two roles.
     names.sort();
     names.dedup();

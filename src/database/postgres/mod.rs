@@ -34,7 +34,7 @@ use super::catalogue::Catalogue;
 use super::{DatabaseOrder, Databases, DatabasesSeen, Password, Seed};
 use crate::clock::Clock;
 use crate::fault::{Disposition, Fault, Progress};
-use crate::preview::{PreviewName, Seen};
+use crate::preview::{ComponentName, PreviewName, Seen};
 use admin::Admin;
 
 /// How long a call waits for its own background work before it says "underway".
@@ -136,6 +136,19 @@ impl Inner {
         self.prepared.get_or_try_init(preparing).await?;
         Ok(())
     }
+
+    fn url(&self, name: &PreviewName, password: &Password, database: &str) -> String {
+        let (host, port) = match &self.config.public_address {
+            Some((host, port)) => (host.clone(), *port),
+            None => self.admin.address(),
+        };
+        let (role, secret) = (password.login().role(name), password.reveal());
+        let tls = match self.config.public_sslmode {
+            SslMode::Prefer => String::new(),
+            mode => format!("?sslmode={}", mode.as_str()),
+        };
+        format!("postgres://{role}:{secret}@{host}:{port}/{database}{tls}")
+    }
 }
 
 impl PostgresDatabases {
@@ -210,8 +223,11 @@ impl Databases for PostgresDatabases {
         let inner = self.inner.clone();
         let (seed, password) = (order.seed.clone(), order.password.clone());
         let (generation, owned) = (order.generation, name.clone());
+        let components = order.components.to_vec();
         let mut work = tokio::spawn(async move {
-            let wanted = clone::Wanted { name: &owned, generation, password: &password };
+            let components = &components;
+            let wanted =
+                clone::Wanted { name: &owned, generation, password: &password, components };
             let done = clone::ensure(&inner, &mut locked.session, &seed, &wanted).await;
             locked.release().await;
             drop(slot);
@@ -227,7 +243,7 @@ impl Databases for PostgresDatabases {
     }
 
     async fn remove_database(&self, name: &PreviewName) -> Result<(), Fault> {
-        remove::database(&self.inner.admin, name).await
+        remove::databases(&self.inner.admin, name).await
     }
 
     async fn remove_login(&self, name: &PreviewName, password: &Password) -> Result<(), Fault> {
@@ -250,15 +266,15 @@ impl Databases for PostgresDatabases {
     }
 
     fn url(&self, name: &PreviewName, password: &Password) -> String {
-        let (host, port) = match &self.inner.config.public_address {
-            Some((host, port)) => (host.clone(), *port),
-            None => self.inner.admin.address(),
-        };
-        let (role, secret) = (password.login().role(name), password.reveal());
-        let tls = match self.inner.config.public_sslmode {
-            SslMode::Prefer => String::new(),
-            mode => format!("?sslmode={}", mode.as_str()),
-        };
-        format!("postgres://{role}:{secret}@{host}:{port}/{}{tls}", name.database())
+        self.inner.url(name, password, &name.database())
+    }
+
+    fn component_url(
+        &self,
+        name: &PreviewName,
+        password: &Password,
+        component: &ComponentName,
+    ) -> String {
+        self.inner.url(name, password, &component.database(name))
     }
 }

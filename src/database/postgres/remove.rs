@@ -6,16 +6,30 @@ use sqlx::{Connection, PgConnection};
 
 use super::admin::{Admin, code, fault, ident, run};
 use super::logins::is_ours;
-use crate::fault::Fault;
+use super::look::of_components;
+use crate::fault::{Disposition, Fault};
 use crate::preview::PreviewName;
 
-pub(super) async fn database(admin: &Admin, name: &PreviewName) -> Result<(), Fault> {
-    let database = name.database();
-    let doing = || format!("dropping database {database}");
-    let Some(mut locked) = admin.lock(&database).await? else {
+/// Drops a preview's databases: those of its components, whoever they are, and then its own.
+pub(super) async fn databases(admin: &Admin, name: &PreviewName) -> Result<(), Fault> {
+    let own = name.database();
+    let doing = || format!("dropping database {own}");
+    let Some(mut locked) = admin.lock(&own).await? else {
         return Err(Fault::transient(doing(), "it is being worked on"));
     };
-    let dropped = drop_database(admin, &mut locked.session, &database).await;
+    let dropped = async {
+        let session = &mut locked.session;
+        let beside = of_components(session, name).await.map_err(|e| fault(doing(), &e))?;
+        for database in beside {
+            match drop_database(admin, session, &database).await {
+                // Somebody else's, which keeps nothing of ours.
+                Err(fault) if fault.disposition == Disposition::NotOurs => {}
+                dropped => dropped?,
+            }
+        }
+        drop_database(admin, session, &own).await
+    }
+    .await;
     locked.release().await;
     dropped
 }

@@ -31,7 +31,7 @@ use super::target::Target;
 use crate::clock::{Clock, fresh_bytes};
 use crate::fault::{Fault, Progress};
 use crate::preview::observed::Resolution;
-use crate::preview::{PreviewName, Seen, Stamp, Suffix};
+use crate::preview::{Host, Seen, Stamp, Suffix};
 
 /// The label of a host's stamp.
 const MARK: &str = "_mayfly";
@@ -89,10 +89,10 @@ impl Rfc2136Dns {
         &self.config.gate.target
     }
 
-    fn place(&self, name: &PreviewName) -> Result<Place, String> {
-        let host = self.gate.host(name)?;
+    fn place(&self, host: &Host) -> Result<Place, String> {
+        let stamp = Stamp::new(&self.instance, &host.name).line();
+        let host = self.gate.host(host)?;
         let mark = host.prepend_label(MARK).map_err(|error| error.to_string())?;
-        let stamp = Stamp::new(&self.instance, name).line();
         Ok(Place { zone: absolute(&self.config.zone)?, host, mark, stamp })
     }
 
@@ -160,8 +160,8 @@ fn fresh_number() -> u16 {
 
 #[async_trait]
 impl Dns for Rfc2136Dns {
-    async fn observe(&self, name: &PreviewName) -> Seen<()> {
-        let held = async { self.held(&self.place(name)?).await };
+    async fn observe(&self, host: &Host) -> Seen<()> {
+        let held = async { self.held(&self.place(host)?).await };
         match held.await {
             Ok(Held::Nothing) => Seen::Absent,
             Ok(Held::Ours { .. }) => Seen::Present(()),
@@ -172,32 +172,32 @@ impl Dns for Rfc2136Dns {
 
     /// What the primary has is asked first: where that is wrong nobody else needs to be asked, and
     /// a secondary that is down does not keep us from mending it.
-    async fn resolve(&self, name: &PreviewName) -> Resolution {
-        let held = async { self.held(&self.place(name)?).await };
-        let host = name.host(&self.gate.suffix);
+    async fn resolve(&self, host: &Host) -> Resolution {
+        let held = async { self.held(&self.place(host)?).await };
+        let full = host.full(&self.gate.suffix);
         match held.await {
             Err(why) => return Resolution::NotYet(why),
             Ok(Held::Ours { right: false }) => {
                 let target = self.target();
                 return Resolution::Wrong(format!(
-                    "{host} was changed by another hand: it is led to {target} again"
+                    "{full} was changed by another hand: it is led to {target} again"
                 ));
             }
             Ok(Held::Ours { right: true } | Held::Nothing | Held::Foreign(_)) => {}
         }
-        match self.gate.look(name).await {
+        match self.gate.look(host).await {
             Verdict::Right(addresses) => Resolution::Right { addresses },
             Verdict::Waiting(why) => Resolution::NotYet(why),
-            Verdict::Missing => Resolution::NotYet(format!("no server has {host} yet")),
+            Verdict::Missing => Resolution::NotYet(format!("no server has {full} yet")),
             Verdict::Elsewhere(whither) => {
-                Resolution::NotYet(format!("{host} still leads to {whither}"))
+                Resolution::NotYet(format!("{full} still leads to {whither}"))
             }
         }
     }
 
-    async fn ensure_record(&self, name: &PreviewName) -> Result<Progress, Fault> {
-        let doing = format!("writing the DNS record of {}", name.host(&self.gate.suffix));
-        let place = self.place(name).map_err(|why| Fault::permanent(&doing, why))?;
+    async fn ensure_record(&self, host: &Host) -> Result<Progress, Fault> {
+        let doing = format!("writing the DNS record of {}", host.full(&self.gate.suffix));
+        let place = self.place(host).map_err(|why| Fault::permanent(&doing, why))?;
         let (target, ttl) = (self.target(), self.config.ttl_seconds);
         let mut taken = false;
         for _ in 0..LOOKS {
@@ -222,9 +222,9 @@ impl Dns for Rfc2136Dns {
         Err(Fault::transient(doing, "somebody else is changing it at the same time"))
     }
 
-    async fn remove_record(&self, name: &PreviewName) -> Result<(), Fault> {
-        let doing = format!("removing the DNS record of {}", name.host(&self.gate.suffix));
-        let place = self.place(name).map_err(|why| Fault::permanent(&doing, why))?;
+    async fn remove_record(&self, host: &Host) -> Result<(), Fault> {
+        let doing = format!("removing the DNS record of {}", host.full(&self.gate.suffix));
+        let place = self.place(host).map_err(|why| Fault::permanent(&doing, why))?;
         for _ in 0..LOOKS {
             match self.held(&place).await.map_err(|why| Fault::transient(&doing, why))? {
                 Held::Nothing => return Ok(()),
@@ -239,7 +239,7 @@ impl Dns for Rfc2136Dns {
     }
 
     /// Reads the whole zone.
-    async fn owned(&self) -> Result<Vec<PreviewName>, Fault> {
+    async fn owned(&self) -> Result<Vec<Host>, Fault> {
         let doing = format!("listing the DNS records of {}", self.config.zone);
         let zone =
             absolute(&self.config.zone).map_err(|why| Fault::permanent(doing.clone(), why))?;
@@ -259,9 +259,11 @@ impl Dns for Rfc2136Dns {
             .map_err(|trouble| words::transfer(&self.config, &doing, trouble))?;
         let ours = stamps.into_iter().filter_map(|(mark, stamps)| {
             let only = stamps.first().filter(|_| stamps.len() == 1)?;
-            let name = PreviewName::parse(&Stamp::parse(only)?.preview)?;
-            let place = self.place(&name).ok()?;
-            (place.mark == mark && place.stamp == *only).then_some(name)
+            // A stamp names the preview; which of its hosts this is, only the mark's own name says.
+            let lower = mark.to_lowercase();
+            let host = Host::parse(std::str::from_utf8(lower.iter().nth(1)?).ok()?)?;
+            let place = self.place(&host).ok()?;
+            (place.mark == mark && place.stamp == *only).then_some(host)
         });
         Ok(ours.collect::<BTreeSet<_>>().into_iter().collect())
     }

@@ -173,13 +173,17 @@ pub struct PretendedIngress(pub Arc<RealCluster>);
 #[async_trait]
 impl Visitor for PretendedIngress {
     async fn observe(&self, visit: Visit<'_>) -> Result<(), String> {
-        let here = visit.name.namespace();
+        let (here, suffix) =
+            (visit.host.name.namespace(), Suffix::parse("preview.example.test").unwrap());
         let route = self.0.read("Ingress", &here, "web").await.ok_or("404")?;
-        let rule = &route["spec"]["rules"][0];
+        let rules = route["spec"]["rules"].as_array().unwrap();
+        let of_host = |rule: &&Value| rule["host"] == visit.host.full(&suffix);
+        let rule = rules.iter().find(of_host).ok_or("404: no such host")?;
         let service = rule["http"]["paths"][0]["backend"]["service"]["name"].as_str().unwrap();
         let service = self.0.read("Service", &here, service).await.ok_or("503: no service")?;
         let revision = service["spec"]["selector"]["mayfly.dev/revision"].as_str().unwrap();
-        let name = format!("web-{}", revision.replace('.', "-"));
+        let of = service["spec"]["selector"]["app.kubernetes.io/component"].as_str().unwrap();
+        let name = format!("{of}-{}", revision.replace('.', "-"));
         match self.0.read("Deployment", &here, &name).await {
             Some(it) if it["status"]["availableReplicas"] == 1 => {}
             _ => return Err("503: no pod".to_owned()),

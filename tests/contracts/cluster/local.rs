@@ -253,7 +253,7 @@ async fn a_workload_gets_its_own_environment_and_nothing_of_the_controllers() {
     assert!(std::env::vars().any(|(key, _)| key.starts_with("CARGO")), "the controller has more");
     let own = ["PATH", "HOME", "LANG"].into_iter().filter(|key| std::env::var_os(key).is_some());
     let given = ["BOTH", "COMMIT_SHA", "DATABASE_URL", "PORT", "TEAM"];
-    let marks = ["MAYFLY_NAMESPACE", "MAYFLY_PORT", "MAYFLY_REVISION"];
+    let marks = ["MAYFLY_NAMESPACE", "MAYFLY_PORT", "MAYFLY_REVISION", "MAYFLY_START"];
     let mut expected: Vec<_> = own.chain(given).chain(marks).collect();
     expected.sort_unstable();
     assert_eq!(env.keys().collect::<Vec<_>>(), expected);

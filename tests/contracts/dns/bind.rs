@@ -7,9 +7,9 @@ use mayfly::dns::rfc2136::{Key, Rfc2136Config, Rfc2136Dns};
 use mayfly::dns::{Dns, GateConfig, Target};
 use mayfly::fault::{Disposition, Fault, Progress};
 use mayfly::preview::observed::Resolution;
-use mayfly::preview::{Seen, Suffix};
+use mayfly::preview::{Host, Seen, Suffix};
 
-use super::{FOREIGN, INSTANCE, SUFFIX, dns_contract, is_right, pr};
+use super::{INSTANCE, SUFFIX, api, dns_contract, elsewhere, foreign, is_right, pr};
 use crate::world::HandClock;
 use crate::world::bind::{Bind, KEY, SECRET, WRONG_SECRET, Wanted, ZONE};
 use crate::world::wait::until;
@@ -72,18 +72,17 @@ fn permanent<T: std::fmt::Debug>(outcome: Result<T, Fault>, cure: &str) {
 async fn a_zone_with_dynamic_updates_keeps_the_contract() {
     let Some(bind) = Bind::start(Wanted::default()).await else { return };
     let before = bind.zone();
-    let plant = |name: &_| {
-        assert_eq!(*name, pr(FOREIGN));
+    let plant = |host: &Host| {
+        let full = host.full(&suffix());
         bind.edit(&[
-            &format!("update add {} 60 A {LED}", host(FOREIGN)),
-            &format!("update add _mayfly.{} 60 TXT mayfly=elsewhere/pr-{FOREIGN}", host(FOREIGN)),
+            &format!("update add {full} 60 A {LED}"),
+            &format!("update add _mayfly.{full} 60 TXT {}", elsewhere(host)),
         ]);
     };
     dns_contract(&dns(&bind), plant).await;
-    bind.edit(&[
-        &format!("update delete {}", host(FOREIGN)),
-        &format!("update delete _mayfly.{}", host(FOREIGN)),
-    ]);
+    for full in foreign().map(|host| host.full(&suffix())) {
+        bind.edit(&[&format!("update delete {full}"), &format!("update delete _mayfly.{full}")]);
+    }
     assert_eq!(bind.zone(), before, "nothing of ours is left, and nothing else was touched");
 }
 
@@ -96,9 +95,13 @@ async fn a_zone_with_dynamic_updates_keeps_the_contract_for_an_alias() {
     let before = bind.zone();
     let mut config = config(&bind);
     config.gate.target = target(&["ingress.example.test"]);
-    let plant = |_: &_| bind.edit(&[&format!("update add {} 60 CNAME ns1.{ZONE}.", host(FOREIGN))]);
+    let plant = |host: &Host| {
+        bind.edit(&[&format!("update add {} 60 CNAME ns1.{ZONE}.", host.full(&suffix()))]);
+    };
     dns_contract(&with(config, INSTANCE), plant).await;
-    bind.edit(&[&format!("update delete {}", host(FOREIGN))]);
+    for host in foreign() {
+        bind.edit(&[&format!("update delete {}", host.full(&suffix()))]);
+    }
     assert_eq!(bind.zone(), before);
 }
 
@@ -167,19 +170,21 @@ async fn a_foreign_record_of_the_same_name_is_never_touched_in_a_zone() {
         &format!("update add _mayfly.{} 60 TXT mayfly={INSTANCE}/pr-99", host(4)),
         &format!("update add _mayfly.{} 60 TXT mayfly={INSTANCE}/pr-5", host(5)),
         &format!("update add _mayfly.{} 60 TXT mayfly=elsewhere/pr-5", host(5)),
+        // Of a component, with the stamp of another preview of ours.
+        &format!("update add _mayfly.{} 60 TXT mayfly={INSTANCE}/pr-99", api(7).full(&suffix())),
         // Of a type that nobody asks for.
         &format!("update add {} 60 MX 10 ns1.{ZONE}.", host(6)),
     ]);
     let (before, dns) = (bind.zone(), dns(&bind));
-    for name in (1..=6).map(pr) {
+    for name in (1..=6).map(pr).chain([api(7)]) {
         if name != pr(6) {
             let seen = dns.observe(&name).await;
-            assert!(seen.is_foreign(), "{name}: {seen:?}");
+            assert!(seen.is_foreign(), "{name:?}: {seen:?}");
             let fault = dns.remove_record(&name).await.unwrap_err();
             assert_eq!(fault.disposition, Disposition::NotOurs, "{fault}");
         }
         let fault = dns.ensure_record(&name).await.unwrap_err();
-        assert_eq!(fault.disposition, Disposition::NotOurs, "{name}: {fault}");
+        assert_eq!(fault.disposition, Disposition::NotOurs, "{name:?}: {fault}");
     }
     dns.remove_record(&pr(6)).await.expect("nothing of ours is there");
     assert_eq!(dns.owned().await.unwrap(), []);

@@ -12,7 +12,7 @@ use mayfly::preview::observed::Resolution;
 use mayfly::preview::{PreviewName, Seen};
 
 use super::bind::{LED, gate, suffix};
-use super::{SUFFIX, is_right, pr};
+use super::{SUFFIX, api, is_right, pr};
 use crate::world::HandClock;
 use crate::world::bind::{Bind, Wanted};
 
@@ -107,9 +107,34 @@ async fn a_name_is_there_once_external_dns_wrote_it_and_gone_once_it_removed_it(
     dns.remove_record(&pr(7)).await.unwrap();
     erase(&bind, "a-pr-7");
     assert_eq!(dns.observe(&pr(7)).await, Seen::Absent);
-    assert_eq!(*routes.released.lock().unwrap(), [false, true, false, true].map(|r| (pr(7), r)));
+    assert_eq!(
+        *routes.released.lock().unwrap(),
+        [false, true, false, true].map(|r| (pr(7).name, r))
+    );
     assert_eq!(dns.owned().await.unwrap(), []);
     assert_eq!(bind.zone(), before);
+}
+
+#[tokio::test]
+async fn each_host_has_a_word_in_the_registry_and_all_go_with_the_route() {
+    let Some(bind) = Bind::start(Wanted::default()).await else { return };
+    let routes = Arc::default();
+    let dns = dns(&bind, "", "", &routes);
+    write(&bind, "a-pr-7", "here");
+    assert_eq!(dns.observe(&api(7)).await, Seen::Absent);
+    bind.edit(&[&format!("update add pr-7-api.{SUFFIX} 60 A {LED}")]);
+    let seen = dns.observe(&api(7)).await;
+    assert!(
+        matches!(seen, Seen::Unknown(_)),
+        "the preview's word is not its component's: {seen:?}"
+    );
+    write(&bind, "a-pr-7-api", "here");
+    assert_eq!(dns.observe(&api(7)).await, Seen::Present(()));
+    dns.remove_record(&api(7)).await.unwrap();
+    assert_eq!(*routes.released.lock().unwrap(), [(pr(7).name, true)]);
+    for host in [pr(7), api(7)] {
+        assert!(matches!(dns.observe(&host).await, Seen::Leaving(_)), "{host:?}");
+    }
 }
 
 #[tokio::test]

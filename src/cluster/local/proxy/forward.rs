@@ -25,7 +25,7 @@ use super::{Fate, HostBook, page};
 use crate::cluster::local::record::Run;
 use crate::cluster::local::route;
 use crate::door::{Door, Slot};
-use crate::preview::{PreviewName, Suffix};
+use crate::preview::{Host, Suffix};
 
 /// A body on its way through.
 pub(super) type Body = UnsyncBoxBody<Bytes, hyper::Error>;
@@ -66,7 +66,7 @@ impl Forwarder {
         peer: SocketAddr,
         slot: Slot,
     ) -> Result<Response<Body>, Infallible> {
-        let (name, host) = match host::preview(&request, &self.suffix) {
+        let (to, host) = match host::preview(&request, &self.suffix) {
             Ok(named) => named,
             Err(HostError::Malformed) => return Ok(page::malformed()),
             Err(HostError::NotOurs) => return Ok(page::fate("this host", Fate::Unknown)),
@@ -76,17 +76,17 @@ impl Forwarder {
         let client = parts.extensions.remove::<OnUpgrade>().filter(|_| upgrade.is_some());
         prepare(&mut parts, upgrade.as_ref(), peer, &host, self.scheme);
         let tunnel = client.map(|client| (client, slot));
-        Ok(self.pass_on(&name, parts, body, tunnel).await)
+        Ok(self.pass_on(&to, parts, body, tunnel).await)
     }
 
     async fn pass_on(
         &self,
-        name: &PreviewName,
+        to: &Host,
         parts: Parts,
         body: Incoming,
         tunnel: Option<(OnUpgrade, Slot)>,
     ) -> Response<Body> {
-        let host = name.host(&self.suffix);
+        let (host, own) = (to.full(&self.suffix), to.name.host(&self.suffix));
         // Without a body and an effect, a request can be sent again should the workload stop
         // between taking it and answering it.
         let safe = matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
@@ -95,9 +95,14 @@ impl Forwarder {
         let mut tried: Option<Run> = None;
         let mut refused = true;
         for _ in 0..MAX_TRIES {
-            let run = match route::read(&self.routes, &host) {
-                Ok(Some(route)) if tried.as_ref() != Some(&route.run) => route.run,
-                Ok(_) => break,
+            let run = match route::read(&self.routes, &own) {
+                Ok(Some(route)) => {
+                    match route.leads(to).filter(|run| tried.as_ref() != Some(run)) {
+                        Some(run) => run.clone(),
+                        None => break,
+                    }
+                }
+                Ok(None) => break,
                 Err(error) => {
                     tracing::warn!(%host, %error, "a route could not be read");
                     break;
@@ -125,7 +130,7 @@ impl Forwarder {
             }
             tried = Some(run);
         }
-        if refused { page::fate(&host, self.book.fate(name).await) } else { page::broken() }
+        if refused { page::fate(&host, self.book.fate(&to.name).await) } else { page::broken() }
     }
 
     async fn exchange(

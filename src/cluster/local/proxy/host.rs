@@ -7,7 +7,7 @@ use hyper::Request;
 use hyper::header::HOST;
 use hyper::http::uri::Authority;
 
-use crate::preview::{PreviewName, Suffix};
+use crate::preview::{Host, Suffix};
 
 /// Why a request is for none of our previews.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(super) enum HostError {
 pub(super) fn preview<B>(
     request: &Request<B>,
     suffix: &Suffix,
-) -> Result<(PreviewName, String), HostError> {
+) -> Result<(Host, String), HostError> {
     let mut hosts = request.headers().get_all(HOST).iter();
     let host = match (hosts.next(), hosts.next()) {
         (Some(host), None) => host.to_str().map_err(|_| HostError::Malformed)?,
@@ -35,7 +35,7 @@ pub(super) fn preview<B>(
     Ok((parse(host, suffix)?, host.to_owned()))
 }
 
-fn parse(host: &str, suffix: &Suffix) -> Result<PreviewName, HostError> {
+fn parse(host: &str, suffix: &Suffix) -> Result<Host, HostError> {
     let authority: Authority = host.parse().map_err(|_| HostError::Malformed)?;
     let bare = authority.host();
     // What is not host or port is not a host: "user@pr-7…", "pr-7…:80:80".
@@ -53,7 +53,7 @@ fn parse(host: &str, suffix: &Suffix) -> Result<PreviewName, HostError> {
     let bare = bare.to_ascii_lowercase();
     let bare = bare.strip_suffix('.').unwrap_or(&bare);
     let label = bare.strip_suffix(suffix.as_str()).and_then(|it| it.strip_suffix('.'));
-    label.and_then(PreviewName::parse).ok_or(HostError::NotOurs)
+    label.and_then(Host::parse).ok_or(HostError::NotOurs)
 }
 
 #[cfg(test)]
@@ -63,9 +63,13 @@ mod tests {
     #[test]
     fn one_label_under_the_suffix_is_read_however_it_is_spelled() {
         let suffix = Suffix::parse("preview.test").expect("it is a suffix");
-        let name = PreviewName::parse("pr-7").expect("it is a name");
-        for host in ["pr-7.preview.test", "PR-7.Preview.TEST:8080", "pr-7.preview.test."] {
-            assert_eq!(parse(host, &suffix), Ok(name.clone()), "{host}");
+        for (label, host) in [
+            ("pr-7", "pr-7.preview.test"),
+            ("pr-7", "PR-7.Preview.TEST:8080"),
+            ("pr-7", "pr-7.preview.test."),
+            ("pr-7-api", "pr-7-API.preview.test:8080"),
+        ] {
+            assert_eq!(parse(host, &suffix).ok(), Host::parse(label), "{host}");
         }
         for host in [
             "preview.test",
