@@ -4,11 +4,14 @@
 use serde_json::{Value, json};
 
 use super::cluster::Cluster;
-use super::stage::{CHARTED, HOST, SUFFIX, Servers};
-use super::zone;
+use super::stage::{CHARTED, HOST, SUFFIX, SUITE, Servers};
+use super::{private, zone};
 
 /// The controller's namespace, and the name of its release.
 pub const RELEASE: &str = "mayfly";
+
+/// Where the login for images is that previews get a copy of.
+const TEMPLATES: &str = "templates";
 
 /// How soon previews of `acme/docs` expire.
 const SHORT_TTL: &str = "60s";
@@ -67,6 +70,33 @@ fn charted(images: &Images) -> Value {
     })
 }
 
+/// A repository of two programs, whose images are in a private registry.
+fn suite(servers: &Servers) -> Value {
+    json!({
+        "name": SUITE,
+        "prefix": "suite",
+        "workload": {
+            "image": format!("{}/acme/suite:{{{{ sha }}}}", servers.private.address),
+            "env": { "BIND_ADDRESS": "0.0.0.0" },
+            "probe_path": "/healthz",
+            "cpu_millicores": 100,
+            "memory_mebibytes": 64,
+            "needs": ["api"],
+            "components": [{
+                "name": "api",
+                "public": true,
+                "own_database": true,
+                "image": format!("{}/acme/suite:{{{{ sha }}}}", servers.private.address),
+                "probe_path": "/healthz",
+                "cpu_millicores": 100,
+                "memory_mebibytes": 64,
+            }],
+        },
+        "seed": { "directories": ["/etc/mayfly/seeds/shop"] },
+        "policy": { "inactivity_ttl": "1d", "max_life": "7d" },
+    })
+}
+
 /// The image of a commit of `acme/docs`, or of all of them.
 pub fn docs_image(cluster: &Cluster, tag: &str) -> String {
     format!("{}/acme/docs:{tag}", cluster.registry)
@@ -79,7 +109,22 @@ pub async fn install(cluster: &Cluster, servers: &Servers, images: &Images) {
         "metadata": { "name": RELEASE,
                       "labels": { "pod-security.kubernetes.io/enforce": "restricted" } },
     });
-    cluster.apply(&[namespace]).await;
+    let templates = json!({
+        "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": TEMPLATES },
+    });
+    cluster.apply(&[namespace, templates]).await;
+    // One for the kubelet, one for Mayfly, which asks what a tag names.
+    let login = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/dockerconfigjson",
+        "metadata": { "name": "registry", "namespace": TEMPLATES },
+        "stringData": { ".dockerconfigjson": servers.private.login() },
+    });
+    let password = json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": { "name": "registry", "namespace": RELEASE },
+        "stringData": { "password": private::PASSWORD },
+    });
+    cluster.apply(&[login, password]).await;
     let seed = |file| std::fs::read_to_string(format!("seed-data/shop/{file}")).unwrap();
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret",
@@ -121,7 +166,7 @@ async fn bring(cluster: &Cluster, verb: &str, values: &Value) {
 /// Takes it away again, with its namespace.
 pub async fn uninstall(cluster: &Cluster) {
     cluster.helm(RELEASE, &["uninstall", RELEASE, "--wait"]).await;
-    cluster.kubectl(&["delete", "namespace", RELEASE, "--timeout=120s"]).await;
+    cluster.kubectl(&["delete", "namespace", RELEASE, TEMPLATES, "--timeout=120s"]).await;
 }
 
 fn values(cluster: &Cluster, servers: &Servers, images: &Images, way: Way) -> Value {
@@ -151,6 +196,8 @@ fn values(cluster: &Cluster, servers: &Servers, images: &Images, way: Way) -> Va
         json!({ "to": [{ "ipBlock": { "cidr": machine } }], "ports": ports })
     };
     let mut kubernetes = json!({
+        "template_namespace": TEMPLATES,
+        "image_pull_secret": "registry",
         "network": {
             "database": [{ "cidr": machine, "port": servers.previews.address().port() }],
             "forbidden": ["10.0.0.0/8"],
@@ -187,10 +234,17 @@ fn values(cluster: &Cluster, servers: &Servers, images: &Images, way: Way) -> Va
                 "target": cluster.node_ip, "ttl_seconds": 5,
                 "servers": [servers.zone.address], "resolvers": [servers.zone.address],
             } },
-            "registries": [{
-                "host": cluster.registry, "insecure": true,
-                "addresses": [format!("{}/32", cluster.node_ip)],
-            }],
+            "registries": [
+                {
+                    "host": cluster.registry, "insecure": true,
+                    "addresses": [format!("{}/32", cluster.node_ip)],
+                },
+                {
+                    "host": servers.private.address.to_string(), "insecure": true,
+                    "addresses": [machine], "username": private::USER,
+                    "password_file": "/etc/mayfly/registry/password",
+                },
+            ],
             "tools": { "helm": "/usr/local/bin/helm" },
             // A replica that is killed is soon replaced.
             "reconcile": { "lease": "20s", "pass_deadline": "15s" },
@@ -198,10 +252,14 @@ fn values(cluster: &Cluster, servers: &Servers, images: &Images, way: Way) -> Va
                 repository_of("acme/shop", None, shop, "1d"),
                 repository_of("acme/docs", Some("docs"), &docs_image(cluster, "{{ sha }}"), SHORT_TTL),
                 charted(images),
+                suite(servers),
             ],
         },
         "secrets": { "dnsTsigKey": { "existingSecret": "mayfly" } },
         "seeds": [{ "name": "shop", "configMap": "shop-seed" }],
+        "extraVolumes": [{ "name": "registry", "secret": { "secretName": "registry" } }],
+        "extraVolumeMounts": [{ "name": "registry", "mountPath": "/etc/mayfly/registry",
+                                "readOnly": true }],
         "ingress": { "enabled": true, "className": "traefik", "host": HOST },
         "networkPolicy": { "egress": {
             // The service's port, and the API server's own.
@@ -211,7 +269,10 @@ fn values(cluster: &Cluster, servers: &Servers, images: &Images, way: Way) -> Va
                       "ports": [{ "port": dns }, { "port": dns, "protocol": "UDP" }] },
             "forge": to_machine(&[servers.github_port]),
             "previews": to(&node, 80),
-            "registries": to(&node, registry),
+            // The node's own, and the private one.
+            "registries": { "to": [{ "ipBlock": { "cidr": node } }, { "ipBlock": { "cidr": machine } }],
+                            "ports": [{ "port": registry },
+                                      { "port": servers.private.address.port() }] },
         } },
     })
 }

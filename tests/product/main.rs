@@ -11,9 +11,11 @@ mod ground;
 mod images;
 mod install;
 mod isolation;
+mod private;
 mod races;
 mod stage;
 mod story;
+mod suite;
 // It offers more ways to wait than are used here.
 #[allow(dead_code)]
 #[path = "../world/wait.rs"]
@@ -35,6 +37,7 @@ async fn pull_requests_live_and_go_in_a_real_cluster_and_nothing_is_left() {
     chapter("a node");
     let Some(cluster) = Cluster::start(&base.path().join("clusters")).await else { return };
     let servers = Servers::start(&cluster, base.path()).await;
+    servers.private.introduce(&base.path().join("clusters"));
     chapter("images");
     let (mayfly, shop, chart) = tokio::join!(
         images::push_mayfly(&cluster),
@@ -56,6 +59,8 @@ async fn pull_requests_live_and_go_in_a_real_cluster_and_nothing_is_left() {
     story::push(&stage).await;
     chapter("one is deployed by a chart of its own");
     charted::live(&stage).await;
+    chapter("one is several services, out of a private registry");
+    suite::live(&stage, &images.shop).await;
     chapter("pushes race");
     races::hold(&stage, &images.shop).await;
     chapter("a replica is killed");

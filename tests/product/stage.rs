@@ -16,6 +16,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::cluster::Cluster;
 use super::install::{RELEASE, WEBHOOK_SECRET};
+use super::private::Private;
 use super::wait::within;
 use super::zone::Zone;
 
@@ -29,6 +30,9 @@ pub const SHOP: &str = "acme/shop";
 pub const DOCS: &str = "acme/docs";
 /// Deployed by a chart of its own.
 pub const CHARTED: &str = "acme/chart";
+
+/// Several services, whose images are in a private registry.
+pub const SUITE: &str = "acme/suite";
 
 /// How long a preview may take to get somewhere on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -44,6 +48,7 @@ pub struct Servers {
     pub github: GitHubStandIn,
     pub github_port: u16,
     pub zone: Zone,
+    pub private: Private,
     /// The API server's own port.
     pub api_port: u16,
 }
@@ -70,13 +75,15 @@ impl Servers {
         github.add_repository(4711, SHOP);
         github.add_repository(4712, DOCS);
         github.add_repository(4713, CHARTED);
+        github.add_repository(4714, SUITE);
         let port_of =
             |url: &str| url.trim_end_matches('/').rsplit_once(':').unwrap().1.parse().unwrap();
         let server = ["config", "view", "-o", "jsonpath={.clusters[0].cluster.server}"];
         let api_port = port_of(&cluster.kubectl(&server).await);
         let github_port = port_of(&github.api_url());
         let zone = Zone::start(base, cluster.machine_ip).await;
-        Self { ledger, previews, admin_url, github, github_port, api_port, zone }
+        let private = Private::start(cluster.machine_ip, &cluster.registry).await;
+        Self { ledger, previews, admin_url, github, github_port, api_port, zone, private }
     }
 }
 
