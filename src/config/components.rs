@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::workload::{ProofPart, SizePart, image, pod, probe_path, proof};
 use super::{ClusterConfig, ConfigError};
 use crate::preview::ComponentName;
-use crate::workload::{Component, Shape, WEB};
+use crate::workload::{Component, OWN_VARIABLES, Shape, WEB, variable};
 
 #[derive(Deserialize, Debug)]
 #[serde(deny_unknown_fields)]
@@ -62,24 +62,25 @@ pub(super) fn components(
         needs(wanted, of.name.as_str(), shape, &key(&format!("components[{index}].needs")))?;
     }
     no_circle(shape, &key("components"))?;
-    let names = |env: &[(String, String)]| env.iter().map(|it| it.0.clone()).collect::<Vec<_>>();
-    let mut all = vec![(key("env"), names(&shape.env))];
+    let told = |names: Vec<&String>, key: String| match names.iter().find(|it| shape.tells(it)) {
+        Some(taken) => {
+            let why =
+                format!("{taken} says where a service of the preview is; choose another name");
+            Err(ConfigError::new(&key, why))
+        }
+        None => Ok(()),
+    };
+    told(shape.env.iter().map(|(name, _)| name).collect(), key("env"))?;
+    told(shape.secret_variables().map(|(name, _)| name).collect(), key("secrets"))?;
     for (index, of) in shape.components.iter().enumerate() {
         let key = key(&format!("components[{index}].env"));
-        if let Some((taken, _)) =
-            of.env.iter().find(|it| shape.secret_variables().any(|s| *s.0 == it.0))
-        {
+        let names: Vec<_> = of.env.iter().map(|(name, _)| name).collect();
+        let secret = |it: &&&String| shape.secret_variables().any(|(name, _)| name == **it);
+        if let Some(taken) = names.iter().find(secret) {
             let why = format!("{taken} comes out of a Secret; remove one of them");
             return Err(ConfigError::new(&key, why));
         }
-        all.push((key, names(&of.env)));
-    }
-    for (key, names) in all {
-        if let Some(taken) = names.iter().find(|it| shape.tells(it)) {
-            let why =
-                format!("{taken} says where a service of the preview is; choose another name");
-            return Err(ConfigError::new(&key, why));
-        }
+        told(names, key)?;
     }
     Ok(())
 }
@@ -95,6 +96,13 @@ fn component(
         .map_err(|error| ConfigError::new(&key("name"), error.to_string()))?;
     if name.as_str() == WEB {
         return wrong("name", "is what the preview's own service is called; choose another");
+    }
+    let told = ["URL", "HOST"].map(|what| variable(name.as_str(), what));
+    if let Some(own) = told.iter().find(|it| OWN_VARIABLES.contains(&it.as_str())) {
+        return wrong(
+            "name",
+            &format!("would be told by {own}, which is Mayfly's; choose another"),
+        );
     }
     if shape.components.iter().any(|it| it.name == name) {
         return wrong("name", "is there twice; remove one of them");

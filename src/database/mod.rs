@@ -55,8 +55,8 @@ impl DatabasesSeen {
             let there = self.components.iter().find(|(component, _)| component == name);
             match there.map(|(_, seen)| seen) {
                 Some(Seen::Present(it)) => ready &= it.ready && it.generation == own.generation,
-                Some(Seen::Absent) | None => ready = false,
-                Some(Seen::Leaving(why)) => return Seen::Leaving(format!("{name}: {why}")),
+                // A drop that was cut off is done again, of that one alone.
+                Some(Seen::Absent | Seen::Leaving(_)) | None => ready = false,
                 Some(Seen::Foreign(whose)) => return Seen::Foreign(format!("{name}: {whose}")),
                 Some(Seen::Unknown(why)) => return Seen::Unknown(format!("{name}: {why}")),
             }

@@ -167,7 +167,7 @@ impl Dns for ExternalDns {
     }
 
     /// Hides the route from ExternalDNS, which then removes what it wrote: for every host of the
-    /// preview, as they are all in the one route.
+    /// preview, whose routes are released together.
     async fn remove_record(&self, host: &Host) -> Result<(), Fault> {
         self.routes.set_released(&host.name, true).await
     }

@@ -103,9 +103,13 @@ impl Ledger {
         Ok(if written.rows_affected() == 1 { Ok(()) } else { Err(LeaseLost) })
     }
 
-    /// Writes down hosts of components that were found with a record, should nobody have known them.
-    pub async fn found_hosts(&self, name: &PreviewName, hosts: &[Host]) -> Result<(), LedgerError> {
-        sqlx::query(
+    /// Writes down hosts of components that were found with a record; whether some were news.
+    pub async fn found_hosts(
+        &self,
+        name: &PreviewName,
+        hosts: &[Host],
+    ) -> Result<bool, LedgerError> {
+        let written = sqlx::query(
             "UPDATE previews SET hosted = ARRAY(SELECT DISTINCT unnest(hosted || $2))
              WHERE name = $1 AND NOT hosted @> $2",
         )
@@ -113,7 +117,7 @@ impl Ledger {
         .bind(components(hosts))
         .execute(&self.pool)
         .await?;
-        Ok(())
+        Ok(written.rows_affected() > 0)
     }
 
     /// What was intended for a preview and not yet seen to be gone, by kind.

@@ -8,9 +8,9 @@ use std::fmt;
 use super::facts::PullNumber;
 use super::name::{MAX_NAME_BYTES, NameError, Prefix, PreviewName, Suffix};
 
-/// The longest name of a component, in bytes: leaves room for a commit behind it in a Service's name,
+/// The longest name of a component, in bytes: leaves room for a revision behind it in a Service's name,
 /// which is one DNS label.
-pub const MAX_COMPONENT_BYTES: usize = 16;
+pub const MAX_COMPONENT_BYTES: usize = 20;
 
 /// The name of a component: lower-case letters, digits and hyphens, from a letter to none of those.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

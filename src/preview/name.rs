@@ -6,7 +6,7 @@
 use std::fmt;
 
 use super::facts::PullNumber;
-use super::host::Host;
+use super::host::{Host, MAX_COMPONENT_BYTES};
 
 /// The longest label that DNS (RFC 1035 §2.3.4), a Kubernetes namespace (RFC 1123 label) and a
 /// PostgreSQL identifier (`NAMEDATALEN` − 1) all accept, in bytes.
@@ -39,7 +39,7 @@ pub enum NameError {
     Prefix(String),
     /// A component's name breaks its rule.
     #[error(
-        "component {0:?} must be 1 to 16 lower-case letters, digits or hyphens, start with a letter, and not end with a hyphen"
+        "component {0:?} must be 1 to {MAX_COMPONENT_BYTES} lower-case letters, digits or hyphens, start with a letter, and not end with a hyphen"
     )]
     Component(String),
     /// The suffix is not a DNS name under which one more label fits.

@@ -29,10 +29,12 @@ pub(super) async fn sweep(this: &Reconciler, now: DateTime<Utc>) -> Result<Found
         collect(listed, &mut names, &mut found);
     }
     for name in names {
-        found.take(settle(this, &name, now).await)?;
         let of_it: Vec<_> = hosts.iter().filter(|host| host.name == name).cloned().collect();
-        if !of_it.is_empty() {
-            this.ledger.found_hosts(&name, &of_it).await?;
+        // Before a pass that is woken says what is gone.
+        this.ledger.found_hosts(&name, &of_it).await?;
+        found.take(settle(this, &name, now).await)?;
+        if this.ledger.found_hosts(&name, &of_it).await? {
+            this.ledger.poke_named(&name, now).await?;
         }
     }
     Ok(found)

@@ -171,22 +171,26 @@ impl Shape {
         Service { component: Some(of.name.clone()), is_public, has_database, shape }
     }
 
-    /// What every service is told of those that the public reaches: `API_HOST`.
-    pub(super) fn public_hosts(
+    /// What every service is told of those that the public reaches: `API_HOST`, `WEB_HOST`.
+    pub(crate) fn public_hosts(
         &self,
         name: &PreviewName,
         suffix: &Suffix,
     ) -> Vec<(String, String)> {
+        if !self.has_components() {
+            return Vec::new();
+        }
+        let own = (variable(WEB, "HOST"), name.host(suffix));
         let told = |of: &ComponentName| {
             (variable(of.as_str(), "HOST"), Host::of(name, Some(of)).full(suffix))
         };
-        self.public_components().map(told).collect()
+        self.public_components().map(told).chain([own]).collect()
     }
 }
 
 impl WorkloadOrder {
     /// The order of one of its services, which is told where each service listens: `API_URL`.
-    pub fn of(&self, service: &Service, urls: &[(&str, String)]) -> Self {
+    pub fn of(&self, service: &Service, urls: &[(String, String)]) -> Self {
         let mut order = Self { shape: service.shape.clone(), ..self.clone() };
         if self.shape.has_components() {
             let told = urls.iter().map(|(of, url)| (variable(of, "URL"), url.clone()));

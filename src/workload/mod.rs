@@ -76,9 +76,10 @@ impl Shape {
         )
     }
 
-    /// Whether it sets this variable.
+    /// Whether it, or a component, sets this variable.
     pub fn sets(&self, variable: &str) -> bool {
-        self.env.iter().any(|(name, _)| name == variable)
+        let of_components = self.components.iter().flat_map(|it| &it.env);
+        self.env.iter().chain(of_components).any(|(name, _)| name == variable)
             || self.secret_variables().any(|(name, _)| name == variable)
     }
 }

@@ -38,7 +38,13 @@ fn a_component_has_what_it_says_and_otherwise_what_the_workload_has() {
 fn components_that_cannot_work_are_refused_by_their_key() {
     for (text, key, why) in [
         ("components: [{name: Api, command: [x]}]", "components[0].name", "lower-case"),
-        ("components: [{name: far-too-long-a-name, command: [x]}]", "components[0].name", "16"),
+        (
+            "components: [{name: far-too-long-a-name-is-this, command: [x]}]",
+            "components[0].name",
+            "20",
+        ),
+        ("components: [{name: database, command: [x]}]", "components[0].name", "DATABASE_URL"),
+        ("components: [{name: preview, command: [x]}]", "components[0].name", "PREVIEW_HOST"),
         ("components: [{name: web, command: [x]}]", "components[0].name", "own service"),
         (
             "components: [{name: a, command: [x]}, {name: a, command: [x]}]",
@@ -66,6 +72,10 @@ fn components_that_cannot_work_are_refused_by_their_key() {
         let key = format!("repositories[0].workload.{key}");
         refused(with_components(text), &key, why);
     }
+    let text = "external_secrets: [{store: s, keys: {A_URL: {key: k}}}], \
+                components: [{name: a, command: [x]}]";
+    let key = "repositories[0].workload.secrets";
+    refused(kubernetes(("egress: []", text)), key, "A_URL");
     // Without components these are variables as any other.
     with_components("env: {WEB_HOST: x, API_URL: y}").unwrap();
 }

@@ -3,14 +3,15 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use mayfly::database::{Databases, Login, Password};
-use mayfly::fault::Disposition;
-use mayfly::preview::Seen;
+use mayfly::database::{DatabaseOrder, Databases, Login, Password};
+use mayfly::fault::{Disposition, Progress};
+use mayfly::preview::{ComponentName, Seen};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-use super::database::{Administrator, Place, password, ready};
-use crate::world::wait::until;
+use super::database::{Administrator, Place, password, ready, seed};
+use crate::world::wait::{until, within};
 
 /// The passwords that a visitor knows, and how often one of them worked.
 struct Visitor {
@@ -129,6 +130,42 @@ async fn whatever_either_login_makes_belongs_to_the_preview_and_goes_with_it(adm
     assert_eq!(place.databases.owned().await.unwrap(), vec![]);
 }
 
+async fn a_components_database_takes_part_and_one_that_was_never_finished_holds_nothing_up(
+    admin: Administrator,
+) {
+    let place = Place::new(admin).await;
+    let (name, first) = (place.pr(1), password());
+    let api = [ComponentName::parse("api").unwrap()];
+    let both = [api[0].clone(), ComponentName::parse("closed").unwrap()];
+    let make = async |secret: &Password, components: &[ComponentName]| {
+        within(Duration::from_secs(120), "the databases", async || {
+            let (seed, password) = (&seed(), secret);
+            let order = DatabaseOrder { seed, generation: 0, password, components };
+            place.databases.ensure_database(&name, &order).await == Ok(Progress::Done)
+        })
+        .await;
+    };
+    make(&first, &both).await;
+    let second = password().of(Login::Second);
+    make(&second, &api).await;
+    let run = async |secret: &Password, sql: &str| {
+        let mut session = place.log_in(&name, secret, &api[0].database(&name)).await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut session).await.unwrap();
+        session.close().await.unwrap();
+    };
+    run(&second, "SET ROLE NONE; CREATE TABLE by_second (id int)").await;
+    place.databases.remove_login(&name, &second).await.unwrap();
+    let third = password();
+    make(&third, &api).await;
+    // As if a controller had been killed before it opened this one, which nobody wants any more.
+    place.run(format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", both[1].database(&name))).await;
+    place.databases.remove_login(&name, &third).await.unwrap();
+    run(&third, "DROP TABLE by_second").await;
+    place.databases.remove_database(&name).await.unwrap();
+    place.databases.remove_role(&name).await.unwrap();
+    assert_eq!(place.databases.owned().await.unwrap(), vec![]);
+}
+
 async fn the_last_login_that_is_open_is_never_locked(admin: Administrator) {
     let place = Place::new(admin).await;
     let (name, first) = (place.pr(1), password());
@@ -168,6 +205,7 @@ async fn a_second_role_without_our_mark_is_never_touched(admin: Administrator) {
 under_both!(
     one_of_two_passwords_works_at_every_moment,
     whatever_either_login_makes_belongs_to_the_preview_and_goes_with_it,
+    a_components_database_takes_part_and_one_that_was_never_finished_holds_nothing_up,
     the_last_login_that_is_open_is_never_locked,
     a_second_role_without_our_mark_is_never_touched,
 );

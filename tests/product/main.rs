@@ -76,6 +76,7 @@ async fn pull_requests_live_and_go_in_a_real_cluster_and_nothing_is_left() {
     chapter("a whole life behind the Gateway");
     install::move_to_the_gateway(&stage.cluster, &stage.servers, &images).await;
     story::live_behind_the_gateway(&stage).await;
+    suite::live_behind_the_gateway(&stage, &images.shop).await;
     chapter("Mayfly goes");
 
     let Stage { cluster, servers, .. } = stage;

@@ -1,7 +1,7 @@
 //! A repository of several programs, whose images are in a registry that wants a login: resolved by
 //! Mayfly and pulled by the real kubelet, each with a token.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::ground::of_preview;
 use super::images;
@@ -17,7 +17,7 @@ pub async fn live(stage: &Stage, image: &str) {
     let anonymous = format!("http://{}/v2/acme/suite/manifests/{}", private.address, commit(1, 1));
     assert_eq!(reqwest::get(anonymous).await.unwrap().status(), 401, "nobody reads it unasked");
     open_pull(stage, SUITE, 1).await;
-    push_image(stage, image, 1).await;
+    push_image(stage, image, 1, 1).await;
     stage.until_ready(PREVIEW, &commit(1, 1)).await;
     // The kubelet had no image but by its own token.
     assert!(private.has_given("mayfly"), "Mayfly asked which image it is");
@@ -44,7 +44,7 @@ pub async fn live(stage: &Stage, image: &str) {
     assert_eq!(databases, ["database suite_pr_1__api"]);
 
     // Both are of the next commit when it is Ready, and the data stayed.
-    push_image(stage, image, 2).await;
+    push_image(stage, image, 1, 2).await;
     stage.servers.github.push(SUITE, 1, &commit(1, 2));
     assert_eq!(stage.deliver(SUITE, 1, "synchronize").await, 202);
     stage.until_ready(PREVIEW, &commit(1, 2)).await;
@@ -56,7 +56,21 @@ pub async fn live(stage: &Stage, image: &str) {
     assert!(stage.servers.zone.lead(&format!("{API}.preview.test")).await.is_none());
 }
 
-async fn push_image(stage: &Stage, image: &str, push: u32) {
-    let tag = format!("{}/acme/suite:{}", stage.cluster.registry, commit(1, push));
+/// The same where each host has an HTTPRoute of its own.
+pub async fn live_behind_the_gateway(stage: &Stage, image: &str) {
+    const PREVIEW: &str = "suite-pr-2";
+    open_pull(stage, SUITE, 2).await;
+    push_image(stage, image, 2, 1).await;
+    stage.until_ready(PREVIEW, &commit(2, 1)).await;
+    assert_eq!(stage.serves("suite-pr-2-api").await.as_deref(), Ok(&*commit(2, 1)));
+    for (route, label) in [("web", PREVIEW), ("api", "suite-pr-2-api")] {
+        let route = stage.cluster.get(PREVIEW, &format!("httproute/{route}")).await;
+        assert_eq!(route["spec"]["hostnames"], json!([format!("{label}.preview.test")]));
+    }
+    close_pull(stage, SUITE, 2, PREVIEW).await;
+}
+
+async fn push_image(stage: &Stage, image: &str, number: u32, push: u32) {
+    let tag = format!("{}/acme/suite:{}", stage.cluster.registry, commit(number, push));
     images::tag(&stage.cluster, image, &tag).await;
 }

@@ -22,14 +22,18 @@ pub(super) fn note(mut object: Value) -> Value {
 /// not as we applied it.
 pub(super) fn drift(live: &Value) -> Option<String> {
     let applied = annotation(live, APPLIED).and_then(|text| serde_json::from_str(text).ok());
-    let Some(mut applied): Option<Value> = applied else {
+    let Some(applied): Option<Value> = applied else {
         return Some(format!("metadata.annotations.{APPLIED}"));
     };
-    // What comes in a list does not say what it is.
+    difference(live, &as_listed(applied), "")
+}
+
+/// What comes in a list does not say what it is.
+pub(super) fn as_listed(mut object: Value) -> Value {
     for kind in ["apiVersion", "kind"] {
-        applied.as_object_mut().and_then(|object| object.remove(kind));
+        object.as_object_mut().and_then(|object| object.remove(kind));
     }
-    difference(live, &applied, "")
+    object
 }
 
 /// Where `live` lacks what `wanted` says.

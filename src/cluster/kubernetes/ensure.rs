@@ -18,7 +18,7 @@ use super::pods::{object_name, secret};
 use super::pull::with_login;
 use super::release::OF_RELEASE;
 use super::route::{self, WEB, revision_of};
-use super::services::Read;
+use super::services::{Read, is_configured};
 use crate::fault::Fault;
 use crate::preview::observed::Health;
 use crate::preview::{PreviewName, Revision};
@@ -89,7 +89,7 @@ impl KubernetesCluster {
             return Ok(());
         }
         let keep: Vec<_> = served.iter().chain([&order.revision]).collect();
-        self.retire(&doing, &here, &keep).await.map(drop)
+        self.retire(&doing, &here, &keep, &order.shape).await.map(drop)
     }
 
     /// The way to this revision, which has to be ready.
@@ -113,8 +113,19 @@ impl KubernetesCluster {
         let certificate = self.certificate(&doing).await?;
         self.bring_certificate(&doing, name, certificate.as_ref()).await?;
         let kind = route::kind(&self.config);
-        for route in route::routes(&self.config, name, shape, revision, certificate.as_ref()) {
-            self.calls.apply(&doing, kind, Some(&here), &route).await?;
+        let wanted = route::routes(&self.config, name, shape, revision, certificate.as_ref());
+        for route in &wanted {
+            self.calls.apply(&doing, kind, Some(&here), route).await?;
+        }
+        // An Ingress has all hosts.
+        if kind == Kind::HttpRoute {
+            let owned = format!("{PREVIEW}={here}");
+            let called = |it: &Value| it["metadata"]["name"].clone();
+            for live in self.calls.list(&doing, kind, Some(&here), &owned).await? {
+                if !wanted.iter().any(|it| called(it) == called(&live)) {
+                    self.calls.delete(&doing, kind, Some(&here), &live).await?;
+                }
+            }
         }
         self.patience.note(name, kind, self.now_milliseconds());
         Ok(())
@@ -146,12 +157,14 @@ impl KubernetesCluster {
         Ok(Some(Health::together(all)))
     }
 
-    /// Deletes Deployments and Services of other revisions than these, but for those of a chart.
+    /// Deletes Deployments and Services of other revisions than these, and of services that this shape has
+    /// no more, but for those of a chart.
     pub(super) async fn retire(
         &self,
         doing: &str,
         here: &str,
         keep: &[&Revision],
+        shape: &Shape,
     ) -> Result<Retired, Fault> {
         let mut retired = Retired { sees_release: false };
         // Before each revision had a Service of its own, there was one without a revision's label.
@@ -163,7 +176,8 @@ impl KubernetesCluster {
             retired.sees_release |= !of_release.is_empty();
             let unwanted = own.into_iter().filter(|live| {
                 let revision = label(live, REVISION).and_then(Revision::parse);
-                !keep.iter().any(|keep| revision.as_ref() == Some(keep))
+                let is_kept = keep.iter().any(|keep| revision.as_ref() == Some(keep));
+                !is_kept || !is_configured(live, shape)
             });
             for live in unwanted {
                 self.calls.delete(doing, kind, Some(here), live).await?;

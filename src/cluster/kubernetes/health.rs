@@ -10,10 +10,10 @@ use super::config::KubernetesConfig;
 use super::drift::{difference, drift};
 use super::marks::{ORDERED, annotation};
 use super::patience::is_recent;
-use super::pods::{deployment, object_name};
+use super::pods::{deployment, object_name, urls};
 use crate::preview::observed::Health;
 use crate::preview::{PreviewName, Revision};
-use crate::workload::{OWN_VARIABLES, Service, WorkloadOrder};
+use crate::workload::{OWN_VARIABLES, Service, Shape, WorkloadOrder};
 
 /// What is wrong with a pod.
 pub(super) struct Complaint {
@@ -66,22 +66,25 @@ pub(super) fn of_service(services: &[Value], of: &str, revision: &Revision) -> O
     }
 }
 
-/// Where a Deployment is not as the configuration of today would have it. What is particular to the
-/// preview is not compared: a repository's configuration does not say it.
+/// Where a Deployment is not as the configuration of today would have it, with these services beside it.
+/// What is particular to the preview is not compared: a repository's configuration does not say it.
 pub(super) fn unlike(
     config: &KubernetesConfig,
     name: &PreviewName,
-    revision: &Revision,
+    (revision, shape, services): (&Revision, &Shape, &[Service]),
     service: &Service,
     secrets: Option<&str>,
     live: &Value,
 ) -> Option<String> {
-    let mut shape = service.shape.clone();
-    shape.env.retain(|(key, _)| !OWN_VARIABLES.contains(&key.as_str()));
-    let revision = revision.clone();
-    let (env, objects, databases) = (vec![], vec![], vec![]);
-    let order = WorkloadOrder { revision, shape, env, objects, databases };
-    let wanted = deployment(config, name, (service, &order), secrets, 0);
+    let (env, revision) = (shape.public_hosts(name, &config.suffix), revision.clone());
+    let (objects, databases) = (vec![], vec![]);
+    let urls = urls(services, &revision);
+    let mut order = WorkloadOrder { revision, shape: shape.clone(), env, objects, databases }
+        .of(service, &urls);
+    order.shape.env.retain(|(key, _)| !OWN_VARIABLES.contains(&key.as_str()));
+    let mut wanted = deployment(config, name, (service, &order), secrets, 0);
+    // It stays what it was made with.
+    wanted["spec"]["selector"] = Value::Null;
     difference(&live["spec"], &wanted["spec"], "")
 }
 

@@ -5,14 +5,14 @@
 use futures_util::future::try_join_all;
 use serde_json::Value;
 
-use super::drift::difference;
+use super::drift::{as_listed, difference};
 use super::fences::{fences, namespace};
 use super::health::{LogOf, of_deployment, of_pods};
 use super::kinds::Kind;
 use super::marks::{self, COMPONENT, ORDERED, REVISION, annotation, label};
 use super::pull::with_login;
-use super::route::{self, revision_of};
-use super::services::Read;
+use super::route::{self, WEB, revision_of};
+use super::services::{Read, is_configured};
 use super::{Calls, KubernetesCluster};
 use crate::cluster::ClusterSeen;
 use crate::fault::Fault;
@@ -41,8 +41,8 @@ impl KubernetesCluster {
             return Ok(ClusterSeen { namespace, migration, workload, route });
         };
         if let Seen::Leaving(why) = stand {
-            let routes = self.look_at_routes(&here, shape).await?;
-            let route = match routes.iter().all(Option::is_none) {
+            let routes = self.look_at_routes(&here).await?;
+            let route = match routes.is_empty() {
                 true => Seen::Absent,
                 false => Seen::Leaving(why.clone()),
             };
@@ -56,7 +56,7 @@ impl KubernetesCluster {
             self.look_at_migration(&here, shape),
             self.calls.list(LOOKING, Kind::Deployment, Some(&here), REVISION),
             self.calls.list(LOOKING, Kind::Service, Some(&here), &owned),
-            self.look_at_routes(&here, shape),
+            self.look_at_routes(&here),
             self.certificate(LOOKING),
             self.issuance(&here),
             secrets,
@@ -72,9 +72,11 @@ impl KubernetesCluster {
                 let read = Read { deployments, services: &services, secrets };
                 let all = self.services(name, shape, &revision, &read).await?;
                 let health = Health::together(all.into_iter().map(|(_, health)| health));
-                let of_another =
-                    |it: &&Value| label(it, REVISION) != Some(revision.to_string().as_str());
-                let others = deployments.iter().chain(&services).any(|it| of_another(&it));
+                let of_another = |it: &Value| {
+                    label(it, REVISION) != Some(revision.to_string().as_str())
+                        || !is_configured(it, shape)
+                };
+                let others = deployments.iter().chain(&services).any(of_another);
                 Seen::Present(WorkloadSeen { revision, health, others })
             }
         };
@@ -82,40 +84,44 @@ impl KubernetesCluster {
         Ok(ClusterSeen { namespace, migration, workload, route })
     }
 
-    /// Each route that is wanted, the preview's own last, as far as it is there.
-    async fn look_at_routes(&self, here: &str, shape: &Shape) -> Result<Vec<Option<Value>>, Fault> {
-        let kind = route::kind(&self.config);
-        let names = route::names(&self.config, shape);
-        let looks = names.iter().map(|name| self.calls.get(LOOKING, kind, Some(here), name));
-        try_join_all(looks).await
+    async fn look_at_routes(&self, here: &str) -> Result<Vec<Value>, Fault> {
+        let owned = format!("{}={here}", marks::PREVIEW);
+        self.calls.list(LOOKING, route::kind(&self.config), Some(here), &owned).await
     }
 
-    /// What the routes are together: that of the preview's own host is the route, and leads to its
-    /// revision when every other does.
+    /// What the routes are together: they lead to the revision that the preview's own says when that is
+    /// all of them, and each is as it should be.
     fn judge_routes(
         &self,
         name: &PreviewName,
         shape: &Shape,
-        routes: &[Option<Value>],
+        routes: &[Value],
         certificate: Option<&Value>,
         issued: Option<Standing>,
     ) -> Seen<RouteSeen> {
-        let Some(Some(own)) = routes.last() else { return Seen::Absent };
-        if let Some(why) = routes.iter().flatten().find_map(marks::leaving) {
+        if routes.is_empty() {
+            return Seen::Absent;
+        }
+        if let Some(why) = routes.iter().find_map(marks::leaving) {
             return Seen::Leaving(why);
         }
         let kind = route::kind(&self.config);
         let patient = self.patience.holds(name, kind, self.now_milliseconds());
-        let revision = revision_of(own).filter(|revision| {
+        let called = |name: &Value| routes.iter().find(|it| it["metadata"]["name"] == *name);
+        let own = called(&Value::from(WEB)).and_then(revision_of);
+        let revision = own.filter(|revision| {
             let wanted = route::routes(&self.config, name, shape, revision, certificate);
-            routes.iter().zip(&wanted).all(|(live, wanted)| {
-                live.as_ref().is_some_and(|live| {
+            let wanted: Vec<_> = wanted.into_iter().map(as_listed).collect();
+            let leads = |wanted: &Value| {
+                called(&wanted["metadata"]["name"]).is_some_and(|live| {
                     let leads = revision_of(live).as_ref() == Some(revision);
                     leads && (patient || difference(live, wanted, "").is_none())
                 })
-            })
+            };
+            // Only of HTTPRoutes there may be one too many.
+            (kind != Kind::HttpRoute || routes.len() == wanted.len()) && wanted.iter().all(leads)
         });
-        let mut standings = routes.iter().flatten().map(|it| route::standing(&self.config, it));
+        let mut standings = routes.iter().map(|it| route::standing(&self.config, it));
         let unserved = standings.find(|it| *it != Standing::Served);
         let standing = issued.or(unserved).unwrap_or(Standing::Served);
         Seen::Present(RouteSeen { revision, standing })

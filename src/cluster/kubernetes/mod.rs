@@ -215,9 +215,9 @@ impl Cluster for KubernetesCluster {
         let here = name.namespace();
         self.enter(name, &doing).await?;
         if shape.chart.is_some() {
-            return self.retire(&doing, &here, &[]).await.map(drop);
+            return self.retire(&doing, &here, &[], shape).await.map(drop);
         }
-        match self.retire(&doing, &here, &[revision]).await? {
+        match self.retire(&doing, &here, &[revision], shape).await? {
             Retired { sees_release: true } => self.withdraw(&doing, &here).await,
             Retired { sees_release: false } => Ok(()),
         }

@@ -23,17 +23,25 @@ const LINGER_SECONDS: u32 = 3;
 /// How long a pod then has between SIGTERM and SIGKILL, in seconds.
 pub(super) const GRACE_SECONDS: u32 = 10;
 
+/// How much of a commit is in the name of a component's objects: with its name, and a restart of ten
+/// digits, one DNS label (RFC 1035 §2.3.4).
+const COMPONENT_COMMIT: usize = 24;
+
 /// The name of the Deployment and Service of one of a revision's services: each revision has its own,
 /// so that a new one starts beside what is served, and the route alone says which of them visitors get.
 pub(super) fn object_name(service: &str, revision: &Revision) -> String {
-    // The whole commit: two that begin alike are two.
-    format!("{service}-{}-{}", revision.commit, revision.restart)
+    let commit = match service {
+        // The whole commit: two that begin alike are two.
+        WEB => revision.commit.as_str(),
+        _ => &revision.commit.as_str()[..COMPONENT_COMMIT],
+    };
+    format!("{service}-{commit}-{}", revision.restart)
 }
 
 /// Where each service of an order listens, by its Service.
-pub(super) fn urls<'a>(services: &'a [Service], revision: &Revision) -> Vec<(&'a str, String)> {
+pub(super) fn urls(services: &[Service], revision: &Revision) -> Vec<(String, String)> {
     let url = |it: &Service| format!("http://{}", object_name(it.name(), revision));
-    services.iter().map(|it| (it.name(), url(it))).collect()
+    services.iter().map(|it| (it.name().to_owned(), url(it))).collect()
 }
 
 /// The name of a revision's Job of migrations.
@@ -176,4 +184,21 @@ fn env(order: &WorkloadOrder) -> Vec<Value> {
     all.extend(order.shape.secret_variables().map(|(variable, it)| secret(variable, &it)));
     all.push(secret(DATABASE_VARIABLE, DATABASE_SECRET));
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::preview::CommitSha;
+    use crate::preview::host::MAX_COMPONENT_BYTES;
+    use crate::preview::name::MAX_NAME_BYTES;
+
+    #[test]
+    fn the_longest_name_of_a_service_is_one_dns_label() {
+        let commit = CommitSha::parse(&"a".repeat(40)).expect("it is a commit");
+        let revision = Revision { commit, restart: u32::MAX };
+        for service in [WEB.to_owned(), "a".repeat(MAX_COMPONENT_BYTES)] {
+            assert!(object_name(&service, &revision).len() <= MAX_NAME_BYTES, "{service}");
+        }
+    }
 }

@@ -78,15 +78,6 @@ pub(super) fn routes(
     }
 }
 
-/// The names of the routes of these services.
-pub(super) fn names(config: &KubernetesConfig, shape: &Shape) -> Vec<String> {
-    let components = match config.entry {
-        Entry::Ingress { .. } => Vec::new(),
-        Entry::Gateway { .. } => shape.public_components().map(ToString::to_string).collect(),
-    };
-    components.into_iter().chain([WEB.to_owned()]).collect()
-}
-
 /// The route to these services, of which an HTTPRoute has one.
 fn route(
     config: &KubernetesConfig,

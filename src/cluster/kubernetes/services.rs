@@ -9,13 +9,13 @@ use super::KubernetesCluster;
 use super::drift::note;
 use super::health::{is_patient, of_service, unlike};
 use super::kinds::Kind;
-use super::marks::is_of;
+use super::marks::{COMPONENT, is_of, label};
 use super::pods::{deployment, urls};
 use super::route;
 use crate::fault::Fault;
 use crate::preview::observed::Health;
 use crate::preview::{PreviewName, Revision};
-use crate::workload::{Service, Shape, WorkloadOrder};
+use crate::workload::{Service, Shape, WEB, WorkloadOrder};
 
 /// What was read of a preview's services.
 pub(super) struct Read<'a> {
@@ -35,10 +35,12 @@ impl KubernetesCluster {
         read: &Read<'_>,
     ) -> Result<Vec<(Service, Health)>, Fault> {
         let mut all: Vec<(Service, Health)> = Vec::new();
-        for service in shape.services() {
+        let services = shape.services();
+        let of = (revision, shape, &services[..]);
+        for service in services.clone() {
             let live = read.deployments.iter().find(|it| is_of(it, service.name(), revision));
             let health = match live {
-                Some(live) => self.health_of(name, revision, &service, live, read).await?,
+                Some(live) => self.health_of(name, of, &service, live, read).await?,
                 None => {
                     let is_ready = |needed: &str| {
                         let of_it = |it: &&(Service, Health)| it.0.name() == needed;
@@ -59,14 +61,14 @@ impl KubernetesCluster {
     async fn health_of(
         &self,
         name: &PreviewName,
-        revision: &Revision,
+        of: (&Revision, &Shape, &[Service]),
         service: &Service,
         live: &Value,
         read: &Read<'_>,
     ) -> Result<Health, Fault> {
         let patient = is_patient(live, self.now_milliseconds());
-        let unlike = unlike(&self.config, name, revision, service, read.secrets, live);
-        Ok(match (unlike, of_service(read.services, service.name(), revision)) {
+        let unlike = unlike(&self.config, name, of, service, read.secrets, live);
+        Ok(match (unlike, of_service(read.services, service.name(), of.0)) {
             (Some(path), _) if !patient => {
                 Health::Dead(format!("the configuration changed its {path}"))
             }
@@ -108,15 +110,21 @@ impl KubernetesCluster {
         try_join_all(calls).await?;
         for service in due {
             let order = order.of(service, &urls);
-            let object = deployment(&self.config, name, (service, &order), read.secrets, now);
-            // What a Deployment selects cannot be changed.
-            let stale =
-                live(service).filter(|it| it["spec"]["selector"] != object["spec"]["selector"]);
-            if let Some(stale) = stale {
-                self.calls.delete(doing, Kind::Deployment, Some(&here), stale).await?;
+            let pods = (service, &order);
+            let mut object = deployment(&self.config, name, pods, read.secrets, now);
+            if let Some(live) = live(service) {
+                // What a Deployment selects cannot be changed.
+                object["spec"]["selector"] = live["spec"]["selector"].clone();
             }
             self.calls.apply(doing, Kind::Deployment, Some(&here), &note(object)).await?;
         }
         Ok(())
     }
+}
+
+/// Whether an object is of a service that the configuration has, be it not in this tier. One that it has
+/// not may hold what the others need of the quota.
+pub(super) fn is_configured(object: &Value, shape: &Shape) -> bool {
+    let Some(of) = label(object, COMPONENT) else { return true };
+    of == WEB || shape.components.iter().any(|it| it.name.as_str() == of)
 }

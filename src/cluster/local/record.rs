@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::files::{self, Layout};
 use super::processes::Identity;
 use crate::preview::{ComponentName, Revision};
-use crate::workload::WEB;
+use crate::workload::{Service, Shape, WEB};
 
 /// How every record's file begins and ends; a component's has its name between.
 const FILE: (&str, &str) = ("workload", ".json");
@@ -65,10 +65,23 @@ pub(super) struct Record {
     /// Whether it was not started yet, since what it needs was not ready.
     #[serde(default)]
     pub(super) is_held: bool,
+    /// Where it was told, at its start, that each service of the preview listens; nothing where it is the
+    /// only one.
+    #[serde(default)]
+    pub(super) told: BTreeMap<String, u16>,
 }
 
 /// The record of each service that is written down, by its name.
 pub(super) type Records = BTreeMap<String, Record>;
+
+/// Where each of a shape's services listens, as these say, for each of them to be told.
+pub(super) fn places(records: &Records, shape: &Shape) -> BTreeMap<String, u16> {
+    if !shape.has_components() {
+        return BTreeMap::new();
+    }
+    let port = |it: &Service| Some((it.name().to_owned(), records.get(it.name())?.run.port));
+    shape.services().iter().filter_map(port).collect()
+}
 
 impl Record {
     /// Reads the records of a namespace.

@@ -3,10 +3,10 @@
 //! Refuses to restart one faster than its back-off allows.
 
 use std::io;
+use std::net::TcpListener;
 use std::sync::Arc;
 
 use super::files;
-use super::lock::Lock;
 use super::processes::{Identity, Process};
 use super::record::{Leader, Record};
 use super::route::{self, Route};
@@ -56,41 +56,51 @@ impl Room {
         }
     }
 
-    /// Starts a service that is held, or has exited. The caller holds the namespace's lock.
+    /// The record of the next start of a service that is held, or is to be started again: where it listens.
+    /// The caller holds the
+    /// locks of the namespace and of the ports.
+    pub(super) fn place(
+        &self,
+        record: &Record,
+        service: &Service,
+        found: &[Process],
+    ) -> io::Result<Record> {
+        let mut next = record.clone();
+        if !std::mem::take(&mut next.is_held) {
+            next.restarts = record.next_restarts();
+            next.run.start += 1;
+            let is_alone = service.component.is_none() && !service.shape.has_components();
+            let port = next.run.port;
+            let ours = found.iter().any(|it| it.run.as_ref().is_some_and(|run| run.port == port));
+            // Its neighbours know it by its port; those of a port that somebody else took are told anew.
+            if is_alone || !ours && TcpListener::bind(("127.0.0.1", port)).is_err() {
+                next.run.port = start::free_port(&self.layout)?;
+            }
+        }
+        Ok(next)
+    }
+
+    /// Starts a service. The caller holds the namespace's lock.
     pub(super) async fn start(
         self: &Arc<Self>,
         name: &PreviewName,
         service: &Service,
         order: &WorkloadOrder,
-        record: Record,
+        mut next: Record,
         route: &mut Option<Route>,
         doing: &str,
     ) -> Result<(), Fault> {
         let fail = |error: io::Error| Fault::transient(doing, error);
         let (directory, key) = (self.directory(name), service.name());
         let (log, log_from) = log::open(&directory, key).map_err(fail)?;
-        let mut next = record;
-        if !next.is_held {
-            next.restarts = next.next_restarts();
-        }
-        let is_again = !std::mem::take(&mut next.is_held);
         next.last_start_unix_ms = files::unix_ms();
         next.log_from = log_from;
-        {
-            let _ports = Lock::take(&self.layout.root().join("ports.lock"), doing).await?;
-            if is_again && (service.component.is_some() || service.shape.has_components()) {
-                // Its neighbours know it by its port.
-                next.run.start += 1;
-            } else if is_again {
-                next.run.port = start::free_port(&self.layout).map_err(fail)?;
-            }
-            // The route follows a restart of the revision that it leads to.
-            if let Some(route) = route.as_mut().filter(|it| it.run.revision == order.revision) {
-                route.follow(key, &next.run);
-                route::write(&self.layout, route).map_err(fail)?;
-            }
-            next.write(&self.layout, &directory, key).map_err(fail)?;
+        // The route follows a restart of the revision that it leads to.
+        if let Some(route) = route.as_mut().filter(|it| it.run.revision == order.revision) {
+            route.follow(key, &next.run);
+            route::write(&self.layout, route).map_err(fail)?;
         }
+        next.write(&self.layout, &directory, key).map_err(fail)?;
         self.retire(name).await.map_err(fail)?;
         let child = start::spawn(&directory, order, &order.shape.command, Some(&next.run), log);
         let mut child = child.map_err(|error| match error.kind() {

@@ -4,12 +4,13 @@
 //! is found after a crash is therefore a start that did not happen, which is an exited service.
 //! Refuses to start a service before those that it needs are ready.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
 use super::lock::Lock;
 use super::processes::Process;
-use super::record::{Record, Records, Run};
+use super::record::{Record, Records, Run, places};
 use super::route::{self, Component, Route};
 use super::{Room, start};
 use crate::fault::Fault;
@@ -46,20 +47,27 @@ impl Room {
         found: &[Process],
     ) -> Vec<(Service, Health)> {
         let mut all: Vec<(Service, Health)> = Vec::new();
+        let places = places(records, shape);
         for service in shape.services() {
             let record = records.get(service.name()).filter(|it| it.run.revision == *revision);
-            let health = match record {
-                Some(record) if !record.is_held => self.health(name, &service, record, found).await,
-                _ => {
-                    let awaits = service.awaits(|needed| {
-                        let of_it = |it: &&(Service, Health)| it.0.name() == needed;
-                        all.iter().find(of_it).is_some_and(|it| it.1 == Health::Ready)
-                    });
-                    match awaits.is_empty() {
-                        true => Health::Dead("it was not started yet".to_owned()),
-                        false => Health::Progressing(format!("waits for {}", awaits.join(", "))),
+            let health = match record.filter(|it| !it.is_held) {
+                Some(record) => match self.health(name, &service, record, found).await {
+                    Health::Ready | Health::Progressing(_) if record.told != places => {
+                        Health::Dead("another service is not where it was told".to_owned())
                     }
+                    health => health,
+                },
+                None => Health::Dead("it was not started yet".to_owned()),
+            };
+            let awaits = service.awaits(|needed| {
+                let of_it = |it: &&(Service, Health)| it.0.name() == needed;
+                all.iter().find(of_it).is_some_and(|it| it.1 == Health::Ready)
+            });
+            let health = match health {
+                Health::Dead(_) if !awaits.is_empty() => {
+                    Health::Progressing(format!("waits for {}", awaits.join(", ")))
                 }
+                health => health,
             };
             let health = health.told(|why| service.tell(why));
             all.push((service, health));
@@ -83,26 +91,28 @@ impl Room {
         let is_of_it = |it: &Record| it.run.revision == *wanted;
         // The branch went back to the commit that is still served: nothing has to start.
         let adopted = route.as_ref().filter(|route| {
-            !records.get(WEB).is_some_and(is_of_it)
+            !shape.services().iter().all(|it| records.get(it.name()).is_some_and(is_of_it))
                 && route.run.revision == *wanted
                 && route.is_of(shape)
                 && route.runs().all(|run| is_running(run, &found))
         });
         self.intend(name, order, adopted, &mut records, &doing).await?;
         let healths = self.healths(name, shape, &records, wanted, &found).await;
-        let urls: Vec<_> = healths
-            .iter()
-            .filter_map(|(service, _)| {
-                let port = records.get(service.name())?.run.port;
-                Some((service.name(), format!("http://127.0.0.1:{port}")))
-            })
-            .collect();
         for (service, health) in &healths {
             let (Health::Dead(_), Some(record)) = (health, records.get(service.name())) else {
                 continue;
             };
+            let ports = Lock::take(&self.layout.root().join("ports.lock"), &doing).await?;
+            let mut next = self.place(record, service, &found).map_err(fail)?;
+            records.insert(service.name().to_owned(), next.clone());
+            next.told = places(&records, shape);
+            next.write(&self.layout, &directory, service.name()).map_err(fail)?;
+            drop(ports);
+            let url =
+                |(of, port): (&String, &u16)| (of.clone(), format!("http://127.0.0.1:{port}"));
+            let urls: Vec<_> = next.told.iter().map(url).collect();
             let order = order.of(service, &urls);
-            self.start(name, service, &order, record.clone(), &mut route, &doing).await?;
+            self.start(name, service, &order, next, &mut route, &doing).await?;
         }
         self.retire(name).await.map_err(fail)
     }
@@ -121,6 +131,14 @@ impl Room {
         let directory = self.directory(name);
         let mut services = order.shape.services();
         services.sort_by_key(|it| it.component.is_none());
+        // What is adopted was told where the rest of it is.
+        let told: BTreeMap<_, _> = match adopted.filter(|_| order.shape.has_components()) {
+            Some(route) => services
+                .iter()
+                .filter_map(|it| Some((it.name().to_owned(), route.run_of(it.name())?.port)))
+                .collect(),
+            None => BTreeMap::new(),
+        };
         for service in &services {
             let key = service.name();
             let before = records.get(key);
@@ -145,15 +163,22 @@ impl Room {
                 log_from: 0,
                 leaders: leaders.iter().filter(|it| it.process.lives()).cloned().collect(),
                 is_held: adopted.is_none(),
+                told: told.clone(),
             };
             next.write(&self.layout, &directory, key).map_err(fail)?;
             records.insert(key.to_owned(), next);
         }
-        let is_wanted = |name: &String| services.iter().any(|it| it.name() == name);
-        for unwanted in records.keys().filter(|name| !is_wanted(name)) {
-            Record::forget(&directory, unwanted).map_err(fail)?;
+        let is_wanted = |name: &str| services.iter().any(|it| it.name() == name);
+        let unwanted: Vec<_> = records.extract_if(.., |name, _| !is_wanted(name)).collect();
+        if let (false, Some(web)) = (unwanted.is_empty(), records.get_mut(WEB)) {
+            // A program that has overwritten its own marks is found by what is written of it alone.
+            let leaders = unwanted.iter().flat_map(|(_, record)| record.leaders.iter().cloned());
+            web.leaders.extend(leaders.filter(|leader| leader.process.lives()));
+            web.write(&self.layout, &directory, WEB).map_err(fail)?;
         }
-        records.retain(|name, _| is_wanted(name));
+        for (name, _) in unwanted {
+            Record::forget(&directory, &name).map_err(fail)?;
+        }
         Ok(())
     }
 

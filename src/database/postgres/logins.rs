@@ -9,7 +9,7 @@ use sqlx::{Connection, PgConnection};
 use super::Inner;
 use super::admin::{code, fault, ident, literal, run};
 use super::clone::Wanted;
-use super::look::of_components;
+use super::look::opened_of_components;
 use crate::database::{Login, Password};
 use crate::fault::Fault;
 use crate::preview::PreviewName;
@@ -138,7 +138,9 @@ pub(super) async fn lock(
         match former {
             Login::First => Ok(()),
             Login::Second => {
-                let beside = of_components(session, name).await.map_err(|e| fault(doing(), &e))?;
+                // In one that was never finished nobody made anything.
+                let beside = opened_of_components(&inner.admin, session, name).await;
+                let beside = beside.map_err(|e| fault(doing(), &e))?;
                 for database in beside.iter().chain([&name.database()]) {
                     disown(inner, name, &role, database).await?;
                 }

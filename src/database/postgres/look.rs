@@ -3,9 +3,9 @@
 use std::sync::atomic::Ordering;
 
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row};
+use sqlx::{AssertSqlSafe, PgConnection, Row};
 
-use super::admin::{Admin, fault};
+use super::admin::{Admin, fault, literal};
 use crate::database::{DatabasesSeen, Login, Password};
 use crate::fault::Fault;
 use crate::preview::observed::DatabaseSeen;
@@ -116,14 +116,32 @@ pub(super) async fn of_components(
     session: &mut PgConnection,
     name: &PreviewName,
 ) -> Result<Vec<String>, sqlx::Error> {
+    named(session, name, "true").await
+}
+
+/// The same of those that are ours and can be opened.
+pub(super) async fn opened_of_components(
+    admin: &Admin,
+    session: &mut PgConnection,
+    name: &PreviewName,
+) -> Result<Vec<String>, sqlx::Error> {
+    let owner = literal(&admin.owner);
+    let is_open = "datallowconn AND datconnlimit <> -2";
+    named(session, name, &format!("{is_open} AND pg_get_userbyid(datdba) = {owner}")).await
+}
+
+async fn named(
+    session: &mut PgConnection,
+    name: &PreviewName,
+    filter: &str,
+) -> Result<Vec<String>, sqlx::Error> {
     let [from, to] = between(name);
-    let all: Vec<String> = sqlx::query_scalar(
-        "SELECT datname::text FROM pg_database WHERE datname >= $1::name AND datname < $2::name",
-    )
-    .bind(from)
-    .bind(to)
-    .fetch_all(session)
-    .await?;
+    let sql = format!(
+        "SELECT datname::text FROM pg_database
+         WHERE datname >= $1::name AND datname < $2::name AND {filter}"
+    );
+    let all: Vec<String> =
+        sqlx::query_scalar(AssertSqlSafe(sql)).bind(from).bind(to).fetch_all(session).await?;
     Ok(all.into_iter().filter(|it| ComponentName::parse_database(it).is_some()).collect())
 }
 

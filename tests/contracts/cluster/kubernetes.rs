@@ -182,8 +182,8 @@ impl Visitor for PretendedIngress {
         let service = rule["http"]["paths"][0]["backend"]["service"]["name"].as_str().unwrap();
         let service = self.0.read("Service", &here, service).await.ok_or("503: no service")?;
         let revision = service["spec"]["selector"]["mayfly.dev/revision"].as_str().unwrap();
-        let of = service["spec"]["selector"]["app.kubernetes.io/component"].as_str().unwrap();
-        let name = format!("{of}-{}", revision.replace('.', "-"));
+        // A service's objects are called alike.
+        let name = service["metadata"]["name"].as_str().unwrap().to_owned();
         match self.0.read("Deployment", &here, &name).await {
             Some(it) if it["status"]["availableReplicas"] == 1 => {}
             _ => return Err("503: no pod".to_owned()),

@@ -106,12 +106,17 @@ async fn a_start_that_did_not_happen_happens_and_a_run_that_was_killed_is_not_re
     let order = script('a', WAIT, LONG);
     begin(&machine, &order).await;
     let at = machine.directory(&name(7)).join("migration.json");
-    for pid in machine.processes(&name(7)) {
-        let _ = kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
-    }
+    // One that is looked at may have another child before it is killed.
+    until("nothing of it runs", async || {
+        let left = machine.processes(&name(7));
+        for pid in &left {
+            let _ = kill_process(Pid::from_raw(*pid).unwrap(), Signal::KILL);
+        }
+        left.is_empty()
+    })
+    .await;
     assert!(failed(&machine.cluster, &order).await.0.contains("were killed"));
     assert_eq!(machine.cluster.ensure_migration(&name(7), &order).await, Ok(Progress::Done));
-    until("nothing of it runs", async || machine.processes(&name(7)).is_empty()).await;
     let mut record: serde_json::Value = serde_json::from_slice(&fs::read(&at).unwrap()).unwrap();
     record["shell"] = serde_json::Value::Null;
     fs::write(&at, record.to_string()).unwrap();

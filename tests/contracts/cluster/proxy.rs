@@ -140,6 +140,8 @@ async fn a_host_is_read_leniently_where_dns_is_and_strictly_otherwise() {
         ("a.pr-7.preview.test", StatusCode::NOT_FOUND),
         ("preview.test", StatusCode::NOT_FOUND),
         ("pr-007.preview.test", StatusCode::NOT_FOUND),
+        // Nothing that comes by waiting: the preview has no such service.
+        ("pr-7-api.preview.test", StatusCode::NOT_FOUND),
         ("..%2fpr-7.preview.test", StatusCode::BAD_REQUEST),
         ("pr-7.preview.test:x", StatusCode::BAD_REQUEST),
         ("me@pr-7.preview.test", StatusCode::BAD_REQUEST),

@@ -1,8 +1,8 @@
 //! Several services in one preview, asked of every cluster, and of each what only it can show.
 
-use mayfly::preview::ComponentName;
 use mayfly::preview::observed::Standing;
-use mayfly::workload::Component;
+use mayfly::preview::{ComponentName, Suffix};
+use mayfly::workload::{self, Component};
 use serde_json::Value;
 
 use super::*;
@@ -28,8 +28,9 @@ pub fn several() -> Shape {
     Shape { needs, components, ..shape() }
 }
 
-pub fn several_of(revision: &Revision) -> WorkloadOrder {
-    WorkloadOrder { shape: several(), ..order(revision) }
+pub fn several_of(name: &PreviewName, revision: &Revision) -> WorkloadOrder {
+    let suffix = Suffix::parse("preview.example.test").unwrap();
+    workload::order(&several(), name, &suffix, revision, "postgres://somewhere/pr")
 }
 
 /// Does what the loop does until the workload is ready.
@@ -48,7 +49,7 @@ pub async fn bring(cluster: &dyn Cluster, name: &PreviewName, order: &WorkloadOr
 
 pub async fn services_start_in_order_and_are_led_to_together(subject: &impl Subject) {
     let (cluster, name) = (subject.cluster(), subject.name(7));
-    let (a, b) = (several_of(&revision('a')), several_of(&revision('b')));
+    let (a, b) = (several_of(&name, &revision('a')), several_of(&name, &revision('b')));
     cluster.ensure_namespace(&name, &a.shape).await.unwrap();
     cluster.ensure_workload(&name, &a).await.unwrap();
     let fault = cluster.ensure_route(&name, &a.shape, &a.revision).await.unwrap_err();
@@ -92,7 +93,8 @@ fn written(machine: &Machine, service: &str) -> Value {
 #[tokio::test]
 async fn on_this_machine_each_finds_the_others_and_keeps_its_place_when_it_is_started_again() {
     let machine = Machine::with_grace(Duration::from_millis(200));
-    let (cluster, name, a) = (&machine.cluster, name(7), several_of(&revision('a')));
+    let (cluster, name) = (&machine.cluster, name(7));
+    let a = several_of(&name, &revision('a'));
     cluster.ensure_namespace(&name, &a.shape).await.unwrap();
     bring(cluster, &name, &a).await;
     cluster.ensure_route(&name, &a.shape, &a.revision).await.unwrap();
@@ -124,7 +126,7 @@ async fn on_this_machine_each_finds_the_others_and_keeps_its_place_when_it_is_st
     assert_eq!(machine.processes(&name).len(), 3);
 
     // What a later configuration goes without ends with the next revision.
-    let mut b = several_of(&revision('b'));
+    let mut b = several_of(&name, &revision('b'));
     b.shape.components.retain(|it| it.name.as_str() != "worker");
     b.shape.needs.clear();
     bring(cluster, &name, &b).await;
@@ -134,9 +136,68 @@ async fn on_this_machine_each_finds_the_others_and_keeps_its_place_when_it_is_st
 }
 
 #[tokio::test]
+async fn on_this_machine_a_component_that_hides_is_found_and_ended_when_it_is_wanted_no_more() {
+    let machine = Machine::with_grace(Duration::from_millis(200));
+    let (cluster, name) = (&machine.cluster, name(7));
+    let mut a = several_of(&name, &revision('a'));
+    // As programs do that show a title in `ps`: nothing of our marks is left in it.
+    let target = target().to_str().unwrap().to_owned();
+    let hidden = ["/usr/bin/env", "-u", "MAYFLY_NAMESPACE", &target].map(str::to_owned).to_vec();
+    a.shape.components.retain(|it| it.name.as_str() == "api");
+    a.shape.needs.clear();
+    a.shape.components[0].command = hidden;
+    cluster.ensure_namespace(&name, &a.shape).await.unwrap();
+    bring(cluster, &name, &a).await;
+    cluster.ensure_route(&name, &a.shape, &a.revision).await.unwrap();
+    let pid = written(&machine, "api")["leaders"][0]["process"]["pid"].as_i64().unwrap();
+    let lives = || std::path::Path::new(&format!("/proc/{pid}")).exists();
+    assert!(lives() && !machine.processes(&name).contains(&i32::try_from(pid).unwrap()));
+    let b = order(&revision('b'));
+    bring(cluster, &name, &b).await;
+    assert!(lives(), "it is served with what is served");
+    cluster.ensure_route(&name, &b.shape, &b.revision).await.unwrap();
+    until("it is gone", async || !lives()).await;
+}
+
+#[tokio::test]
+async fn on_this_machine_a_service_is_started_again_when_a_neighbour_is_not_where_it_was_told() {
+    let machine = Machine::with_grace(Duration::from_millis(200));
+    let (cluster, name) = (&machine.cluster, name(7));
+    let a = several_of(&name, &revision('a'));
+    // What the configuration adds to a commit that runs is told to it.
+    let bare = order(&revision('a'));
+    serve(cluster, &name, &bare).await;
+    bring(cluster, &name, &a).await;
+    let port = |service: &str| written(&machine, service)["port"].as_u64().unwrap();
+    let told = async || {
+        let env = ask(port("web"), "/env").await?;
+        env["API_URL"].as_str().map(str::to_owned)
+    };
+    assert_eq!(told().await, Some(format!("http://127.0.0.1:{}", port("api"))));
+
+    // A port that somebody else took while its service was down is no dead end.
+    cluster.ensure_route(&name, &a.shape, &a.revision).await.unwrap();
+    let before = port("api");
+    let pid = written(&machine, "api")["leaders"][0]["process"]["pid"].as_i64().unwrap();
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    let mut taken = None;
+    until("the port is taken", async || {
+        let at = ("127.0.0.1", u16::try_from(before).unwrap());
+        taken = taken.take().or_else(|| std::net::TcpListener::bind(at).ok());
+        taken.is_some()
+    })
+    .await;
+    bring(cluster, &name, &a).await;
+    assert_ne!(port("api"), before);
+    assert_eq!(told().await, Some(format!("http://127.0.0.1:{}", port("api"))));
+}
+
+#[tokio::test]
 async fn on_this_machine_one_that_does_not_start_keeps_those_that_need_it_and_says_so() {
     let machine = Machine::new();
-    let (cluster, name, mut a) = (&machine.cluster, name(7), several_of(&revision('a')));
+    let (cluster, name) = (&machine.cluster, name(7));
+    let mut a = several_of(&name, &revision('a'));
     let broken = ("EXIT_AT_START".to_owned(), "no such table".to_owned());
     a.shape.components.iter_mut().find(|it| it.name.as_str() == "api").unwrap().env.push(broken);
     cluster.ensure_namespace(&name, &a.shape).await.unwrap();
@@ -163,11 +224,15 @@ async fn on_this_machine_one_that_does_not_start_keeps_those_that_need_it_and_sa
 async fn in_kubernetes_each_service_has_its_objects_and_one_ingress_leads_to_those_that_are_public()
 {
     let Some(cluster) = RealCluster::new().await else { return };
-    let (name, a) = (cluster.name(7), several_of(&revision('a')));
+    let name = cluster.name(7);
+    let a = several_of(&name, &revision('a'));
     let here = name.namespace();
     cluster.cluster().ensure_namespace(&name, &a.shape).await.unwrap();
     cluster.cluster().ensure_workload(&name, &a).await.unwrap();
-    let called = |service: &str| format!("{service}-{}-0", "a".repeat(40));
+    let called = |service: &str| match service {
+        "web" => format!("web-{}-0", "a".repeat(40)),
+        component => format!("{component}-{}-0", "a".repeat(24)),
+    };
     assert!(cluster.read("Deployment", &here, &called("api")).await.is_some());
     assert!(cluster.read("Deployment", &here, &called("web")).await.is_none(), "it needs others");
     bring(cluster.cluster(), &name, &a).await;
@@ -199,10 +264,81 @@ async fn in_kubernetes_each_service_has_its_objects_and_one_ingress_leads_to_tho
     assert_eq!(quota["spec"]["hard"]["pods"], "9", "three services, three generations");
 
     // One that somebody takes away is put back, and nothing else is touched.
-    let web = cluster.read("Deployment", &here, &called("web")).await.unwrap();
+    let ordered = async || {
+        let web = cluster.read("Deployment", &here, &called("web")).await.unwrap();
+        web["metadata"]["annotations"]["mayfly.dev/ordered"].clone()
+    };
+    let before = ordered().await;
     cluster.delete("Deployment", &here, &called("worker")).await;
     bring(cluster.cluster(), &name, &a).await;
     assert!(cluster.read("Deployment", &here, &called("worker")).await.is_some());
-    let after = cluster.read("Deployment", &here, &called("web")).await.unwrap();
-    assert_eq!(web["metadata"]["generation"], after["metadata"]["generation"]);
+    assert_eq!(ordered().await, before);
+
+    // What the configuration has no more makes room before what comes has to fit.
+    let b = order(&revision('b'));
+    let seen = cluster.cluster().observe(&name, &b.shape).await;
+    assert!(seen.workload.present().is_some_and(|it| it.others), "{seen:?}");
+    cluster.cluster().ensure_namespace(&name, &b.shape).await.unwrap();
+    cluster.cluster().ensure_workload(&name, &b).await.unwrap();
+    let mut left = cluster.names("Service", &here).await;
+    left.sort();
+    assert_eq!(left, [called("web"), called("web").replace('a', "b")], "what is served stays");
+}
+
+#[tokio::test]
+async fn in_kubernetes_a_component_that_comes_by_the_configuration_is_told_to_those_that_run() {
+    let Some(cluster) = RealCluster::new().await else { return };
+    let (name, bare) = (cluster.name(7), order(&revision('a')));
+    serve(cluster.cluster(), &name, &bare).await;
+    let with = several_of(&name, &revision('a'));
+    cluster.clock.advance(chrono::TimeDelta::minutes(1));
+    cluster.cluster().ensure_namespace(&name, &with.shape).await.unwrap();
+    bring(cluster.cluster(), &name, &with).await;
+    let (here, web) = (name.namespace(), format!("web-{}-0", "a".repeat(40)));
+    let web = cluster.read("Deployment", &here, &web).await.unwrap();
+    let env = web["spec"]["template"]["spec"]["containers"][0]["env"].to_string();
+    for told in ["API_URL", "WORKER_URL", "API_HOST", "WEB_HOST"] {
+        assert!(env.contains(told), "{told}: {env}");
+    }
+    let seen = cluster.cluster().observe(&name, &with.shape).await.route;
+    assert!(
+        seen.present().is_some_and(|it| it.revision.is_none()),
+        "it has one host less: {seen:?}"
+    );
+}
+
+#[tokio::test]
+async fn in_kubernetes_a_deployment_keeps_the_selector_that_it_was_made_with() {
+    let Some(cluster) = RealCluster::new().await else { return };
+    let (name, a) = (cluster.name(7), order(&revision('a')));
+    let (here, web) = (name.namespace(), format!("web-{}-0", "a".repeat(40)));
+    serve(cluster.cluster(), &name, &a).await;
+    // As the version before made it.
+    let made = cluster.read("Deployment", &here, &web).await.unwrap();
+    cluster.delete("Deployment", &here, &web).await;
+    let mut spec = made["spec"].clone();
+    let selector = serde_json::json!({ "mayfly.dev/revision": a.revision.to_string() });
+    spec["selector"] = serde_json::json!({ "matchLabels": selector });
+    let mut metadata = serde_json::json!({ "name": web, "labels": made["metadata"]["labels"] });
+    let applied = &made["metadata"]["annotations"]["mayfly.dev/applied"];
+    let mut applied: Value = serde_json::from_str(applied.as_str().unwrap()).unwrap();
+    applied["spec"]["selector"] = spec["selector"].clone();
+    metadata["annotations"] = serde_json::json!({
+        "mayfly.dev/applied": applied.to_string(),
+        "mayfly.dev/ordered": made["metadata"]["annotations"]["mayfly.dev/ordered"],
+    });
+    let whole = serde_json::json!({ "metadata": metadata, "spec": spec });
+    cluster.make("Deployment", &here, &web, whole).await;
+    let uid = async || {
+        let live = cluster.read("Deployment", &here, &web).await.unwrap();
+        live["metadata"]["uid"].clone()
+    };
+    let before = uid().await;
+    cluster.clock.advance(chrono::TimeDelta::minutes(1));
+    until_ready(cluster.cluster(), &name, &a.revision).await;
+    // Whatever has it applied again.
+    let patch = serde_json::json!({ "spec": { "replicas": 0 } });
+    cluster.meddle("Deployment", &here, &web, patch).await;
+    bring(cluster.cluster(), &name, &a).await;
+    assert_eq!(uid().await, before, "what is served is not taken away");
 }

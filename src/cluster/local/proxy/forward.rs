@@ -96,12 +96,12 @@ impl Forwarder {
         let mut refused = true;
         for _ in 0..MAX_TRIES {
             let run = match route::read(&self.routes, &own) {
-                Ok(Some(route)) => {
-                    match route.leads(to).filter(|run| tried.as_ref() != Some(run)) {
-                        Some(run) => run.clone(),
-                        None => break,
-                    }
-                }
+                Ok(Some(route)) => match route.leads(to) {
+                    Some(run) if tried.as_ref() != Some(run) => run.clone(),
+                    Some(_) => break,
+                    // The preview is there, and has no such service: nothing is to be waited for.
+                    None => return page::fate(&host, Fate::Unknown),
+                },
                 Ok(None) => break,
                 Err(error) => {
                     tracing::warn!(%host, %error, "a route could not be read");
