@@ -162,6 +162,13 @@ impl Stage {
         }
     }
 
+    /// Has the API do something.
+    pub async fn tell(&self, path: &str) {
+        let request = self.request(Method::POST, HOST, &format!("/api/v1/{path}"));
+        let answer = request.bearer_auth(&self.token).send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {answer:?}");
+    }
+
     /// What the URL of a preview answers: the status, and the page.
     pub async fn visit(&self, preview: &str, path: &str) -> (u16, String) {
         let Some(request) = self.browse(Method::GET, preview, path).await else {

@@ -22,10 +22,26 @@ pub async fn live(stage: &Stage, image: &str) {
     // The kubelet had no image but by its own token.
     assert!(private.has_given("mayfly"), "Mayfly asked which image it is");
     assert!(private.has_given("containerd"), "the node pulled it");
-    let pod = ["-n", PREVIEW, "get", "pods", "-l", "app.kubernetes.io/component=api", "-o", "json"];
-    let pods: Value = serde_json::from_str(&stage.cluster.kubectl(&pod).await).unwrap();
-    let pulled = pods["items"][0]["status"]["containerStatuses"][0]["imageID"].as_str().unwrap();
-    assert!(pulled.starts_with(&private.address.to_string()), "{pulled}");
+    let pinned = image.split('@').nth(1).unwrap();
+    let runs = async || {
+        let pod = ["-n", PREVIEW, "get", "pods", "-o", "json", "-l"];
+        let api = ["app.kubernetes.io/component=api"];
+        let said = stage.cluster.kubectl(&[&pod[..], &api[..]].concat()).await;
+        let pods: Value = serde_json::from_str(&said).unwrap();
+        let pulled = pods["items"][0]["status"]["containerStatuses"][0]["imageID"].as_str();
+        pulled.unwrap().to_owned()
+    };
+    assert_eq!(runs().await, format!("{}/acme/suite@{pinned}", private.address));
+
+    // A tag that somebody moves afterwards changes nothing, whatever is started again.
+    let other = format!("{}/mayfly:test", stage.cluster.registry);
+    let tag = format!("{}/acme/suite:{}", stage.cluster.registry, commit(1, 1));
+    images::tag(&stage.cluster, &other, &tag).await;
+    let before = stage.api(&format!("previews/{PREVIEW}")).await["updated_at"].clone();
+    stage.tell(&format!("previews/{PREVIEW}/redeploy")).await;
+    stage.until_seen(PREVIEW, "started again", |seen| seen["updated_at"] != before).await;
+    stage.until_ready(PREVIEW, &commit(1, 1)).await;
+    assert_eq!(runs().await, format!("{}/acme/suite@{pinned}", private.address));
 
     // Both are reached, and the page has its products from the component, whose data are its own.
     let (status, rows) = stage.visit(API, "/api/products").await;
