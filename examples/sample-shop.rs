@@ -2,8 +2,8 @@
 //!
 //! Everything that it knows comes from its environment, as a twelve-factor app's does: `PORT`,
 //! `DATABASE_URL`, `PR_NUMBER`, `COMMIT_SHA` and, if set, `GREETING`, `BIND_ADDRESS` (a container
-//! says 0.0.0.0) and `API_URL`, where another of it runs that its page asks for the products. Called as `sample-shop migrate` it brings its database up to date, and ends. Refuses to
-//! show a text unescaped.
+//! says 0.0.0.0) and `API_URL`, where another of it runs that its page asks for the products. Called as
+//! `sample-shop migrate` it brings its database up to date, and ends. Refuses to show a text unescaped.
 
 use std::env;
 use std::net::IpAddr;

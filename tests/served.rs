@@ -136,6 +136,16 @@ async fn a_wait_ends_when_the_commit_is_served_and_at_once_when_it_is_already() 
     let answer = answer.ok(200);
     assert_eq!((&answer["head"], &answer["phase"]), (&a.clone().into(), &"Ready".into()));
     waiter.wait(&a, "1ms").await.ok(200);
+    // What a pass saw is of then; the URL is asked now.
+    world.visitor.silence((&pr(7)).into(), true);
+    let stale = waiter.wait(&a, "1ms").await;
+    assert_eq!(stale.status, 504, "{stale:?}");
+    assert!(world.ledger.next_due().await.unwrap().unwrap() <= world.now(), "a look is due");
+    world.reconciler.turn().await.unwrap();
+    assert_eq!(world.phase(7).await, Phase::Updating);
+    world.visitor.silence((&pr(7)).into(), false);
+    world.settle().await;
+    waiter.wait(&a, "1ms").await.ok(200);
     // Asked for before anybody heard of it: the pull request is read again.
     world.clock.advance(TimeDelta::seconds(11));
     world.silently(&world.facts(7, 'b'));

@@ -8,10 +8,10 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::workload::{ProofPart, SizePart, image, pod, probe_path, proof};
+use super::workload::{ProofPart, SizePart, env, image, pod, probe_path, proof};
 use super::{ClusterConfig, ConfigError};
 use crate::preview::ComponentName;
-use crate::workload::{Component, OWN_VARIABLES, Shape, WEB, variable};
+use crate::workload::{Component, Shape, WEB, is_own_variable, variable};
 
 #[derive(Deserialize, Debug)]
 #[serde(deny_unknown_fields)]
@@ -46,9 +46,12 @@ pub(super) fn components(
     cluster: &ClusterConfig,
     key: impl Fn(&str) -> String,
 ) -> Result<(), ConfigError> {
-    if shape.chart.is_some() && !parts.is_empty() {
-        let why = "are services beside this one, and a chart has its own; remove one of them";
-        return Err(ConfigError::new(&key("components"), why));
+    for (field, is_empty) in [("components", parts.is_empty()), ("needs", own_needs.is_empty())] {
+        if shape.chart.is_some() && !is_empty {
+            let why =
+                "is about services beside this one, and a chart has its own; remove one of them";
+            return Err(ConfigError::new(&key(field), why));
+        }
     }
     for (index, part) in parts.into_iter().enumerate() {
         let key = |field: &str| key(&format!("components[{index}].{field}"));
@@ -71,7 +74,9 @@ pub(super) fn components(
         None => Ok(()),
     };
     told(shape.env.iter().map(|(name, _)| name).collect(), key("env"))?;
-    told(shape.secret_variables().map(|(name, _)| name).collect(), key("secrets"))?;
+    told(shape.secrets.iter().flat_map(|it| it.keys.keys()).collect(), key("secrets"))?;
+    let external = shape.external_secrets.iter().flat_map(|it| it.keys.keys());
+    told(external.collect(), key("external_secrets"))?;
     for (index, of) in shape.components.iter().enumerate() {
         let key = key(&format!("components[{index}].env"));
         let names: Vec<_> = of.env.iter().map(|(name, _)| name).collect();
@@ -98,7 +103,7 @@ fn component(
         return wrong("name", "is what the preview's own service is called; choose another");
     }
     let told = ["URL", "HOST"].map(|what| variable(name.as_str(), what));
-    if let Some(own) = told.iter().find(|it| OWN_VARIABLES.contains(&it.as_str())) {
+    if let Some(own) = told.iter().find(|it| is_own_variable(it)) {
         return wrong(
             "name",
             &format!("would be told by {own}, which is Mayfly's; choose another"),
@@ -113,10 +118,8 @@ fn component(
             return wrong("command", "is empty; the local cluster runs a command");
         }
         ClusterConfig::Kubernetes(_) if image.is_none() && part.command.is_empty() => {
-            return wrong(
-                "command",
-                "or image is missing; as it is, it would be the workload again",
-            );
+            let why = "is missing, and so is image; name one, or it would be the workload again";
+            return wrong("command", why);
         }
         _ => {}
     }
@@ -135,7 +138,7 @@ fn component(
         needs: needs.map_err(|error| ConfigError::new(&key("needs"), error.to_string()))?,
         command: part.command,
         directory: part.directory,
-        env: part.env.into_iter().collect(),
+        env: env(part.env, &key)?,
         probe_path: probe_path(part.probe_path, &key("probe_path"))?,
         proof: proof(part.proof, &key("proof.path"))?,
         pod: pod(size, image.as_ref(), &key)?,
@@ -153,9 +156,13 @@ fn needs(
     let mut needs = Vec::new();
     for name in names {
         let known = name == WEB || shape.components.iter().any(|it| it.name.as_str() == name);
-        let needed = ComponentName::parse(&name).ok().filter(|_| known && name != own);
+        if name == own {
+            let why = format!("{name:?} is this service itself, which cannot wait for itself");
+            return Err(ConfigError::new(key, why));
+        }
+        let needed = ComponentName::parse(&name).ok().filter(|_| known);
         needs.push(needed.ok_or_else(|| {
-            let why = format!("{name:?} is no other service of this workload: web, or a component");
+            let why = format!("{name:?} is no service of this workload: name web, or a component");
             ConfigError::new(key, why)
         })?);
     }
@@ -174,7 +181,8 @@ fn no_circle(shape: &Shape, key: &str) -> Result<(), ConfigError> {
             return Ok(());
         }
         if waiting.len() == before {
-            let why = format!("need one another in a circle: {}", names.join(", "));
+            let names = names.join(", ");
+            let why = format!("need one another in a circle: {names}; let one of them go without");
             return Err(ConfigError::new(key, why));
         }
     }

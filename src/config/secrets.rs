@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::{ClusterConfig, ConfigError};
-use crate::workload::{ExternalSecret, OWN_VARIABLES, RemoteKey, SecretCopy, Shape};
+use crate::workload::{ExternalSecret, RemoteKey, SecretCopy, Shape, is_own_variable};
 
 #[derive(Deserialize, Debug)]
 #[serde(deny_unknown_fields)]
@@ -109,7 +109,7 @@ fn check<'a>(
         if !is_variable(variable) {
             return Err(ConfigError::new(&key, "is no name of a variable: letters, digits and _"));
         }
-        if OWN_VARIABLES.contains(&variable.as_str()) || variable == "PORT" {
+        if is_own_variable(variable) {
             return Err(ConfigError::new(&key, "is Mayfly's own in every preview; rename it"));
         }
         if shape.sets(variable) {

@@ -15,7 +15,7 @@ use crate::database::Seed;
 use crate::preview::choice::{Choices, FlagLabel, TierLabel};
 use crate::repository::{Flag, Tier};
 use crate::workload::chart::{ChartSource, KEY};
-use crate::workload::{OWN_VARIABLES, PodSize, Shape};
+use crate::workload::{PodSize, Shape, is_own_variable};
 
 #[derive(Deserialize, Debug)]
 #[serde(deny_unknown_fields)]
@@ -160,7 +160,7 @@ fn tier(part: TierPart, shape: &Shape, key: impl Fn(&str) -> String) -> Result<T
     let components = part.components.map(|names| {
         let known = |name: &String| shape.components.iter().find(|it| it.name.as_str() == name);
         let named = names.iter().map(|name| {
-            let why = || format!("{name:?} is none of workload.components");
+            let why = || format!("{name:?} is none of workload.components; web runs in each tier");
             let it = known(name).ok_or_else(|| ConfigError::new(&key("components"), why()))?;
             Ok(it.name.clone())
         });
@@ -211,5 +211,5 @@ fn check_flag(flag: &Flag, shape: &Shape, chosen: &Chosen, key: &str) -> Result<
 }
 
 fn is_own(variable: &str, shape: &Shape) -> bool {
-    OWN_VARIABLES.contains(&variable) || variable == "PORT" || shape.tells(variable)
+    is_own_variable(variable) || shape.tells(variable)
 }

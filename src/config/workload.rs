@@ -13,7 +13,7 @@ use super::components::{ComponentPart, components};
 use super::migrations::{MigrationsPart, migrations};
 use super::secrets::{ExternalSecretPart, SecretCopyPart, secrets};
 use super::{ClusterConfig, ConfigError};
-use crate::workload::{Egress, ImageTemplate, PodShape, PodSize, Proof, Shape};
+use crate::workload::{Egress, ImageTemplate, PodShape, PodSize, Proof, Shape, is_own_variable};
 
 #[derive(Deserialize, Debug)]
 #[serde(deny_unknown_fields)]
@@ -120,7 +120,7 @@ pub(super) fn shape(
     let mut shape = Shape {
         command: part.command,
         directory: part.directory,
-        env: part.env.into_iter().collect(),
+        env: env(part.env, &key)?,
         migrations: migrations.transpose()?,
         probe_path: probe_path(part.probe_path, &key("probe_path"))?,
         proof: proof(part.proof, &key("proof.path"))?,
@@ -132,6 +132,23 @@ pub(super) fn shape(
     secrets(&mut shape, part.secrets, part.external_secrets, cluster, &key)?;
     components(&mut shape, part.components, part.needs, cluster, &key)?;
     Ok(shape)
+}
+
+/// Variables that a service may set.
+pub(super) fn env(
+    env: BTreeMap<String, String>,
+    key: impl Fn(&str) -> String,
+) -> Result<Vec<(String, String)>, ConfigError> {
+    for name in env.keys() {
+        let wrong = |why: &str| Err(ConfigError::new(&key(&format!("env.{name}")), why));
+        if name.is_empty() || name.contains(['=', '\0']) {
+            return wrong("is no name of a variable: it is empty, or has = in it");
+        }
+        if is_own_variable(name) {
+            return wrong("is Mayfly's own in every preview; choose another name");
+        }
+    }
+    Ok(env.into_iter().collect())
 }
 
 pub(super) fn image(text: Option<&str>, key: &str) -> Result<Option<ImageTemplate>, ConfigError> {

@@ -85,8 +85,8 @@ pub trait Databases: Send + Sync {
     /// database that was not finished for this login with this password is not ready.
     async fn observe(&self, name: &PreviewName, password: &Password) -> DatabasesSeen;
 
-    /// Makes the role and its seeded databases, or converges them, the preview's own last. Long work goes on in the
-    /// background and pokes the preview when it is done.
+    /// Makes the role and its seeded databases, or converges them, the preview's own last. Long work
+    /// goes on in the background and pokes the preview when it is done.
     async fn ensure_database(
         &self,
         name: &PreviewName,

@@ -192,7 +192,6 @@ fn instant(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M UTC").to_string()
 }
 
-/// A link to a URL, which is shown as code instead when it could end its own markup.
 /// Where the components are, a line each.
 fn beside(components: &[(String, String)]) -> String {
     let line = |(name, url): &(String, String)| format!("\n- `{name}`: {}", link(url));
@@ -200,6 +199,7 @@ fn beside(components: &[(String, String)]) -> String {
     if lines.is_empty() { lines } else { format!("\n{lines}") }
 }
 
+/// A link to a URL, which is shown as code instead when it could end its own markup.
 fn link(url: &str) -> String {
     let http = url.starts_with("https://") || url.starts_with("http://");
     let fine = |c: char| c.is_ascii_graphic() && !"<>()[]{}\"'`\\|*_@".contains(c);

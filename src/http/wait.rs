@@ -1,7 +1,8 @@
 //! Waiting until a preview's URL serves a commit: what a workflow does before it tests the preview.
 //!
-//! Only reads, but for one doubt: a commit that nobody has heard of makes the loop read the pull
-//! request again. Refuses to wait for what cannot come any more.
+//! Only reads, but for two doubts: a commit that nobody has heard of makes the loop read the pull
+//! request again, and a URL that does not serve what it should makes it look. Refuses to take yesterday's
+//! look for an answer, and to wait for what cannot come any more.
 
 use std::time::Duration;
 
@@ -34,6 +35,9 @@ const GAP: Duration = Duration::from_millis(250);
 
 /// How soon what another replica recorded is seen; what this one did is seen after [`GAP`] at most.
 const POLL: Duration = Duration::from_secs(1);
+
+/// How long the URL may take to answer, where it is asked once more.
+const ASK: Duration = Duration::from_secs(10);
 
 static PLACES: Semaphore = Semaphore::const_new(WAITING);
 
@@ -79,9 +83,17 @@ pub(super) async fn wait(
         let recorded = site.reconciler.recorded.notified();
         let preview = find(&site, &id).await?;
         match stand(&site, &preview, &sha).await? {
-            Stand::Served => {
-                return Ok(uncached(axum::Json(PreviewDto::of(&preview, &site.reconciler))));
-            }
+            Stand::Served => match ask(&site, &preview, &sha).await {
+                Ok(()) => {
+                    return Ok(uncached(axum::Json(PreviewDto::of(&preview, &site.reconciler))));
+                }
+                Err(why) => {
+                    tracing::info!(preview = %preview.name, why, "Ready, and not served");
+                    let (reconciler, now) = (&site.reconciler, site.reconciler.clock.now());
+                    reconciler.ledger.poke_named(&preview.name, now).await?;
+                    reconciler.wake.notify_one();
+                }
+            },
             Stand::Never(problem) => return Err(problem),
             Stand::NotYet { heard_of: false } if !doubted => {
                 let now = site.reconciler.clock.now();
@@ -100,6 +112,13 @@ pub(super) async fn wait(
         };
         let _ = tokio::time::timeout_at(deadline.min(now + POLL), woken).await;
     }
+}
+
+/// What a pass saw may be minutes ago: the URL is asked again, whatever is left of the time.
+async fn ask(site: &AppState, preview: &Preview, sha: &CommitSha) -> Result<(), String> {
+    let asked = site.reconciler.serves(preview, sha);
+    let late = |_| Err(format!("the URL did not answer within {} s", ASK.as_secs()));
+    tokio::time::timeout(ASK, asked).await.unwrap_or_else(late)
 }
 
 async fn stand(site: &AppState, preview: &Preview, sha: &CommitSha) -> Result<Stand, Problem> {

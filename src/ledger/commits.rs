@@ -10,6 +10,28 @@ use super::leases::{Lease, LeaseLost};
 use super::{Ledger, LedgerError};
 use crate::preview::{CommitSha, ComponentName};
 
+const PIN: &str = "
+    INSERT INTO commits (preview_id, sha, seen_at, image)
+        SELECT id, $4, $6, $5 FROM previews WHERE id = $1 AND lease_owner = $2 AND epoch = $3
+    ON CONFLICT (preview_id, sha)
+        DO UPDATE SET image = CASE
+            WHEN split_part(commits.image, '@', 1) = split_part(EXCLUDED.image, '@', 1)
+            THEN commits.image ELSE EXCLUDED.image END
+    RETURNING image";
+
+const PIN_OF_COMPONENT: &str = "
+    WITH held AS (
+        SELECT id FROM previews WHERE id = $1 AND lease_owner = $2 AND epoch = $3),
+    head AS (INSERT INTO commits (preview_id, sha, seen_at)
+        SELECT id, $4, $6 FROM held ON CONFLICT DO NOTHING)
+    INSERT INTO component_images AS pins (preview_id, sha, component, image)
+        SELECT id, $4, $7, $5 FROM held
+    ON CONFLICT (preview_id, sha, component)
+        DO UPDATE SET image = CASE
+            WHEN split_part(pins.image, '@', 1) = split_part(EXCLUDED.image, '@', 1)
+            THEN pins.image ELSE EXCLUDED.image END
+    RETURNING image";
+
 impl Ledger {
     /// Whether a commit is, or ever was, the head of a preview's pull request.
     pub async fn was_head(&self, id: Uuid, sha: &CommitSha) -> Result<bool, LedgerError> {
@@ -86,52 +108,22 @@ impl Ledger {
         image: &str,
         now: DateTime<Utc>,
     ) -> Result<Result<String, LeaseLost>, LedgerError> {
-        let pinned: Option<String> = match component {
-            None => {
-                sqlx::query_scalar(
-                    "INSERT INTO commits (preview_id, sha, seen_at, image)
-                         SELECT id, $4, $6, $5 FROM previews
-                         WHERE id = $1 AND lease_owner = $2 AND epoch = $3
-                     ON CONFLICT (preview_id, sha)
-                         DO UPDATE SET image = CASE
-                             WHEN split_part(commits.image, '@', 1) = split_part(EXCLUDED.image, '@', 1)
-                             THEN commits.image ELSE EXCLUDED.image END
-                     RETURNING image",
-                )
-                .bind(lease.preview.id)
-                .bind(lease.owner)
-                .bind(lease.epoch)
-                .bind(sha.as_str())
-                .bind(image)
-                .bind(now)
-                .fetch_optional(&self.pool)
-                .await?
-            }
-            Some(component) => {
-                sqlx::query_scalar(
-                    "WITH held AS (SELECT id FROM previews
-                         WHERE id = $1 AND lease_owner = $2 AND epoch = $3),
-                     head AS (INSERT INTO commits (preview_id, sha, seen_at)
-                         SELECT id, $4, $6 FROM held ON CONFLICT DO NOTHING)
-                     INSERT INTO component_images AS pins (preview_id, sha, component, image)
-                         SELECT id, $4, $7, $5 FROM held
-                     ON CONFLICT (preview_id, sha, component)
-                         DO UPDATE SET image = CASE
-                             WHEN split_part(pins.image, '@', 1) = split_part(EXCLUDED.image, '@', 1)
-                             THEN pins.image ELSE EXCLUDED.image END
-                     RETURNING image",
-                )
-                .bind(lease.preview.id)
-                .bind(lease.owner)
-                .bind(lease.epoch)
-                .bind(sha.as_str())
-                .bind(image)
-                .bind(now)
-                .bind(component.as_str())
-                .fetch_optional(&self.pool)
-                .await?
-            }
+        let pin = sqlx::query_scalar(match component {
+            None => PIN,
+            Some(_) => PIN_OF_COMPONENT,
+        });
+        let pin = pin
+            .bind(lease.preview.id)
+            .bind(lease.owner)
+            .bind(lease.epoch)
+            .bind(sha.as_str())
+            .bind(image)
+            .bind(now);
+        let pin = match component {
+            None => pin,
+            Some(component) => pin.bind(component.as_str()),
         };
+        let pinned: Option<String> = pin.fetch_optional(&self.pool).await?;
         Ok(pinned.ok_or(LeaseLost))
     }
 }

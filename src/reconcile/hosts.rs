@@ -46,6 +46,20 @@ impl Reconciler {
         let chosen = repository.chosen(&preview.memory.choice(&repository.policy));
         urls(self, &preview.name, &chosen.shape).into_iter().collect()
     }
+
+    /// Whether every public URL of a preview serves this commit at this moment; the error says what
+    /// one does instead.
+    pub async fn serves(&self, preview: &Preview, commit: &CommitSha) -> Result<(), String> {
+        let Some(repository) = self.repository_of(preview) else {
+            return Err("its repository is not in the configuration any more".to_owned());
+        };
+        let chosen = repository.chosen(&preview.memory.choice(&repository.policy));
+        let resolved = resolve(self, wanted(&preview.name, &chosen.shape)).await;
+        match &resolved.all {
+            Resolution::Right { .. } => resolved.serve(self, &chosen.shape, commit).await,
+            Resolution::NotYet(why) | Resolution::Wrong(why) => Err(why.clone()),
+        }
+    }
 }
 
 /// Looks for the record of each.

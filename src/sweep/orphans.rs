@@ -30,10 +30,14 @@ pub(super) async fn sweep(this: &Reconciler, now: DateTime<Utc>) -> Result<Found
     }
     for name in names {
         let of_it: Vec<_> = hosts.iter().filter(|host| host.name == name).cloned().collect();
-        // Before a pass that is woken says what is gone.
-        this.ledger.found_hosts(&name, &of_it).await?;
+        // Before a pass that is woken says what is gone; and after, where there was no row yet.
+        let is_news = async || match of_it.is_empty() {
+            true => Ok(false),
+            false => this.ledger.found_hosts(&name, &of_it).await,
+        };
+        is_news().await?;
         found.take(settle(this, &name, now).await)?;
-        if this.ledger.found_hosts(&name, &of_it).await? {
+        if is_news().await? {
             this.ledger.poke_named(&name, now).await?;
         }
     }

@@ -89,9 +89,8 @@ impl Shape {
     pub fn services(&self) -> Vec<Service> {
         let own =
             Service { component: None, is_public: true, has_database: false, shape: self.clone() };
-        let running = self.components.iter().filter(|it| it.is_on && self.chart.is_none());
         let mut waiting: Vec<_> =
-            std::iter::once(own).chain(running.map(|it| self.service(it))).collect();
+            std::iter::once(own).chain(self.running().map(|it| self.service(it))).collect();
         let known: Vec<_> = waiting.iter().map(|it| it.name().to_owned()).collect();
         for service in &mut waiting {
             // What this tier goes without is not waited for.
@@ -109,9 +108,14 @@ impl Shape {
         ordered
     }
 
+    /// The components that run: this tier's, and none beside a chart.
+    fn running(&self) -> impl Iterator<Item = &Component> {
+        self.components.iter().filter(|it| it.is_on && self.chart.is_none())
+    }
+
     /// Whether it has more than one service.
     pub fn has_components(&self) -> bool {
-        self.chart.is_none() && self.components.iter().any(|it| it.is_on)
+        self.running().next().is_some()
     }
 
     /// Whether this variable says where one of its services is.
@@ -125,21 +129,18 @@ impl Shape {
 
     /// Every component that the public reaches.
     pub fn public_components(&self) -> impl Iterator<Item = &ComponentName> {
-        let public = |it: &&Component| it.is_on && it.is_public && self.chart.is_none();
-        self.components.iter().filter(public).map(|it| &it.name)
+        self.running().filter(|it| it.is_public).map(|it| &it.name)
     }
 
     /// Every component that has a database of its own.
     pub fn databases(&self) -> Vec<ComponentName> {
-        let own = |it: &&Component| it.is_on && it.has_database && self.chart.is_none();
-        self.components.iter().filter(own).map(|it| it.name.clone()).collect()
+        self.running().filter(|it| it.has_database).map(|it| it.name.clone()).collect()
     }
 
     /// Every image that has to be asked for, since it is another one for each commit.
     pub fn tagged(&self) -> Vec<(Option<&ComponentName>, &TagTemplate)> {
-        let of_components = self.components.iter().filter(|it| it.is_on && self.chart.is_none());
-        let all = std::iter::once((None, &self.image))
-            .chain(of_components.map(|it| (Some(&it.name), &it.image)));
+        let of_components = self.running().map(|it| (Some(&it.name), &it.image));
+        let all = std::iter::once((None, &self.image)).chain(of_components);
         let tagged = all.filter_map(|(of, image)| match image {
             Some(ImageTemplate::Tagged(template)) => Some((of, template)),
             _ => None,

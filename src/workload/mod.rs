@@ -198,6 +198,11 @@ pub const DATABASE_VARIABLE: &str = "DATABASE_URL";
 pub const OWN_VARIABLES: [&str; 5] =
     [DATABASE_VARIABLE, "PR_NUMBER", "COMMIT_SHA", "PREVIEW_NAME", "PREVIEW_HOST"];
 
+/// Whether a variable is the preview's own: one of those, or where to listen, which only an adapter knows.
+pub fn is_own_variable(name: &str) -> bool {
+    OWN_VARIABLES.contains(&name) || name == "PORT"
+}
+
 /// Orders the migrations of a revision: the environment of its workload, and the name under which their
 /// sessions are told from others' (libpq's `PGAPPNAME`).
 pub fn migration_order(

@@ -53,17 +53,25 @@ fn components_that_cannot_work_are_refused_by_their_key() {
         ),
         ("components: [{name: a}]", "components[0].command", "runs a command"),
         ("components: [{name: a, command: [x], needs: [b]}]", "components[0].needs", "\"b\""),
-        ("components: [{name: a, command: [x], needs: [a]}]", "components[0].needs", "other"),
-        ("needs: [a]", "needs", "no other service"),
-        ("needs: [web]", "needs", "no other service"),
+        ("components: [{name: a, command: [x], needs: [a]}]", "components[0].needs", "itself"),
+        ("needs: [a]", "needs", "name web, or a component"),
+        ("needs: [web]", "needs", "itself"),
         (
             "needs: [a], components: [{name: a, command: [x], needs: [b]}, \
              {name: b, command: [x], needs: [web]}]",
             "components",
-            "circle: web, a, b",
+            "circle: web, a, b; let one",
         ),
         ("components: [{name: a, command: [x], env: {A_URL: x}}]", "components[0].env", "A_URL"),
         ("env: {WEB_HOST: x}, components: [{name: a, command: [x]}]", "env", "WEB_HOST"),
+        (
+            "components: [{name: a, command: [x], env: {PORT: '1'}}]",
+            "components[0].env.PORT",
+            "own",
+        ),
+        ("components: [{name: a, command: [x], env: {'a=b': x}}]", "components[0].env.a=b", "name"),
+        ("env: {DATABASE_URL: x}", "env.DATABASE_URL", "own"),
+        ("env: {'': x}", "env.", "no name"),
         ("components: [{name: a, command: [x], port: 0}]", "components[0].port", "at least 1"),
         ("components: [{name: a, command: [x], probe_path: x}]", "components[0].probe_path", "/"),
         ("components: [{name: a, command: [x], image: 'x'}]", "components[0].image", "registry"),
@@ -74,7 +82,7 @@ fn components_that_cannot_work_are_refused_by_their_key() {
     }
     let text = "external_secrets: [{store: s, keys: {A_URL: {key: k}}}], \
                 components: [{name: a, command: [x]}]";
-    let key = "repositories[0].workload.secrets";
+    let key = "repositories[0].workload.external_secrets";
     refused(kubernetes(("egress: []", text)), key, "A_URL");
     // Without components these are variables as any other.
     with_components("env: {WEB_HOST: x, API_URL: y}").unwrap();

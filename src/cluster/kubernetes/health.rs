@@ -13,7 +13,7 @@ use super::patience::is_recent;
 use super::pods::{deployment, object_name, urls};
 use crate::preview::observed::Health;
 use crate::preview::{PreviewName, Revision};
-use crate::workload::{OWN_VARIABLES, Service, Shape, WorkloadOrder};
+use crate::workload::{Service, Shape, WorkloadOrder};
 
 /// What is wrong with a pod.
 pub(super) struct Complaint {
@@ -79,9 +79,8 @@ pub(super) fn unlike(
     let (env, revision) = (shape.public_hosts(name, &config.suffix), revision.clone());
     let (objects, databases) = (vec![], vec![]);
     let urls = urls(services, &revision);
-    let mut order = WorkloadOrder { revision, shape: shape.clone(), env, objects, databases }
+    let order = WorkloadOrder { revision, shape: shape.clone(), env, objects, databases }
         .of(service, &urls);
-    order.shape.env.retain(|(key, _)| !OWN_VARIABLES.contains(&key.as_str()));
     let mut wanted = deployment(config, name, (service, &order), secrets, 0);
     // It stays what it was made with.
     wanted["spec"]["selector"] = Value::Null;

@@ -84,7 +84,8 @@ pub(super) fn places(records: &Records, shape: &Shape) -> BTreeMap<String, u16> 
 }
 
 impl Record {
-    /// Reads the records of a namespace.
+    /// Reads the records of a namespace. One that is none, whoever wrote it, counts as missing: its service
+    /// is started anew, and what it ran before is ended by the marks that it carries.
     pub(super) fn all(namespace: &Path) -> io::Result<Records> {
         let mut all = Records::new();
         let entries = match fs::read_dir(namespace) {
@@ -95,7 +96,12 @@ impl Record {
             let entry = entry?;
             let Some(service) = entry.file_name().to_str().and_then(service) else { continue };
             let Some(text) = files::read(&entry.path())? else { continue };
-            all.insert(service, serde_json::from_str(&text)?);
+            match serde_json::from_str(&text) {
+                Ok(record) => drop(all.insert(service, record)),
+                Err(error) => {
+                    tracing::warn!(path = %entry.path().display(), %error, "this is no record");
+                }
+            }
         }
         Ok(all)
     }

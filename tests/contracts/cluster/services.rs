@@ -194,6 +194,26 @@ async fn on_this_machine_a_service_is_started_again_when_a_neighbour_is_not_wher
 }
 
 #[tokio::test]
+async fn on_this_machine_a_record_that_cannot_be_read_is_written_anew() {
+    let machine = Machine::with_grace(Duration::from_millis(200));
+    let (cluster, name) = (&machine.cluster, name(7));
+    let a = several_of(&name, &revision('a'));
+    cluster.ensure_namespace(&name, &a.shape).await.unwrap();
+    bring(cluster, &name, &a).await;
+    cluster.ensure_route(&name, &a.shape, &a.revision).await.unwrap();
+    for file in ["workload-api.json", "workload.json"] {
+        std::fs::write(machine.directory(&name).join(file), "garbage").unwrap();
+        bring(cluster, &name, &a).await;
+        cluster.ensure_route(&name, &a.shape, &a.revision).await.unwrap();
+        until("three run, and each is written down", async || {
+            machine.processes(&name).len() == 3
+                && ["web", "api", "worker"].iter().all(|it| written(&machine, it)["port"] != 0)
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn on_this_machine_one_that_does_not_start_keeps_those_that_need_it_and_says_so() {
     let machine = Machine::new();
     let (cluster, name) = (&machine.cluster, name(7));
