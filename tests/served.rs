@@ -140,6 +140,7 @@ async fn a_wait_ends_when_the_commit_is_served_and_at_once_when_it_is_already() 
     world.visitor.silence((&pr(7)).into(), true);
     let stale = waiter.wait(&a, "1ms").await;
     assert_eq!(stale.status, 504, "{stale:?}");
+    assert!(stale.text.contains("nothing answers"), "{}", stale.text);
     assert!(world.ledger.next_due().await.unwrap().unwrap() <= world.now(), "a look is due");
     world.reconciler.turn().await.unwrap();
     assert_eq!(world.phase(7).await, Phase::Updating);

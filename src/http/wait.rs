@@ -79,6 +79,7 @@ pub(super) async fn wait(
     let _place = PLACES.try_acquire().map_err(|_| Problem::busy())?;
     let mut doubted = false;
     loop {
+        let mut instead = None;
         // Before the look: what is recorded meanwhile is not missed.
         let recorded = site.reconciler.recorded.notified();
         let preview = find(&site, &id).await?;
@@ -89,6 +90,7 @@ pub(super) async fn wait(
                 }
                 Err(why) => {
                     tracing::info!(preview = %preview.name, why, "Ready, and not served");
+                    instead = Some(why);
                     let (reconciler, now) = (&site.reconciler, site.reconciler.clock.now());
                     reconciler.ledger.poke_named(&preview.name, now).await?;
                     reconciler.wake.notify_one();
@@ -104,7 +106,7 @@ pub(super) async fn wait(
         }
         let now = Instant::now();
         if now >= deadline {
-            return Err(late(&preview, &sha));
+            return Err(late(&preview, &sha, instead));
         }
         let woken = async {
             tokio::time::sleep(GAP).await;
@@ -161,13 +163,16 @@ fn patience(text: Option<&str>) -> Result<Duration, Problem> {
     Ok(given)
 }
 
-fn late(preview: &Preview, sha: &CommitSha) -> Problem {
+fn late(preview: &Preview, sha: &CommitSha, instead: Option<String>) -> Problem {
     let head = preview.memory.commit();
     if head != sha {
         return Problem::late(format!(
             "nobody has heard of {sha}: the head is {head}; see that this is the pull request's own \
              head, and not a merge commit"
         ));
+    }
+    if let Some(instead) = instead {
+        return Problem::late(format!("{sha} is not served at this moment: {instead}"));
     }
     let phase = preview.phase.as_str();
     Problem::late(format!("{sha} is not served yet: {phase}; {}", preview.outlook))
