@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::gate::{deployment, pinned};
-use super::programs::policy;
+use super::programs::{CHART, Kitchen, facts, helm, policy};
 
 /// Words that mean something to a gate, in places where they do and where they do not.
 const WORDS: [&str; 44] = [
@@ -226,4 +226,44 @@ proptest! {
             prop_assert!(refusals.iter().all(|it| !it.why.is_empty() && it.to_string().len() < 2000));
         }
     }
+}
+
+/// What a team may have written into `values-preview.yaml`: a mapping, most of the time.
+fn values_file() -> impl Strategy<Value = String> {
+    let keys = prop_oneof![
+        4 => word(),
+        2 => prop::sample::select(vec!["mayfly", "global", "a", "{{ mayfly.sha }}", "image"])
+            .prop_map(str::to_owned),
+    ];
+    let mapping = prop::collection::btree_map(keys, value(), 0..5);
+    let text = "[ -~\n]{0,60}";
+    prop_oneof![6 => mapping.prop_map(|it| json!(it).to_string()), 1 => text]
+}
+
+/// Whatever is in the values, the chart gets Mayfly's facts and the controller's own values, or the team
+/// an error in words that it can place; the real helm is asked.
+#[test]
+fn whatever_values_a_team_writes_the_facts_stand_or_an_error_says_where() {
+    let Some(kitchen) = Kitchen::real() else { return };
+    let template = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata:\n  \
+                    mine: {{ .Values.mine | quote }}\n  \
+                    facts: {{ toJson .Values.mayfly | quote }}\n";
+    let files = [("Chart.yaml", CHART), ("values.yaml", "{}"), ("templates/a.yaml", template)];
+    let source = helm(kitchen.directory("fuzzed", &files), json!({ "mine": "{{ mayfly.pr }}" }));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    proptest!(ProptestConfig::with_cases(96), |(base in values_file())| {
+        match runtime.block_on(kitchen.render(&source, Some(&base))) {
+            Ok(rendered) => {
+                let data = &rendered.objects[0].value()["data"];
+                prop_assert_eq!(&data["mine"], "7");
+                let seen: Value = serde_json::from_str(data["facts"].as_str().unwrap()).unwrap();
+                prop_assert_eq!(seen, facts().values());
+            }
+            Err(error) => {
+                let text = error.to_string();
+                let is_placed = text.contains("values-preview.yaml") || text.contains("small/");
+                prop_assert!(is_placed && text.len() < 2000, "{base:?}: {text}");
+            }
+        }
+    });
 }
