@@ -1,6 +1,6 @@
 # The two commands: make demo, make test. Both install what they need, or say how.
 
-.PHONY: demo demo-cluster test test-node check deps
+.PHONY: demo demo-cluster test test-node bench check deps
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
@@ -28,6 +28,11 @@ test-node:
 	cargo test --test node
 	cargo test --test product -- --nocapture
 	cargo test --test suite lifecycle_external_dns
+
+# How fast it is, next to what the machine can do: docs/performance.md. QUICK=1 is one short round.
+bench: deps
+	cargo build --release --quiet --bin mayfly --example bench
+	$(TARGET)/release/examples/bench
 
 # What else a change has to pass.
 check:

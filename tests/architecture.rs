@@ -151,7 +151,8 @@ const LONG: [(&str, &str); 0] = [];
 const CHANGES: [&str; 3] = [".ensure_", ".remove_", ".publish("];
 
 /// Sleeps that are allowed: a poll with a deadline, and moments that chance chooses to kill at.
-const SLEEPS: [(&str, usize); 5] = [
+const SLEEPS: [(&str, usize); 6] = [
+    ("bench/data.rs", 1),
     ("world/wait.rs", 1),
     ("contracts/cluster.rs", 1),
     ("cluster/wait.rs", 1),

@@ -92,12 +92,10 @@ async fn a_reopened_pull_request_comes_back_even_from_the_middle_of_its_removal(
     world.settle().await;
     world.cluster.auto(false);
     world.close(7, 'a').await;
-    for _ in 0..10 {
-        world.reconciler.turn().await.unwrap();
-    }
+    world.settle_for(TimeDelta::seconds(2)).await;
     assert_eq!(world.phase(7).await, Phase::Stopping);
     world.open(7, 'a').await;
-    world.reconciler.turn().await.unwrap();
+    world.settle_for(TimeDelta::seconds(1)).await;
     world.cluster.finish_removal(&pr(7));
     world.cluster.auto(true);
     world.settle().await;

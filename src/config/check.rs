@@ -142,6 +142,7 @@ pub(super) fn check(file: File) -> Result<Config, ConfigError> {
                 10_240,
             )?) * 1024
                 * 1024,
+            spare_bytes: i64::from(databases.spare_megabytes.unwrap_or(10_240)) * 1024 * 1024,
         },
         limits,
         pacing,

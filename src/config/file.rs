@@ -102,6 +102,7 @@ pub(super) struct DatabasesPart {
     pub(super) connection_limit: Option<u32>,
     pub(super) seed_timeout: Option<String>,
     pub(super) seed_max_megabytes: Option<u32>,
+    pub(super) spare_megabytes: Option<u32>,
 }
 
 #[derive(Deserialize, Debug, Default)]

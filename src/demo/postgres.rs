@@ -186,7 +186,7 @@ impl Postgres {
 }
 
 /// Where the server's programs are: `$PG_BIN`, the newest of Debian's, or `$PATH`.
-fn binaries() -> Option<PathBuf> {
+pub fn binaries() -> Option<PathBuf> {
     let has_both = |dir: &PathBuf| dir.join("postgres").exists() && dir.join("initdb").exists();
     let configured = std::env::var_os("PG_BIN").map(PathBuf::from);
     let mut debian: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")

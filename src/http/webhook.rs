@@ -8,55 +8,29 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use serde::Serialize;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::error::Problem;
+use super::intake::Intake;
 use super::{AppState, BODY_TIMEOUT, WEBHOOK_BODY_BYTES};
 use crate::forge::RepositoryRef;
 use crate::forge::event::{Event, parse};
 use crate::forge::signature::SignatureError;
-use crate::ledger::{Delivery, Learned, PullHint};
+use crate::ledger::{Delivery, Heard, Learned, PullHint};
 use crate::preview::{CommitSha, RepositoryId};
 
 /// The longest delivery id and event name that are taken, in bytes; GitHub's ids have 36.
 const MAX_DELIVERY_ID_BYTES: usize = 100;
 
-/// How much of all bodies together is held; real ones have some 30 KiB.
-const ROOM_BYTES: usize = 64 * 1024 * 1024;
-
-/// How many signed deliveries wait for the ledger; the next is told to come back.
-const WAITING: usize = 1024;
-
-/// How many are written at once: fewer than the ledger has connections, which the loop needs too.
-const LEARNED_AT_ONCE: usize = 4;
-
 /// How long a delivery may wait for the ledger. With the body's time it is below the ten seconds
 /// after which GitHub hangs up, and which would show nobody why.
 const LEARN_TIMEOUT: Duration = Duration::from_secs(4);
-
-/// How much is taken in at once.
-pub(super) struct Intake {
-    room: Semaphore,
-    waiting: Semaphore,
-    learning: Semaphore,
-}
-
-impl Default for Intake {
-    fn default() -> Self {
-        Self {
-            room: Semaphore::new(ROOM_BYTES),
-            waiting: Semaphore::new(WAITING),
-            learning: Semaphore::new(LEARNED_AT_ONCE),
-        }
-    }
-}
 
 #[derive(Serialize)]
 struct Answer {
@@ -117,8 +91,7 @@ async fn answer(
     });
     let body = timeout(BODY_TIMEOUT, reading).await.map_err(|_| Problem::slow())??;
     site.secrets.verify(signature, &body).map_err(unauthorized)?;
-    let _waiting = intake.waiting.try_acquire().map_err(|_| Problem::busy())?;
-    let learned = learn(site, intake, headers, &body);
+    let learned = learn(site, intake, headers, body);
     within(LEARN_TIMEOUT, learned).await
 }
 
@@ -126,7 +99,7 @@ async fn answer(
 async fn read(
     mut body: Body,
     mut hold: impl FnMut(usize) -> Result<(), Problem>,
-) -> Result<Bytes, Problem> {
+) -> Result<Vec<u8>, Problem> {
     let mut read = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Problem::bad_request("the body could not be read"))?;
@@ -137,7 +110,7 @@ async fn read(
         hold(piece.len())?;
         read.extend_from_slice(&piece);
     }
-    Ok(read.into())
+    Ok(read)
 }
 
 async fn within<T>(
@@ -171,7 +144,7 @@ async fn learn(
     site: &AppState,
     intake: &Intake,
     headers: &HeaderMap,
-    body: &[u8],
+    body: Vec<u8>,
 ) -> Result<(StatusCode, Answer), Problem> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let event = header("x-github-event")
@@ -185,14 +158,14 @@ async fn learn(
         return Err(Problem::media_type("set the webhook's content type to application/json"));
     }
     let ignored = |detail: String| (StatusCode::ACCEPTED, Answer { outcome: "ignored", detail });
-    let parsed = parse(event, body).map_err(|error| Problem::unprocessable(error.to_string()))?;
+    let parsed = parse(event, &body).map_err(|error| Problem::unprocessable(error.to_string()))?;
     let (repository_id, full_name, action, facts) = match parsed {
         Event::Ping => {
             return Ok((StatusCode::OK, Answer { outcome: "pong", detail: String::new() }));
         }
         Event::Ignored(what) => return Ok(ignored(format!("event {what} is not used"))),
         Event::Built { repository_id, full_name, commit } => {
-            let _turn = intake.learning.acquire().await.map_err(|_| Problem::busy())?;
+            let _turn = intake.lookups.acquire().await.map_err(|_| Problem::busy())?;
             return look_for_image(site, repository_id, &full_name, commit.as_ref()).await;
         }
         Event::Pull { repository_id, full_name, action, facts } => {
@@ -213,16 +186,20 @@ async fn learn(
         choosing: repository.policy.choices.labels(),
         even_if_closed: false,
     };
-    let delivery = Delivery { id, event, body };
-    let _turn = intake.learning.acquire().await.map_err(|_| Problem::busy())?;
-    let now = reconciler.clock.now();
-    let learned = reconciler.ledger.learn(&hint, Some(delivery), now).await?;
-    reconciler.wake.notify_one();
+    let (name, what) = (hint.name.clone(), hint.what.clone());
+    let delivery = Delivery { id: id.to_owned(), event: event.to_owned(), body };
+    let at = reconciler.clock.now();
+    let learned = intake.learn(Heard { hint, delivery: Some(delivery), at }).await?;
+    if matches!(learned, Learned::New(_) | Learned::Known(_)) {
+        reconciler.wake.notify_one();
+    }
     let (status, outcome) = match learned {
-        Learned::New(_) | Learned::Known(_) => (StatusCode::ACCEPTED, "learned"),
+        Learned::New(_) | Learned::Known(_) | Learned::Awaited(_) => {
+            (StatusCode::ACCEPTED, "learned")
+        }
         Learned::Ignored => (StatusCode::ACCEPTED, "ignored"),
         Learned::Duplicate => (StatusCode::OK, "duplicate"),
     };
-    tracing::info!(delivery = id, preview = %hint.name, action = %hint.what, outcome, "delivery");
+    tracing::info!(delivery = id, preview = %name, action = %what, outcome, "delivery");
     Ok((status, Answer { outcome, detail: String::new() }))
 }

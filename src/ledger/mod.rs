@@ -4,6 +4,7 @@
 //! record is. What a pass writes about its row is fenced by lease owner and epoch; what others write
 //! (a hint, a poke, a person's wish) is counted, so that a pass cannot overwrite it.
 
+mod births;
 mod brake;
 mod chores;
 mod commits;
@@ -13,6 +14,7 @@ mod leases;
 mod logins;
 mod previews;
 mod rehearsals;
+mod remember;
 mod reports;
 mod resources;
 mod rows;
@@ -29,7 +31,7 @@ use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 pub use brake::Brake;
-pub use deliveries::{Delivery, Learned, PullHint};
+pub use deliveries::{Delivery, Heard, Learned, PullHint};
 pub use journal::{Entry, JournalPage};
 pub use leases::{Findings, Lease, LeaseLost};
 pub use previews::{Filter, Going, Preview};
@@ -40,6 +42,9 @@ pub use wakeups::Wakeups;
 
 /// The channel on which a change to the queue is announced.
 const CHANNEL: &str = "mayfly_due";
+
+/// How many transactions that learn run at once: while one is flushed to disk, the next is filled.
+pub(crate) const WRITERS: u32 = 2;
 
 /// How long the migrator waits for another replica that is migrating.
 const MIGRATION_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
@@ -79,6 +84,8 @@ pub enum LedgerError {
 #[derive(Clone, Debug)]
 pub struct Ledger {
     pool: PgPool,
+    /// Of what is learned alone, so that nothing else that asks the ledger can keep a delivery waiting.
+    intake: PgPool,
 }
 
 impl Ledger {
@@ -90,12 +97,12 @@ impl Ledger {
             ("statement_timeout", "15s"),
             ("idle_in_transaction_session_timeout", "15s"),
         ]);
-        let pool = PgPoolOptions::new()
-            .max_connections(max_connections)
-            .acquire_timeout(Duration::from_secs(10))
-            .connect_with(options)
-            .await?;
-        Ok(Self { pool })
+        let bounded = |most| {
+            PgPoolOptions::new().max_connections(most).acquire_timeout(Duration::from_secs(10))
+        };
+        let intake = bounded(WRITERS).connect_lazy_with(options.clone());
+        let pool = bounded(max_connections).connect_with(options).await?;
+        Ok(Self { pool, intake })
     }
 
     /// Brings the schema up to date; forward only. Waits a bounded time for another replica that
@@ -159,7 +166,7 @@ impl Ledger {
 
     /// Closes every connection.
     pub async fn close(&self) {
-        self.pool.close().await;
+        tokio::join!(self.pool.close(), self.intake.close());
     }
 
     /// The pool, for tests that read the truth behind the ledger's back.

@@ -4,11 +4,11 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::Row;
-use sqlx::types::Json;
 use uuid::Uuid;
 
+use super::remember::{Remembered, remember};
 use super::rows::{read, readable};
-use super::shapes::{FactsShape, OverridesShape, storable};
+use super::shapes::storable;
 use super::{CHANNEL, Ledger, LedgerError, logins};
 use crate::database::Password;
 use crate::forge::RepositoryRef;
@@ -208,7 +208,9 @@ impl Ledger {
         };
         let wanted = preview.memory.overrides.rotations;
         let rotates = wanted != rotations;
-        write_memory(&mut tx, id, &preview.repository, &preview.memory, rotates, now).await?;
+        let (preview, repository) = (&preview, &preview.repository);
+        let new = Remembered { preview, repository, rechosen: rotates, at: now };
+        remember(&mut tx, &[new]).await?;
         if rotates {
             logins::renew(&mut tx, id, wanted).await?;
         }
@@ -226,45 +228,4 @@ impl Ledger {
         tx.commit().await?;
         Ok(Some(Ok(value)))
     }
-}
-
-/// Writes facts, life and overrides, and makes the row due. What was Ready is so no longer when
-/// something else is wanted now: Ready means that the URL serves the head, as labels choose it.
-pub(super) async fn write_memory(
-    connection: &mut sqlx::PgConnection,
-    id: Uuid,
-    repository: &RepositoryRef,
-    memory: &Memory,
-    rechosen: bool,
-    now: DateTime<Utc>,
-) -> Result<(), LedgerError> {
-    sqlx::query(
-        "UPDATE previews SET repository = $2, author = $3, facts = $4, overrides = $5,
-             hinted_at = $6, confirmed_at = $7, born_at = $8, active_at = $9,
-             gone_at = CASE WHEN $10 THEN gone_at END,
-             phase = CASE WHEN phase = 'Ready'
-                           AND ($12 OR (facts->>'head', overrides->>'redeploys',
-                                        overrides->>'data_generation',
-                                        COALESCE(overrides->>'rolled_back', ''))
-                             <> ($4->>'head', $5->>'redeploys', $5->>'data_generation',
-                                 COALESCE($5->>'rolled_back', '')))
-                          THEN 'Updating' ELSE phase END,
-             hints = hints + 1, pokes = pokes + 1, wake_at = LEAST(COALESCE(wake_at, $11), $11), updated_at = $11
-         WHERE id = $1",
-    )
-    .bind(id)
-    .bind(repository.full_name())
-    .bind(storable(&memory.facts.author))
-    .bind(Json(FactsShape::of(&memory.facts)))
-    .bind(Json(OverridesShape::of(&memory.overrides)))
-    .bind(memory.hinted_at)
-    .bind(memory.confirmed_at)
-    .bind(memory.life.born_at)
-    .bind(memory.life.active_at)
-    .bind(memory.gone)
-    .bind(now)
-    .bind(rechosen)
-    .execute(connection)
-    .await?;
-    Ok(())
 }

@@ -16,7 +16,7 @@ mod render;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Notify;
@@ -37,6 +37,9 @@ use crate::telemetry::Metrics;
 use crate::visit::Visitor;
 pub use pace::Pacing;
 pub use render::{Renderer, Wanted};
+
+/// How often the ledger's clock is read: machines' clocks drift apart slowly.
+const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 
 /// How long to wait, at least, for a due row that somebody has locked.
 const LOCKED_PAUSE: Duration = Duration::from_millis(10);
@@ -137,7 +140,14 @@ impl Reconciler {
         let hear = self.limits.listen.then(|| tokio::spawn(self.clone().hear(stop.clone())));
         let mut running = JoinSet::new();
         let mut leases: HashMap<Id, Lease> = HashMap::new();
+        let mut followed: Option<Instant> = None;
         while !stop.is_cancelled() {
+            if followed.is_none_or(|at| at.elapsed() >= FOLLOW_EVERY)
+                && let Ok(time) = self.ledger.server_time().await
+            {
+                self.clock.follow(time);
+                followed = Some(Instant::now());
+            }
             let sleep_until = match self.start_due(&mut running, &mut leases).await {
                 Ok(next) => next,
                 Err(error) => {
@@ -206,7 +216,6 @@ impl Reconciler {
         if room == 0 {
             return Ok(self.limits.poll);
         }
-        self.clock.follow(self.ledger.server_time().await?);
         let limit = i64::try_from(room).unwrap_or(i64::MAX);
         let now = self.clock.now();
         let claimed = self.ledger.claim(self.replica, limit, self.limits.lease, now).await?;

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 
 use super::Found;
 use crate::fault::Fault;
-use crate::ledger::{LedgerError, PullHint};
+use crate::ledger::{Heard, LedgerError, PullHint};
 use crate::preview::PreviewName;
 use crate::reconcile::Reconciler;
 
@@ -107,7 +107,7 @@ async fn settle(
                 choosing: repository.policy.choices.labels(),
                 even_if_closed: true,
             };
-            this.ledger.learn(&hint, None, now).await?;
+            this.ledger.learn(&Heard { hint, delivery: None, at: now }).await?;
             this.wake.notify_one();
         }
         Err(fault) => {

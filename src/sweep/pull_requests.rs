@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 
 use super::Found;
-use crate::ledger::{LedgerError, Preview, PullHint};
+use crate::ledger::{Heard, LedgerError, Preview, PullHint};
 use crate::preview::{PullFacts, PullKey, PullState, brake};
 use crate::reconcile::Reconciler;
 use crate::repository::Repository;
@@ -105,7 +105,7 @@ async fn hear(
         choosing: repository.policy.choices.labels(),
         even_if_closed: false,
     };
-    this.ledger.learn(&hint, None, now).await?;
+    this.ledger.learn(&Heard { hint, delivery: None, at: now }).await?;
     this.wake.notify_one();
     Ok(Found { missed: 1, ..Found::default() })
 }

@@ -117,6 +117,7 @@ pub fn config(admin_url: String, unique: u32) -> PostgresConfig {
         connection_limit: 5,
         seed_timeout: Duration::from_secs(30),
         seed_max_bytes: 1 << 30,
+        spare_bytes: 0,
     }
 }
 

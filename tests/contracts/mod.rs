@@ -6,6 +6,7 @@ mod database;
 mod database_outage;
 mod database_rotation;
 mod database_server;
+mod database_spares;
 pub mod description;
 pub mod dns;
 mod forge;

@@ -10,6 +10,7 @@ use mayfly::reconcile::{Limits, Reconciler};
 use tokio_util::sync::CancellationToken;
 
 use super::{as_before, leased};
+use crate::world::faults::Mode;
 use crate::world::rude::{Mood, RudeCluster};
 use crate::world::wait::until;
 use crate::world::{World, pr, sha};
@@ -61,9 +62,33 @@ async fn a_hint_amid_a_pass_is_newer_than_the_reading_of_the_pass() {
     let preview = world.preview(1).await;
     assert_eq!(preview.memory.facts.head, sha('b'));
     assert_eq!(preview.memory.confirmed_at, None, "nobody read it since");
-    assert_eq!(preview.wake_at, Some(world.now()));
+    let pause = TimeDelta::milliseconds(500);
+    assert_eq!(preview.wake_at, Some(world.now() + pause), "soon, and not at full speed");
     world.settle().await;
     assert!(world.serves(1, 'b'));
+}
+
+#[tokio::test]
+async fn hints_by_the_hundred_are_a_pass_each_half_second_and_fewer_when_passes_fail() {
+    let world = World::new().await;
+    world.open(1, 'a').await;
+    world.settle().await;
+    let passes = async |failing: bool, seconds: i64| {
+        if failing {
+            world.faults.always("forge.pull", Mode::FailBefore);
+        }
+        let mut count = 0;
+        for _ in 0..seconds * 20 {
+            world.push(1, 'b').await;
+            world.clock.advance(TimeDelta::milliseconds(50));
+            count += world.reconciler.turn().await.unwrap();
+        }
+        count
+    };
+    let calm = passes(false, 10).await;
+    assert!((15..=30).contains(&calm), "{calm} passes in ten seconds, of 200 hints");
+    let failing = passes(true, 120).await;
+    assert!((8..=16).contains(&failing), "{failing} passes in two minutes");
 }
 
 #[tokio::test]

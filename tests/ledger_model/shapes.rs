@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use mayfly::clock::fresh_id;
-use mayfly::ledger::{Findings, Learned, Ledger, PullHint};
+use mayfly::ledger::{Findings, Heard, Learned, Ledger, PullHint};
 use mayfly::preview::receipt::ReceiptLine;
 use mayfly::preview::{
     Choice, CommitSha, Condition, Memory, Notice, Overrides, Part, Phase, PreviewName, PullFacts,
@@ -192,7 +192,7 @@ async fn fresh(ledger: &Ledger, n: u32, facts: PullFacts) -> uuid::Uuid {
         choosing: Vec::new(),
         even_if_closed: true,
     };
-    match ledger.learn(&hint, None, start()).await.unwrap() {
+    match ledger.learn(&Heard { hint, delivery: None, at: start() }).await.unwrap() {
         Learned::New(id) => id,
         other => panic!("{other:?}"),
     }

@@ -12,9 +12,16 @@ pub fn after(version: i64) -> Option<&'static str> {
         4 => REHEARSALS,
         5 => LOGINS,
         6 => COMPONENTS,
+        7 => BODIES,
         _ => return None,
     })
 }
+
+const BODIES: &str = r"
+INSERT INTO deliveries (id, event, preview_id, body, received_at) VALUES
+('a-delivery-after-7', 'pull_request', '01890000-0000-7000-8000-000000000001',
+ decode(repeat('00ff', 5000), 'hex'), '2026-03-01T12:00:00Z');
+";
 
 const REHEARSALS: &str = r#"
 INSERT INTO rehearsals (preview_id, revision, generation, begun_at, ended_at, ended, report)

@@ -31,7 +31,7 @@ use mayfly::clock::{Clock, fresh_id};
 use mayfly::config::SweepConfig;
 use mayfly::database::Seed;
 use mayfly::forge::RepositoryRef;
-use mayfly::ledger::{Delivery, Learned, Ledger, Preview, PullHint};
+use mayfly::ledger::{Delivery, Heard, Learned, Ledger, Preview, PullHint};
 use mayfly::preview::{
     Choices, CommitSha, Memory, Phase, Policy, PreviewName, Production, PullFacts, PullKey,
     PullNumber, PullState, RepositoryId, Site, Suffix,
@@ -316,8 +316,9 @@ impl World {
             choosing: self.reconciler.repositories.iter().next().unwrap().policy.choices.labels(),
             even_if_closed: false,
         };
-        let delivery = Delivery { id: &id, event: "pull_request", body: b"{}" };
-        self.ledger.learn(&hint, Some(delivery), self.now()).await.unwrap()
+        let delivery = Delivery { id, event: "pull_request".to_owned(), body: b"{}".to_vec() };
+        let heard = Heard { hint, delivery: Some(delivery), at: self.now() };
+        self.ledger.learn(&heard).await.unwrap()
     }
 
     pub async fn open(&self, n: u32, digit: char) {

@@ -6,7 +6,7 @@
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicI32;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
@@ -28,6 +28,8 @@ pub(super) struct Admin {
     url_file: Option<PathBuf>,
     /// For looks; what changes something has a session of its own, see [`Admin::lock`].
     pool: PgPool,
+    /// Sessions without a lock, for the next change.
+    pub(super) kept: Mutex<Vec<PgConnection>>,
     /// `server_version_num` at the last look; 0 before the first.
     pub(super) version: AtomicI32,
     /// Owns every database of ours, and cannot log in.
@@ -36,22 +38,8 @@ pub(super) struct Admin {
     pub(super) app: String,
     /// Templates begin with this.
     pub(super) template_prefix: String,
-}
-
-/// A session that holds the lock of one database's name. Dropping it closes the session, and so
-/// frees the lock, as soon as the server is done with what it was last asked.
-pub(super) struct Locked {
-    pub(super) session: PgConnection,
-}
-
-impl Locked {
-    /// Frees the lock now: a session that is merely dropped holds it until the server notices, and
-    /// a look in between would take the database for one that is being worked on.
-    pub(super) async fn release(mut self) {
-        // Where this fails the session is broken, and the lock goes with it.
-        let _ = run(&mut self.session, "SELECT pg_advisory_unlock_all()").await;
-        let _ = self.session.close().await;
-    }
+    /// Clones in advance begin with this.
+    pub(super) spare_prefix: String,
 }
 
 impl Admin {
@@ -72,10 +60,12 @@ impl Admin {
             options: RwLock::new(options),
             url_file,
             pool,
+            kept: Mutex::default(),
             version: AtomicI32::new(0),
             owner: format!("{instance}_owner"),
             app: format!("{instance}_app"),
             template_prefix: format!("{instance}_seed_"),
+            spare_prefix: format!("{instance}_spare_"),
         })
     }
 
@@ -161,18 +151,6 @@ impl Admin {
 
     fn options(&self) -> PgConnectOptions {
         self.options.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Takes the lock of a database's name; `None` while somebody holds it, which may be a session
-    /// whose client is long gone but whose last statement still runs.
-    pub(super) async fn lock(&self, database: &str) -> Result<Option<Locked>, Fault> {
-        let mut session = self.connect().await?;
-        let got: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtextextended($1, 0))")
-            .bind(database)
-            .fetch_one(&mut session)
-            .await
-            .map_err(|error| fault(format!("locking {database}"), &error))?;
-        Ok(got.then_some(Locked { session }))
     }
 
     /// The server's address as we reach it.

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use sqlx::postgres::types::Oid;
 
 use super::Inner;
-use super::admin::{Locked, fault, ident, run};
+use super::admin::{fault, ident, run};
+use super::lock::Locked;
 use super::{catalogue, template};
 use crate::database::Seed;
 use crate::database::catalogue::Catalogue;
@@ -32,7 +33,7 @@ pub(super) async fn of(inner: &Inner, seed: &Seed) -> Result<Arc<Catalogue>, Fau
         return Err(Fault::transient(doing(), "it is being worked on"));
     };
     let read = read(inner, &mut locked, &name).await;
-    locked.release().await;
+    inner.admin.release(locked).await;
     let catalogue = Arc::new(read?);
     if kept.len() >= KEPT_MAX {
         kept.remove(0);

@@ -10,6 +10,7 @@ use super::Inner;
 use super::admin::{code, fault, ident, literal, run};
 use super::look::{comment, finished};
 use super::remove::drop_by_force;
+use super::spare::{hand_out, size};
 use super::{logins, template};
 use crate::database::{Password, Seed};
 use crate::fault::{Fault, Progress};
@@ -80,29 +81,37 @@ async fn one(
         }
         found => found.is_some(),
     };
-    if !is_there {
-        let Some(template) = template::ready(inner, seed).await? else {
-            return Ok(Progress::Underway("database: its template is being seeded".to_owned()));
-        };
+    let opening = opening(wanted, database);
+    let open = async |session: &mut PgConnection| {
+        let opened = run(session, &opening).await;
+        opened.map_err(|error| fault(format!("opening database {database}"), &error))
+    };
+    if is_there {
+        open(session).await?;
+        return Ok(Progress::Done);
+    }
+    let Some(template) = template::ready(inner, seed).await? else {
+        return Ok(Progress::Underway("database: its template is being seeded".to_owned()));
+    };
+    inner.spares.wanted(&template);
+    if !hand_out(inner, session, &template, database, &opening).await? {
         let _turn = inner.clones.acquire().await;
         create(inner, session, database, &template).await?;
+        open(session).await?;
     }
-    finish(session, wanted, database).await?;
+    inner.spares.call();
     Ok(Progress::Done)
 }
 
-async fn create(
+/// Clones a template, closed.
+pub(super) async fn create(
     inner: &Inner,
     session: &mut PgConnection,
     database: &str,
     template: &str,
 ) -> Result<(), Fault> {
     let doing = || format!("cloning {template} into {database}");
-    let bytes: i64 = sqlx::query_scalar("SELECT pg_database_size($1::name)")
-        .bind(template)
-        .fetch_one(&mut *session)
-        .await
-        .map_err(|e| fault(doing(), &e))?;
+    let bytes = size(session, template).await?;
     let strategy = if bytes <= WAL_LOG_MAX_BYTES { "wal_log" } else { "file_copy" };
     let sql = format!(
         "CREATE DATABASE {} TEMPLATE {} OWNER {} ALLOW_CONNECTIONS false STRATEGY {strategy}",
@@ -121,14 +130,13 @@ async fn create(
 }
 
 /// Comment, grant, open: several statements in one message are one transaction.
-async fn finish(session: &mut PgConnection, wanted: &Wanted<'_>, name: &str) -> Result<(), Fault> {
+fn opening(wanted: &Wanted<'_>, name: &str) -> String {
     let (database, role) = (ident(name), ident(&wanted.name.role()));
-    let sql = format!(
+    format!(
         "COMMENT ON DATABASE {database} IS {};
          REVOKE ALL ON DATABASE {database} FROM PUBLIC;
          GRANT CONNECT, TEMPORARY ON DATABASE {database} TO {role};
          ALTER DATABASE {database} ALLOW_CONNECTIONS true",
         literal(&comment(wanted.generation, wanted.password))
-    );
-    run(session, &sql).await.map_err(|e| fault(format!("opening database {name}"), &e))
+    )
 }

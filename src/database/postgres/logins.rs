@@ -149,7 +149,7 @@ pub(super) async fn lock(
         }
     }
     .await;
-    locked.release().await;
+    inner.admin.release(locked).await;
     done
 }
 

@@ -1,7 +1,7 @@
 //! Previews' databases on a PostgreSQL server.
 //!
-//! One template per seed, built once; each preview gets a clone of it and a role that may use that
-//! clone and nothing else. Ownership marks are atomic with creation: a database is ours when the
+//! One template per seed, built once; each preview gets a clone of it, made in advance where there is one,
+//! and a role that may use that clone and nothing else. Ownership marks are atomic with creation: a database is ours when the
 //! owner role owns it, a role is ours when it is a member of the app role.
 //!
 //! Refuses to let a preview's role own its database, and to touch what is not marked.
@@ -10,13 +10,16 @@ mod admin;
 mod baseline;
 mod catalogue;
 mod clone;
+mod demand;
 mod history;
+mod lock;
 mod logins;
 mod look;
 mod prepare;
 mod rehearse;
 mod remove;
 mod script;
+mod spare;
 mod template;
 mod watch;
 
@@ -62,6 +65,8 @@ pub struct PostgresConfig {
     pub seed_timeout: Duration,
     /// How large a seeded database may be, in bytes.
     pub seed_max_bytes: i64,
+    /// How much of the disk databases that are cloned in advance may take, in bytes.
+    pub spare_bytes: i64,
 }
 
 /// How a preview's connection uses TLS: libpq's `sslmode`, as far as it makes sense here.
@@ -121,6 +126,8 @@ struct Inner {
     baselines: Mutex<Vec<(u32, Arc<Catalogue>)>>,
     /// The migrations that are or were watched.
     runs: rehearse::Runs,
+    /// Clones that are made in advance.
+    spares: spare::Spares,
 }
 
 impl Inner {
@@ -177,6 +184,7 @@ impl PostgresDatabases {
             prepared: OnceCell::new(),
             baselines: Mutex::default(),
             runs: rehearse::Runs::default(),
+            spares: spare::Spares::default(),
             config,
         });
         match inner.prepare().await {
@@ -185,6 +193,7 @@ impl PostgresDatabases {
             }
             other => other?,
         }
+        tokio::spawn(spare::keep(Arc::downgrade(&inner)));
         Ok(Self { inner })
     }
 
@@ -229,7 +238,7 @@ impl Databases for PostgresDatabases {
             let wanted =
                 clone::Wanted { name: &owned, generation, password: &password, components };
             let done = clone::ensure(&inner, &mut locked.session, &seed, &wanted).await;
-            locked.release().await;
+            inner.admin.release(locked).await;
             drop(slot);
             // A full queue of changes loses nothing: the preview is looked at again anyway.
             let _ = inner.changes.try_send(owned);

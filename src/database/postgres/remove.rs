@@ -30,7 +30,7 @@ pub(super) async fn databases(admin: &Admin, name: &PreviewName) -> Result<(), F
         drop_database(admin, session, &own).await
     }
     .await;
-    locked.release().await;
+    admin.release(locked).await;
     dropped
 }
 
@@ -97,7 +97,7 @@ async fn role(admin: &Admin, name: &PreviewName, role: String) -> Result<(), Fau
         disown(admin, &mut locked.session, &role).await;
         dropped = drop_role(admin, &mut locked.session, &role).await;
     }
-    locked.release().await;
+    admin.release(locked).await;
     match dropped? {
         Dropped::Gone => Ok(()),
         Dropped::StillOwns => Err(Fault::permanent(

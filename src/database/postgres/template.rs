@@ -60,7 +60,7 @@ pub(super) async fn ready(inner: &Inner, seed: &Seed) -> Result<Option<String>, 
             format!("it took longer than {} s", bound.as_secs()),
         )),
     };
-    locked.release().await;
+    inner.admin.release(locked).await;
     if let Err(fault) = built {
         tracing::warn!(%fault, "a seed template could not be built");
         let failed = FailedBuild { at: now, fault: fault.clone() };
@@ -70,7 +70,7 @@ pub(super) async fn ready(inner: &Inner, seed: &Seed) -> Result<Option<String>, 
     Ok(Some(name))
 }
 
-async fn is_ready(inner: &Inner, name: &str) -> Result<bool, Fault> {
+pub(super) async fn is_ready(inner: &Inner, name: &str) -> Result<bool, Fault> {
     let fail = |error: sqlx::Error| fault(format!("looking for template {name}"), &error);
     let mut session = inner.admin.look().await.map_err(fail)?;
     sqlx::query_scalar(
@@ -245,7 +245,7 @@ pub(super) async fn retire(inner: &Inner, keep: &[String]) -> Result<(), Fault> 
         if let Some(mut locked) = inner.admin.lock(&name).await? {
             tracing::info!(template = %name, "dropping the template of a seed not in use");
             let dropped = drop_template(inner, &mut locked.session, &name).await;
-            locked.release().await;
+            inner.admin.release(locked).await;
             dropped?;
         }
     }

@@ -1,0 +1,223 @@
+//! Rows 1 and 2: how many deliveries are taken in for good, and how soon each is answered.
+//!
+//! A 202 is a promise that survives a power cut, so the baseline is a database that makes the same
+//! promise about the same bytes: pgbench, one row and one commit for each.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use http_body_util::{BodyExt, Full};
+use hyper::Request;
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+use mayfly::clock::fresh_id;
+use mayfly::demo::postgres::binaries;
+use tokio::net::TcpStream;
+use tokio::process::Command;
+
+use super::report::{Goal, Row, Spread};
+use super::stage::{Signed, Stage, run};
+
+/// How long deliveries come in before anything is measured.
+const STORM: Duration = Duration::from_secs(20);
+
+/// What came of a while of deliveries.
+struct Heard {
+    /// How long each answer took, in order.
+    answers: Vec<Duration>,
+    errors: usize,
+    per_second: f64,
+}
+
+impl Heard {
+    fn percentile(&self, of_hundred: usize) -> Duration {
+        let last = self.answers.len().saturating_sub(1);
+        self.answers.get(last * of_hundred / 100).copied().unwrap_or_default()
+    }
+}
+
+/// Delivers over so many connections for so long, each the next as soon as it is answered.
+async fn deliver(
+    to: SocketAddr,
+    deliveries: &Arc<Vec<Signed>>,
+    connections: usize,
+    length: Duration,
+) -> Heard {
+    let begun = Instant::now();
+    let senders: Vec<_> = (0..connections)
+        .map(|at| {
+            let deliveries = deliveries.clone();
+            tokio::spawn(async move { one(to, &deliveries, at, begun + length).await })
+        })
+        .collect();
+    let (mut answers, mut errors) = (Vec::new(), 0);
+    for sender in senders {
+        match sender.await {
+            Ok(Ok((took, failed))) => {
+                answers.extend(took);
+                errors += failed;
+            }
+            Ok(Err(_)) | Err(_) => errors += 1,
+        }
+    }
+    let per_second = answers.len() as f64 / begun.elapsed().as_secs_f64();
+    answers.sort_unstable();
+    Heard { answers, errors, per_second }
+}
+
+async fn one(
+    to: SocketAddr,
+    deliveries: &[Signed],
+    at: usize,
+    end: Instant,
+) -> Result<(Vec<Duration>, usize)> {
+    let stream = TcpStream::connect(to).await?;
+    stream.set_nodelay(true)?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let (mut answers, mut errors) = (Vec::new(), 0);
+    for turn in 0.. {
+        if Instant::now() >= end {
+            break;
+        }
+        let delivery = &deliveries[(at * 7919 + turn) % deliveries.len()];
+        let request = Request::post("/webhooks/github")
+            .header("host", "mayfly.localhost")
+            .header("content-type", "application/json")
+            .header("x-github-event", "pull_request")
+            .header("x-github-delivery", fresh_id().to_string())
+            .header("x-hub-signature-256", &delivery.signature)
+            .body(Full::new(Bytes::copy_from_slice(&delivery.body)))?;
+        let sent = Instant::now();
+        let answer = sender.send_request(request).await?;
+        let status = answer.status();
+        answer.into_body().collect().await?;
+        if status == 202 {
+            answers.push(sent.elapsed());
+        } else {
+            errors += 1;
+        }
+    }
+    Ok((answers, errors))
+}
+
+/// pgbench's inserts a second, and their mean latency in milliseconds.
+async fn pgbench(
+    stage: &Stage,
+    script: &std::path::Path,
+    clients: usize,
+    length: Duration,
+) -> Result<(f64, f64)> {
+    let program = binaries().context("no PostgreSQL")?.join("pgbench");
+    let seconds = length.as_secs().max(1).to_string();
+    let clients = clients.to_string();
+    let mut command = Command::new(program);
+    command.args(["-n", "-M", "prepared", "-c", &clients, "-j", "2", "-T", &seconds, "-f"]);
+    let output = command.arg(script).arg(stage.ledger.url("mayfly")).output().await?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let after = |word: &str| {
+        let (_, rest) = said.split_once(word)?;
+        rest.split_whitespace().next()?.parse::<f64>().ok()
+    };
+    let failed = || String::from_utf8_lossy(&output.stderr).into_owned();
+    let per_second = after("tps = ").with_context(failed)?;
+    Ok((per_second, after("latency average = ").with_context(failed)?))
+}
+
+/// Measures both rows.
+pub async fn measure(
+    stage: &Stage,
+    directory: &std::path::Path,
+    rounds: usize,
+    length: Duration,
+) -> Result<Vec<Row>> {
+    run(&stage.ledger, "mayfly", &["CREATE TABLE bench (LIKE deliveries INCLUDING ALL)"]).await?;
+    // A storm that goes on: the forge's budget is spent, and the loop has found its pace.
+    let storm = Arc::new(stage.deliveries(1_000));
+    let begun = deliver(stage.main, &storm, 8, STORM).await;
+    ensure!(begun.errors == 0, "{} of the first deliveries were not taken", begun.errors);
+    let mut rows = Vec::new();
+    for (label, bytes, goal) in [("22 kB", 22_000, 1.2), ("1 kB", 1_000, 2.0)] {
+        let deliveries = Arc::new(stage.deliveries(bytes));
+        let script = directory.join("insert.sql");
+        let body: String = deliveries[0].body.iter().map(|it| format!("{it:02x}")).collect();
+        std::fs::write(
+            &script,
+            format!(
+                "INSERT INTO bench (id, event, body, received_at) VALUES \
+                 (gen_random_uuid()::text, 'pull_request', '\\x{body}', now());\n"
+            ),
+        )?;
+        let warm = deliver(stage.main, &deliveries, 16, length / 2).await;
+        ensure!(warm.errors == 0, "{} of the first deliveries were not taken", warm.errors);
+        let (mut ratios, mut theirs, mut ours) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut p50, mut tail, mut means) = (Vec::new(), Vec::new(), Vec::new());
+        let mut halves = Vec::new();
+        for _ in 0..rounds {
+            let mut best = 0_f64;
+            for clients in [1, 4, 16, 32] {
+                let (per_second, mean) = pgbench(stage, &script, clients, length).await?;
+                if clients == 1 {
+                    means.push(mean);
+                }
+                best = best.max(per_second);
+            }
+            let mut most = 0_f64;
+            for connections in [1, 4, 16, 32] {
+                let heard = deliver(stage.main, &deliveries, connections, length).await;
+                ensure!(heard.errors == 0, "{} deliveries were not taken", heard.errors);
+                if connections == 1 {
+                    p50.push(heard.percentile(50).as_secs_f64() * 1000.0);
+                }
+                most = most.max(heard.per_second);
+            }
+            let many = deliver(stage.main, &deliveries, 64, length).await;
+            halves.push(many.percentile(50).as_secs_f64() * 1000.0);
+            tail.push(many.percentile(99).as_secs_f64() * 1000.0);
+            ratios.push(most / best);
+            theirs.push(best);
+            ours.push(most);
+            run(&stage.ledger, "mayfly", &["TRUNCATE bench"]).await?;
+        }
+        let middle = |of: &[f64]| Spread::of(of.to_vec()).median;
+        rows.push(Row::new(
+            "1",
+            &format!("durable 202/s ÷ pgbench's best, {label}"),
+            Goal::AtLeast(goal),
+            (format!("{:.0}/s", middle(&theirs)), format!("{:.0}/s", middle(&ours))),
+            Spread::of(ratios),
+        ));
+        if bytes > 4096 {
+            let each = |of: &[f64], by: &[f64]| of.iter().zip(by).map(|(a, b)| a / b).collect();
+            rows.push(Row::new(
+                "2",
+                "202: p50 at 1 connection ÷ pgbench's mean at 1 client",
+                Goal::AtMost(1.5),
+                (format!("{:.2} ms", middle(&means)), format!("{:.2} ms", middle(&p50))),
+                Spread::of(each(&p50, &means)),
+            ));
+            rows.push(Row::new(
+                "2",
+                "202: p99 at 64 connections ÷ its p50",
+                Goal::AtMost(2.5),
+                (format!("{:.1} ms", middle(&halves)), format!("{:.1} ms", middle(&tail))),
+                Spread::of(each(&tail, &halves)),
+            ));
+            let crowd = deliver(stage.main, &deliveries, 256, length).await;
+            let last = crowd.percentile(99).as_secs_f64() * 1000.0;
+            let errors = format!("{} errors", crowd.errors);
+            let figure = if crowd.errors == 0 { last } else { f64::INFINITY };
+            rows.push(Row::new(
+                "2",
+                "202: p99 at 256 connections, without an error, in ms",
+                Goal::AtMost(100.0),
+                (errors, format!("{last:.0} ms")),
+                Spread::of(vec![figure]),
+            ));
+        }
+    }
+    Ok(rows)
+}

@@ -1,0 +1,121 @@
+//! What was measured, as a table for people and as JSON for whoever compares runs.
+//!
+//! Refuses to say "held" of a goal without the baseline of the same run beside it.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+/// Several rounds of one figure: the median speaks, the rest says how sure that is.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Spread {
+    pub median: f64,
+    pub least: f64,
+    pub most: f64,
+}
+
+impl Spread {
+    /// Of at least one round.
+    pub fn of(mut rounds: Vec<f64>) -> Self {
+        rounds.sort_by(f64::total_cmp);
+        let median = rounds[rounds.len() / 2];
+        Self { median, least: rounds[0], most: rounds[rounds.len() - 1] }
+    }
+}
+
+/// What is wanted of a figure.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Goal {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Goal {
+    fn is_met(self, by: f64) -> bool {
+        match self {
+            Self::AtLeast(least) => by >= least,
+            Self::AtMost(most) => by <= most,
+        }
+    }
+
+    fn text(self) -> String {
+        match self {
+            Self::AtLeast(least) => format!("≥ {least}"),
+            Self::AtMost(most) => format!("≤ {most}"),
+        }
+    }
+}
+
+/// One line of the table.
+#[derive(Debug, Serialize)]
+pub struct Row {
+    /// Which row of docs/performance.md.
+    pub number: &'static str,
+    pub what: String,
+    pub goal: Goal,
+    /// What it is measured against, in its own unit; empty where the goal is absolute.
+    pub baseline: String,
+    pub ours: String,
+    pub figure: Spread,
+    pub held: bool,
+}
+
+impl Row {
+    pub fn new(
+        number: &'static str,
+        what: &str,
+        goal: Goal,
+        (baseline, ours): (String, String),
+        figure: Spread,
+    ) -> Self {
+        let held = goal.is_met(figure.median);
+        Self { number, what: what.to_owned(), goal, baseline, ours, figure, held }
+    }
+}
+
+/// A whole run.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    pub version: &'static str,
+    pub cores: usize,
+    pub quick: bool,
+    /// How much of the machine others had meanwhile, from 0 to 1.
+    pub foreign_cpu: f64,
+    pub rows: Vec<Row>,
+}
+
+impl Report {
+    pub fn table(&self) -> String {
+        let mut lines = vec![
+            ["#", "what", "goal", "baseline", "ours", "figure (least … most)", "held"]
+                .map(str::to_owned),
+        ];
+        lines.extend(self.rows.iter().map(|row| {
+            let Spread { median, least, most } = row.figure;
+            [
+                row.number.to_owned(),
+                row.what.clone(),
+                row.goal.text(),
+                row.baseline.clone(),
+                row.ours.clone(),
+                format!("{median:.2} ({least:.2} … {most:.2})"),
+                if row.held { "held" } else { "NOT HELD" }.to_owned(),
+            ]
+        }));
+        let width = |column: usize| lines.iter().map(|it| it[column].chars().count()).max();
+        let widths: Vec<_> = (0..lines[0].len()).map(|at| width(at).unwrap_or_default()).collect();
+        let mut text = String::new();
+        for line in &lines {
+            for (cell, width) in line.iter().zip(&widths) {
+                let _ = write!(text, "{cell:<width$}  ");
+            }
+            text.truncate(text.trim_end().len());
+            text.push('\n');
+        }
+        let foreign = self.foreign_cpu * 100.0;
+        let _ =
+            writeln!(text, "\n{} cores; others had {foreign:.0} % of them meanwhile", self.cores);
+        text
+    }
+}
