@@ -3,6 +3,7 @@
 //! Storing deliveries, learning from them and making their rows due is one transaction, so that a 202
 //! is a promise; those that come together share it. Refuses to decide anything: it remembers and pokes.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -206,12 +207,15 @@ impl Changes {
         let (hint, at) = (&one.hint, one.at);
         let key = hint.facts.key;
         let repository = hint.repository.clone();
-        if !self.0.contains_key(&key) {
-            let change =
-                Change { preview: read(row)?, repository: repository.clone(), rechosen: false, at };
-            self.0.insert(key, change);
-        }
-        let Some(change) = self.0.get_mut(&key) else { return Ok(Learned::Ignored) };
+        let change = match self.0.entry(key) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(Change {
+                preview: read(row)?,
+                repository: repository.clone(),
+                rechosen: false,
+                at,
+            }),
+        };
         let memory = &mut change.preview.memory;
         let chosen = |memory: &Memory| -> Vec<bool> {
             hint.choosing.iter().map(|it| memory.facts.labels.contains(it)).collect()
