@@ -3,14 +3,19 @@
 //! Refuses to wait: somebody else's change is looked for again later.
 
 use std::sync::{MutexGuard, PoisonError};
+use std::time::Duration;
 
 use sqlx::{Connection, PgConnection};
+use tokio::time::timeout;
 
 use super::admin::{Admin, fault, run};
 use crate::fault::Fault;
 
 /// How many sessions are kept for the next change: opening one takes longer than most of what it is for.
 const KEPT_SESSIONS: usize = 4;
+
+/// How long one that was kept may take to answer before another is opened.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
 /// A session that holds the lock of one database's name. Dropping it closes the session, and so
 /// frees the lock, as soon as the server is done with what it was last asked.
@@ -24,8 +29,8 @@ impl Admin {
     pub(super) async fn lock(&self, database: &str) -> Result<Option<Locked>, Fault> {
         let kept = self.kept().pop();
         if let Some(mut session) = kept
-            // One that the server ended meanwhile is not missed.
-            && let Ok(got) = try_lock(&mut session, database).await
+            // One that the server ended meanwhile, or that a firewall forgot, is not missed.
+            && let Ok(Ok(got)) = timeout(ANSWERS_WITHIN, try_lock(&mut session, database)).await
         {
             if got {
                 return Ok(Some(Locked { session }));

@@ -23,7 +23,7 @@ mod spare;
 mod template;
 mod watch;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -119,7 +119,7 @@ struct Inner {
     /// Why the last build of each template failed, so that it is not tried at full speed.
     failed: Mutex<HashMap<String, template::FailedBuild>>,
     /// The digests of the seeds in use.
-    keep: Vec<String>,
+    keep: BTreeSet<String>,
     /// Whether the server was seen to be fit, and made ready for previews.
     prepared: OnceCell<()>,
     /// Catalogues of templates, by their oid, the oldest first.

@@ -4,6 +4,8 @@
 //! as long as the seed runs, so a seed can do no harm elsewhere. Refuses a seed that takes too long
 //! or grows too large.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{Connection, PgConnection};
 
@@ -219,7 +221,7 @@ async fn drop_template(inner: &Inner, session: &mut PgConnection, name: &str) ->
 
 /// Drops templates of seeds whose digests are not in `keep`, once they were built long enough ago that a
 /// roll-out which still wants them is unlikely; one that does builds it again.
-pub(super) async fn retire(inner: &Inner, keep: &[String]) -> Result<(), Fault> {
+pub(super) async fn retire(inner: &Inner, keep: &BTreeSet<String>) -> Result<(), Fault> {
     let fail = |error: sqlx::Error| fault("listing templates", &error);
     let mut session = inner.admin.look().await.map_err(fail)?;
     let templates: Vec<(String, Option<String>)> = sqlx::query_as(
