@@ -59,7 +59,8 @@ impl<'a> Site<'a> {
         let (changes, _) = mpsc::channel(16);
         let clock = Arc::new(ServerClock::default());
         let databases = PostgresDatabases::connect(config, &[&seed], clock, changes).await?;
-        let mut site = Self { server, databases, seed, instance, next: 1 };
+        let next = i64::from(megabytes) * 1000;
+        let mut site = Self { server, databases, seed, instance, next };
         site.open().await?;
         Ok(site)
     }
