@@ -26,7 +26,7 @@ impl Ground {
     pub async fn look(cluster: &Cluster, servers: &Servers) -> Self {
         // What clones are made of, and the marker roles, are the installation's and no preview's.
         let databases = "SELECT datname::text FROM pg_database
-                         WHERE datname !~ '^mayfly_seed_[0-9a-f]{16}$' ORDER BY 1";
+                         WHERE datname !~ '^mayfly_(seed_[0-9a-f]{16}|spare_[0-9a-f]{16}_[0-9a-f]{8})$' ORDER BY 1";
         let roles = "SELECT rolname::text FROM pg_roles
                      WHERE rolname NOT IN ('mayfly_owner', 'mayfly_app') ORDER BY 1";
         Self {
