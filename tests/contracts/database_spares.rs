@@ -13,22 +13,6 @@ use tokio::sync::mpsc;
 use super::database::{Administrator, Place, connect, make, password, ready, seed};
 use crate::world::wait::within;
 
-/// Each promise is kept under both administrators.
-macro_rules! under_both {
-    ($($name:ident),* $(,)?) => {
-        mod under_a_superuser {
-            $(#[tokio::test] async fn $name() {
-                super::$name(super::Administrator::Superuser).await;
-            })*
-        }
-        mod under_a_role_that_may_only_create {
-            $(#[tokio::test] async fn $name() {
-                super::$name(super::Administrator::Creator).await;
-            })*
-        }
-    };
-}
-
 under_both!(
     a_preview_gets_the_spare_itself_and_another_one_is_made,
     twenty_at_once_get_one_each,

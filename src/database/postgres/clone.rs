@@ -10,7 +10,7 @@ use super::Inner;
 use super::admin::{code, fault, ident, literal, run};
 use super::look::{comment, finished};
 use super::remove::drop_by_force;
-use super::spare::{hand_out, size};
+use super::spare::hand_out;
 use super::{logins, template};
 use crate::database::{Password, Seed};
 use crate::fault::{Fault, Progress};
@@ -127,6 +127,15 @@ pub(super) async fn create(
         }
         other => other.map_err(|e| fault(doing(), &e)),
     }
+}
+
+/// How large a database is, in bytes.
+pub(super) async fn size(session: &mut PgConnection, database: &str) -> Result<i64, Fault> {
+    sqlx::query_scalar("SELECT pg_database_size($1::name)")
+        .bind(database)
+        .fetch_one(session)
+        .await
+        .map_err(|error| fault(format!("measuring {database}"), &error))
 }
 
 /// Comment, grant, open: several statements in one message are one transaction.

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use sqlx::PgConnection;
 use tokio::time::timeout;
 
-use super::admin::{code, fault, ident, literal, run};
-use super::clone::create;
+use super::admin::{code, fault, ident, run};
+use super::clone::{create, size};
 use super::demand::Demand;
 use super::remove::drop_by_force;
 use super::{Inner, template};
@@ -131,7 +131,7 @@ async fn fill(inner: &Inner, session: &mut PgConnection) -> Result<(), Fault> {
     drop_all(session, &there.remove(SPOILED).unwrap_or_default()).await?;
     let mut room = inner.config.spare_bytes;
     for digest in &inner.keep {
-        let template = format!("{}{}", inner.admin.template_prefix, &digest[..16]);
+        let template = template::named(inner, digest);
         let spares = there.remove(&prefix(inner, &template)).unwrap_or_default();
         // One is built for the first preview that wants it, and not for nobody.
         if !template::is_ready(inner, &template).await? {
@@ -184,14 +184,6 @@ async fn there(
         there.entry(of.to_owned()).or_default().push(name);
     }
     Ok(there)
-}
-
-pub(super) async fn size(session: &mut PgConnection, database: &str) -> Result<i64, Fault> {
-    let sql = format!("SELECT pg_database_size({}::name)", literal(database));
-    sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
-        .fetch_one(session)
-        .await
-        .map_err(|error| fault(format!("measuring {database}"), &error))
 }
 
 async fn drop_all(session: &mut PgConnection, spares: &[String]) -> Result<(), Fault> {

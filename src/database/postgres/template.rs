@@ -31,7 +31,12 @@ pub(super) struct FailedBuild {
 
 /// What a seed's template is called.
 pub(super) fn name(inner: &Inner, seed: &Seed) -> String {
-    format!("{}{}", inner.admin.template_prefix, &seed.digest()[..16])
+    named(inner, seed.digest())
+}
+
+/// What the template of the seed with this digest is called.
+pub(super) fn named(inner: &Inner, digest: &str) -> String {
+    format!("{}{}", inner.admin.template_prefix, &digest[..16])
 }
 
 /// The template of a seed, built now if need be; `None` while somebody else builds it.
