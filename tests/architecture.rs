@@ -42,6 +42,7 @@ const EDGES: [(&str, &[&str]); 22] = [
         &[
             "clock*",
             "cluster::Cluster",
+            "cluster::ClusterSeen",
             "config::duration::human",
             "database::DatabaseOrder",
             "database::Databases",

@@ -253,7 +253,7 @@ async fn a_leak_of_a_preview_that_is_gone_is_found_and_removed() {
     world.close(1, 'a').await;
     world.settle().await;
     use mayfly::cluster::Cluster;
-    world.cluster.ensure_namespace(&pr(1), &repository().shape).await.unwrap();
+    world.cluster.ensure_namespace(&pr(1), &repository().shape, &Default::default()).await.unwrap();
     assert_eq!(world.leftovers(), ["namespace pr-1"]);
     let found = world.sweeper.sweep_orphans(world.now()).await.unwrap();
     assert_eq!(found.orphans, 1);

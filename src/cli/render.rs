@@ -23,7 +23,7 @@ use crate::image::{self, Found, Images};
 use crate::preview::{Memory, PullNumber};
 use crate::reconcile::Wanted;
 use crate::repository::Repository;
-use crate::workload::{Image, ImageTag, Object, print};
+use crate::workload::{DatabaseUrls, Image, ImageTag, Object, print};
 
 #[derive(Args)]
 pub(super) struct RenderArgs {
@@ -97,13 +97,13 @@ pub(super) async fn run(args: RenderArgs) -> anyhow::Result<()> {
     stop.cancel();
     let cluster = KubernetesCluster::connect((**place).clone(), clock, changes, stop).await?;
     let databases = repository.shape.databases();
-    let databases: Vec<_> = databases.into_iter().map(|it| (it, NO_URL.to_owned())).collect();
+    let components = databases.into_iter().map(|it| (it, NO_URL.to_owned())).collect();
+    let databases = DatabaseUrls { own: NO_URL.to_owned(), components };
     let wanted = Wanted {
         repository: &repository,
         name: &name,
         number,
         revision: &revision,
-        database_url: NO_URL,
         databases: &databases,
     };
     let order = config.renderer.order(wanted, &config.site, (&github, &cluster)).await?;

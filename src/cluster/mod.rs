@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use crate::fault::{Fault, Progress};
 use crate::preview::observed::{NamespaceSeen, RouteSeen, WorkloadSeen};
 use crate::preview::{MigrationSeen, PreviewName, Revision, Seen};
-use crate::workload::{Shape, WorkloadOrder};
+use crate::workload::{DatabaseUrls, Shape, WorkloadOrder};
 
 /// One look at a preview's part of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,12 @@ pub struct ClusterSeen {
 }
 
 impl ClusterSeen {
+    /// Nothing of it is there.
+    pub fn nothing() -> Self {
+        let (migration, workload, route) = (Seen::Absent, Seen::Absent, Seen::Absent);
+        Self { namespace: Seen::Absent, migration, workload, route }
+    }
+
     /// A look that failed as a whole.
     pub fn unknown(why: &str) -> Self {
         Self {
@@ -47,8 +53,13 @@ pub trait Cluster: Send + Sync {
     async fn observe(&self, name: &PreviewName, shape: &Shape) -> ClusterSeen;
 
     /// Creates the namespace with its stamp, and the fences for what is to run in it, or converges
-    /// both.
-    async fn ensure_namespace(&self, name: &PreviewName, shape: &Shape) -> Result<(), Fault>;
+    /// both; what is to run there will find its databases at these URLs.
+    async fn ensure_namespace(
+        &self,
+        name: &PreviewName,
+        shape: &Shape,
+        urls: &DatabaseUrls,
+    ) -> Result<(), Fault>;
 
     /// Starts the migrations of this revision, once: whether they run, ended or failed, they are not
     /// started again. Those of another revision end first, since two at one database are none.
@@ -58,7 +69,8 @@ pub trait Cluster: Send + Sync {
         order: &WorkloadOrder,
     ) -> Result<Progress, Fault>;
 
-    /// Makes the workload run as ordered; an older revision goes on serving until the route moves.
+    /// Makes the workload run as ordered; an older revision goes on serving until the route moves. Where
+    /// no way in is yet, one may be opened early that counts as none: a look says that it leads nowhere.
     async fn ensure_workload(&self, name: &PreviewName, order: &WorkloadOrder)
     -> Result<(), Fault>;
 

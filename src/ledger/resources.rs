@@ -11,7 +11,7 @@ use super::{Ledger, LedgerError};
 use crate::preview::{Host, PreviewName, Suffix};
 
 /// A kind of outside thing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// A namespace and what is in it.
     Namespace,
@@ -53,17 +53,18 @@ fn components(hosts: &[Host]) -> Vec<String> {
 }
 
 impl Ledger {
-    /// Writes the intent to create a thing, for a pass that still holds its lease.
+    /// Writes the intent to create things, for a pass that still holds its lease: one commit for all.
     pub async fn intend(
         &self,
         lease: &Lease,
-        kind: Kind,
-        name: &str,
+        kinds: &[Kind],
+        suffix: &Suffix,
         now: DateTime<Utc>,
     ) -> Result<Result<(), LeaseLost>, LedgerError> {
+        let name = |kind: &Kind| kind.name(&lease.preview.name, suffix);
         let written = sqlx::query(
             "INSERT INTO resources (preview_id, kind, name, intended_at)
-             SELECT id, $4, $6, $5 FROM previews
+             SELECT id, kind, thing, $5 FROM previews, UNNEST($4::text[], $6::text[]) AS it (kind, thing)
              WHERE id = $1 AND lease_owner = $2 AND epoch = $3
              ON CONFLICT (preview_id, kind) DO UPDATE
                  SET gone_at = NULL, intended_at = EXCLUDED.intended_at",
@@ -71,12 +72,13 @@ impl Ledger {
         .bind(lease.preview.id)
         .bind(lease.owner)
         .bind(lease.epoch)
-        .bind(kind.as_str())
+        .bind(kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>())
         .bind(now)
-        .bind(name)
+        .bind(kinds.iter().map(name).collect::<Vec<_>>())
         .execute(&self.pool)
         .await?;
-        Ok(if written.rows_affected() == 1 { Ok(()) } else { Err(LeaseLost) })
+        let all = written.rows_affected() == u64::try_from(kinds.len()).unwrap_or(u64::MAX);
+        Ok(if all { Ok(()) } else { Err(LeaseLost) })
     }
 
     /// Writes down, before they have a record, the hosts of components among these.
@@ -118,6 +120,14 @@ impl Ledger {
         .execute(&self.pool)
         .await?;
         Ok(written.rows_affected() > 0)
+    }
+
+    /// Whether nothing was ever intended for a preview.
+    pub async fn intended_nothing(&self, preview_id: Uuid) -> Result<bool, LedgerError> {
+        Ok(sqlx::query_scalar("SELECT NOT EXISTS (SELECT FROM resources WHERE preview_id = $1)")
+            .bind(preview_id)
+            .fetch_one(&self.pool)
+            .await?)
     }
 
     /// What was intended for a preview and not yet seen to be gone, by kind.

@@ -178,7 +178,7 @@ pub fn conditions(
         (
             Part::Route,
             state(&seen.route, |route| match &route.revision {
-                None => Some("is not as Mayfly made it".to_owned()),
+                None => Some("leads to no revision yet".to_owned()),
                 Some(to) if want.is_some_and(|want| want != to) => {
                     Some(format!("leads to {}", to.commit.short()))
                 }

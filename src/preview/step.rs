@@ -52,6 +52,9 @@ pub enum Step {
 }
 
 impl Step {
+    /// What [`Step::as_str`] says of a word to the pull request.
+    pub const PUBLISH: &str = "publish";
+
     /// The part of the preview that it is about.
     pub fn part(&self) -> Part {
         match self {
@@ -73,6 +76,13 @@ impl Step {
         matches!(self, Self::RemoveOthers(_) | Self::RemoveLogin)
     }
 
+    /// Whether it waits until this earlier step of the same pass is done. The namespace and the data
+    /// stand in no order; all else has its place behind what it was planned after.
+    pub fn stands_on(&self, earlier: &Self) -> bool {
+        let lays = |it: &Self| matches!(it, Self::EnsureNamespace | Self::EnsureDatabase { .. });
+        !(lays(self) && lays(earlier))
+    }
+
     /// A word for logs, metrics and the journal.
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -85,7 +95,7 @@ impl Step {
             Self::EnsureRecord => "ensure_record",
             Self::RemoveOthers(_) => "remove_others",
             Self::RemoveLogin => "remove_login",
-            Self::Publish(_) => "publish",
+            Self::Publish(_) => Self::PUBLISH,
             Self::RemoveRecord => "remove_record",
             Self::RemoveRoute => "remove_route",
             Self::RemoveNamespace => "remove_namespace",

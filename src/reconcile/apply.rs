@@ -1,19 +1,19 @@
 //! The one hand that reaches out: each step becomes one call of one seam.
 //!
 //! Refuses to choose: one exhaustive match, without a condition. The intent is in the ledger before
-//! anything exists.
+//! anything exists: the pass writes it there.
 
-use super::pass::Ground;
+use super::act::Ground;
 use super::rehearsal::shown;
 use super::{Reconciler, Wanted, hosts};
 use crate::database::DatabaseOrder;
 use crate::database::rehearsal::MIGRATION_APPLICATION;
 use crate::fault::{Disposition, Fault, Progress};
 use crate::forge::Announcement;
-use crate::ledger::{Kind, Lease, LeaseLost, LedgerError};
+use crate::ledger::{Lease, LeaseLost, LedgerError};
 use crate::preview::{ComponentName, Host, Receipt, Step};
 use crate::repository::Repository;
-use crate::workload;
+use crate::workload::{self, DatabaseUrls};
 
 /// Why a step was not done.
 #[derive(Debug, thiserror::Error)]
@@ -40,17 +40,12 @@ pub(super) async fn apply(
     let preview = &lease.preview;
     let name = &preview.name;
     let seams = &this.seams;
-    let intend = |kind: Kind| {
-        let named = kind.name(name, &this.site.suffix);
-        async move { this.ledger.intend(lease, kind, &named, this.clock.now()).await }
-    };
     match step {
         Step::EnsureNamespace => {
-            intend(Kind::Namespace).await??;
-            seams.cluster.ensure_namespace(name, &repository.shape).await?;
+            let urls = database_urls(this, lease, repository);
+            seams.cluster.ensure_namespace(name, &repository.shape, &urls).await?;
         }
         Step::EnsureDatabase { generation } => {
-            intend(Kind::Database).await??;
             let order = DatabaseOrder {
                 seed: &repository.seed,
                 generation: *generation,
@@ -75,34 +70,25 @@ pub(super) async fn apply(
             this.ledger.keep_rehearsal(lease, data, (ended, &report), now).await??;
         }
         Step::EnsureWorkload(revision) => {
-            let url = seams.databases.url(name, &preview.password);
             let number = memory.facts.key.number;
-            let of = |component: ComponentName| {
-                let url = seams.databases.component_url(name, &preview.password, &component);
-                (component, url)
-            };
-            let databases: Vec<_> = repository.shape.databases().into_iter().map(of).collect();
-            let (database_url, databases) = (&url[..], &databases[..]);
-            let wanted = Wanted { repository, name, number, revision, database_url, databases };
+            let databases = &database_urls(this, lease, repository);
+            let wanted = Wanted { repository, name, number, revision, databases };
             let asked = (seams.forge.as_ref(), seams.cluster.as_ref());
             let order = this.renderer.order(wanted, &this.site, asked).await?;
             seams.cluster.ensure_workload(name, &order).await?;
         }
         Step::EnsureRoute(revision) => {
-            intend(Kind::Route).await??;
             seams.cluster.ensure_route(name, &repository.shape, revision).await?;
         }
         Step::RemoveOthers(revision) => {
             seams.cluster.remove_others(name, &repository.shape, revision).await?;
         }
         Step::EnsureRecord => {
-            intend(Kind::Record).await??;
             let hosts = hosts::wanted(name, &repository.shape);
             this.ledger.intend_hosts(lease, &hosts).await??;
             return Ok(ensure_records(this, &hosts).await?);
         }
         Step::Publish(notice) => {
-            intend(Kind::Notice).await??;
             this.ledger.unsure(lease).await??;
             let announcement = Announcement {
                 name: name.clone(),
@@ -130,6 +116,18 @@ pub(super) async fn apply(
         Step::RemoveRole => seams.databases.remove_role(name).await?,
     }
     Ok(Progress::Done)
+}
+
+/// Where what runs in the preview finds its databases.
+fn database_urls(this: &Reconciler, lease: &Lease, repository: &Repository) -> DatabaseUrls {
+    let (databases, preview) = (&this.seams.databases, &lease.preview);
+    let (name, password) = (&preview.name, &preview.password);
+    let of = |component: ComponentName| {
+        let url = databases.component_url(name, password, &component);
+        (component, url)
+    };
+    let components = repository.shape.databases().into_iter().map(of).collect();
+    DatabaseUrls { own: databases.url(name, password), components }
 }
 
 /// Writes the record of each that is wanted.

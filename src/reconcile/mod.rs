@@ -3,6 +3,7 @@
 //! The only room that changes the outside world, in `apply`. Refuses to know why a row is due, and
 //! to wait for the world inside a pass.
 
+mod act;
 mod apply;
 mod fresh;
 mod hosts;

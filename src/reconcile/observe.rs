@@ -9,10 +9,12 @@ use super::Reconciler;
 use super::hosts::{self, Resolved};
 use super::image::{is_by_commit, pinned};
 use super::rehearsal::remembered;
+use crate::cluster::ClusterSeen;
 use crate::fault::Disposition;
 use crate::ledger::{Lease, LeaseLost, LedgerError, Preview};
 use crate::preview::observed::{Confirmation, ImageSeen, Resolution, RouteSeen, Served, Standing};
 use crate::preview::parity::Versions;
+use crate::preview::phase::Phase;
 use crate::preview::{
     Desired, Memory, Observed, Parity, Part, Policy, Revision, Seen, Status, Told, together,
 };
@@ -53,18 +55,29 @@ pub(super) async fn look(
     let (seen_image, images) = pins;
     let effective = repository.chosen(&memory.choice(policy)).with_images(images);
     let repository = &effective;
+    let is_new = is_new(this, preview, &memory.desired(policy, now)).await?;
     let confirmed = async {
         match read {
             Some(read) => read,
             None => confirm(this, preview, memory, policy, now).await,
         }
     };
-    let (read, cluster, databases, records) = tokio::join!(
+    let cluster = async {
+        match is_new {
+            true => ClusterSeen::nothing(),
+            false => this.seams.cluster.observe(name, &repository.shape).await,
+        }
+    };
+    let (read, mut cluster, databases, records) = tokio::join!(
         confirmed,
-        this.seams.cluster.observe(name, &repository.shape),
+        cluster,
         this.seams.databases.observe(name, &preview.password),
         hosts::records(this, hosts::known(preview, &repository.shape)),
     );
+    let desired = memory.desired(policy, now);
+    if is_new && matches!(desired, Desired::Down(_)) {
+        cluster = this.seams.cluster.observe(name, &repository.shape).await;
+    }
     let nothing_left = [
         cluster.namespace.is_gone(),
         cluster.route.is_gone(),
@@ -72,7 +85,6 @@ pub(super) async fn look(
         databases.role.is_gone(),
         together::records(&records, None).is_gone(),
     ];
-    let desired = memory.desired(policy, now);
     let migrations = remembered(this, preview, repository, &desired, cluster.migration).await?;
     let down = matches!(desired, Desired::Down(_));
     let want = match &desired {
@@ -138,6 +150,17 @@ pub(super) async fn look(
         parity,
     };
     Ok(Ok(Look { seen, unread, repository: effective }))
+}
+
+/// Whether a preview that is to be there never was: the ledger knows of no intent. What is there of its
+/// name all the same, an ensure meets, and then the next look. On the way down everybody is asked.
+async fn is_new(
+    this: &Reconciler,
+    preview: &Preview,
+    desired: &Desired,
+) -> Result<bool, LedgerError> {
+    let may_be = preview.phase == Phase::Pending && matches!(desired, Desired::Up(_));
+    Ok(may_be && this.ledger.intended_nothing(preview.id).await?)
 }
 
 /// Compares with production. What is not stated there is not asked for here.

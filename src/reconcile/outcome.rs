@@ -61,6 +61,13 @@ pub(super) fn moving(seen: &Observed) -> bool {
         || matches!(seen.database, Seen::Unknown(_) | Seen::Leaving(_))
 }
 
+/// Whether something was done before a fault that the pass before did not do: what came of it has to be
+/// seen, and the fault met again, before anybody is told how things stand.
+pub(super) fn has_moved(plan: &Plan, deeds: &Deeds, before: &Preview) -> bool {
+    let is_deed = |(step, outcome): &(&str, String)| outcome.is_empty() && *step != Step::PUBLISH;
+    deeds.done.iter().any(is_deed) && describe(plan, deeds) != before.outlook
+}
+
 /// What a pass found that found nothing.
 pub(super) fn unchanged(preview: &Preview) -> Findings {
     Findings {

@@ -2,26 +2,23 @@
 //!
 //! Refuses to wait for the world, and to record anything once its lease is lost.
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 
 use super::Reconciler;
-use super::apply::{StepError, apply};
+use super::act::Ground;
 use super::fresh;
 use super::observe::{Look, look};
-use super::outcome::{Deeds, MOVING_FAILURES, alone, describe, ending, moving, seam, unchanged};
+use super::outcome::{MOVING_FAILURES, alone, describe, ending, has_moved, moving, unchanged};
 use super::pace::{Ending, wake_at};
 use crate::clock::jitter;
-use crate::fault::{Disposition, Progress};
+use crate::fault::Disposition;
 use crate::ledger::{Findings, Lease, LeaseLost, LedgerError, Preview};
 use crate::preview::condition::{blame, conditions};
 use crate::preview::desired::next_change;
 use crate::preview::phase::phase;
-use crate::preview::plan::failure;
-use crate::preview::{Desired, Memory, Observed, Outlook, Plan, Receipt, Step, Told, plan};
-use crate::repository::Repository;
+use crate::preview::{Desired, Outlook, Plan, Receipt, plan};
 
 impl Reconciler {
     /// Runs a pass under its deadline and records what came of it, whatever that is.
@@ -136,6 +133,7 @@ impl Reconciler {
             Some(_) if deeds.fault.is_none() && moving(&seen) => {
                 Ending::Faulted(Disposition::Transient, failures.min(MOVING_FAILURES))
             }
+            Some(_) if deeds.fault.is_some() && has_moved(&plan, &deeds, preview) => Ending::Acted,
             Some((disposition, _)) => Ending::Faulted(*disposition, failures),
             None => ending(&desired, &plan, &deeds, &conditions, preview, now, |d| {
                 next_change(d, policy)
@@ -203,76 +201,6 @@ impl Reconciler {
         )))
     }
 
-    /// Does the steps in order. After a fault only notices are still tried: what the pull request
-    /// is told neither waits for the rest nor holds it up. A fault that a person has to mend is told
-    /// instead of what was planned to be said.
-    async fn act(
-        &self,
-        lease: &Lease,
-        repository: &Repository,
-        plan: &Plan,
-        ground: Ground<'_>,
-    ) -> Result<Option<Deeds>, LedgerError> {
-        let told = lease.preview.told.clone();
-        let mut deeds = Deeds {
-            told,
-            done: Vec::new(),
-            fault: None,
-            failed: None,
-            unheard: None,
-            underway: None,
-        };
-        let mut steps: VecDeque<Step> = plan.steps.iter().cloned().collect();
-        while let Some(step) = steps.pop_front() {
-            let notice = match &step {
-                Step::Publish(notice) => Some(notice),
-                _ if deeds.fault.is_some() => continue,
-                _ => None,
-            };
-            let (begun, mut fine) = (Instant::now(), true);
-            let outcome = match apply(self, lease, repository, &step, ground).await {
-                Ok(Progress::Done) => {
-                    if let Some(notice) = notice {
-                        deeds.told = Told::Said(notice.clone());
-                    }
-                    String::new()
-                }
-                Ok(Progress::Underway(what)) => {
-                    deeds.underway = Some(what.clone());
-                    what
-                }
-                Err(StepError::Fault(fault)) => {
-                    self.metrics.fault(seam(step.part()), fault.disposition);
-                    let why = fault.to_string();
-                    fine = false;
-                    if notice.is_some() {
-                        deeds.told = Told::Unsure;
-                        deeds.unheard = Some((fault.disposition, why.clone()));
-                    } else {
-                        deeds.fault = Some((fault.disposition, why.clone()));
-                        deeds.failed = Some(step.part());
-                        if let (Desired::Up(spec), Disposition::Permanent, false) =
-                            (ground.desired, fault.disposition, step.is_tidying())
-                        {
-                            steps = failure(spec, ground.seen, &why)
-                                .map(Step::Publish)
-                                .into_iter()
-                                .collect();
-                        }
-                    }
-                    why
-                }
-                Err(StepError::LeaseLost(_)) => return Ok(None),
-                Err(StepError::Ledger(error)) => return Err(error),
-            };
-            let (name, took) = (step.as_str(), begun.elapsed());
-            self.metrics.step(name, fine, took);
-            tracing::info!(step = name, fine, seconds = took.as_secs_f64(), outcome, "step");
-            deeds.done.push((step.as_str(), outcome));
-        }
-        Ok(Some(deeds))
-    }
-
     /// A preview whose repository is not configured any more: absence is no reason to delete.
     fn unconfigured(&self, preview: &Preview, now: DateTime<Utc>) -> Findings {
         let mut findings = unchanged(preview);
@@ -283,14 +211,4 @@ impl Reconciler {
         findings.wake_at = wake_at(Ending::Held, &self.pacing, jitter(), now);
         findings
     }
-}
-
-/// What a plan stands on.
-#[derive(Clone, Copy)]
-pub(super) struct Ground<'a> {
-    /// What the pull request was read to be in this pass, which is recorded only after it.
-    pub(super) memory: &'a Memory,
-    desired: &'a Desired,
-    seen: &'a Observed,
-    pub(super) receipt: Option<&'a Receipt>,
 }

@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use crate::cluster::Cluster;
 use crate::fault::Fault;
 use crate::forge::Forge;
-use crate::preview::{ComponentName, PreviewName, PullNumber, Revision, Site};
+use crate::preview::{PreviewName, PullNumber, Revision, Site};
 use crate::repository::Repository;
 use crate::workload::chart::{
     BASE, ChartSource, Facts, RenderError, RenderErrorKind, RenderLimits, SecretKey, Tools, render,
 };
 use crate::workload::gate::{GatePolicy, admit};
-use crate::workload::{self, Chart, Object, WorkloadOrder};
+use crate::workload::{self, Chart, DatabaseUrls, Object, WorkloadOrder};
 
 /// How many refusals are told; the others are counted.
 const MOST_REFUSALS: usize = 5;
@@ -41,10 +41,8 @@ pub struct Wanted<'a> {
     pub number: PullNumber,
     /// What is to run.
     pub revision: &'a Revision,
-    /// The URL of its database.
-    pub database_url: &'a str,
-    /// The URL of each component's own.
-    pub databases: &'a [(ComponentName, String)],
+    /// Where it finds its databases.
+    pub databases: &'a DatabaseUrls,
 }
 
 impl Renderer {
@@ -59,10 +57,10 @@ impl Renderer {
         site: &Site,
         (forge, cluster): (&dyn Forge, &dyn Cluster),
     ) -> Result<WorkloadOrder, Fault> {
-        let Wanted { repository, name, revision, database_url, databases, .. } = wanted;
+        let Wanted { repository, name, revision, databases, .. } = wanted;
         let shape = &repository.shape;
-        let mut order = workload::order(shape, name, &site.suffix, revision, database_url);
-        order.databases = databases.to_vec();
+        let mut order = workload::order(shape, name, &site.suffix, revision, &databases.own);
+        order.databases.clone_from(&databases.components);
         if let Some(chart) = &shape.chart {
             order.objects = self.objects(wanted, chart, site, (forge, cluster)).await?;
         }

@@ -185,6 +185,31 @@ impl fmt::Debug for WorkloadOrder {
     }
 }
 
+/// Where a preview's services find their databases. Holds passwords, and so is not printed.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct DatabaseUrls {
+    /// Its own.
+    pub own: String,
+    /// Of each component that has one of its own.
+    pub components: Vec<(ComponentName, String)>,
+}
+
+impl fmt::Debug for DatabaseUrls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.components.iter().map(|(name, _)| name).collect();
+        f.debug_struct("DatabaseUrls").field("components", &names).finish_non_exhaustive()
+    }
+}
+
+impl WorkloadOrder {
+    /// Where its services find their databases.
+    pub fn database_urls(&self) -> DatabaseUrls {
+        let own = self.env.iter().find(|(key, _)| key == DATABASE_VARIABLE);
+        let own = own.map(|(_, url)| url.clone()).unwrap_or_default();
+        DatabaseUrls { own, components: self.databases.clone() }
+    }
+}
+
 /// The identity that every pod of a preview has, if its chart makes no other.
 pub const SERVICE_ACCOUNT: &str = "preview";
 

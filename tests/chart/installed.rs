@@ -195,13 +195,13 @@ async fn a_previews_whole_life_needs_no_right_beyond_the_charts() {
     let account = Client::try_from(account.unwrap()).unwrap();
     // From here on rights and policy hold: what follows is done under both.
     writes_nowhere_but_where_the_stamp_is(plane, &account, &instance).await;
-    cluster.ensure_namespace(&name, &first.shape).await.unwrap();
+    cluster.ensure_namespace(&name, &first.shape, &Default::default()).await.unwrap();
     // What somebody loosened is tightened again.
     let namespaces: Api<Namespace> = Api::all(admin.clone());
     let loose = json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": null}}});
     let loose = Patch::Merge(loose);
     namespaces.patch(&name.namespace(), &PatchParams::default(), &loose).await.unwrap();
-    cluster.ensure_namespace(&name, &first.shape).await.unwrap();
+    cluster.ensure_namespace(&name, &first.shape, &Default::default()).await.unwrap();
     let labels = namespaces.get(&name.namespace()).await.unwrap().metadata.labels.unwrap();
     assert_eq!(labels["pod-security.kubernetes.io/enforce"], "restricted");
     assert_eq!(cluster.owned().await.unwrap(), std::slice::from_ref(&name));

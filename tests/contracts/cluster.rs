@@ -228,7 +228,7 @@ async fn until_gone(cluster: &dyn Cluster, name: &PreviewName) {
 
 /// Namespace, workload and route, all in place.
 async fn serve(cluster: &dyn Cluster, name: &PreviewName, order: &WorkloadOrder) {
-    cluster.ensure_namespace(name, &shape()).await.unwrap();
+    cluster.ensure_namespace(name, &shape(), &Default::default()).await.unwrap();
     cluster.ensure_workload(name, order).await.unwrap();
     until_ready(cluster, name, &order.revision).await;
     cluster.ensure_route(name, &shape(), &order.revision).await.unwrap();
@@ -251,8 +251,16 @@ async fn removing_what_is_absent_succeeds(subject: &impl Subject) {
 }
 
 async fn a_namespace_made_twice_is_made_once(subject: &impl Subject) {
-    subject.cluster().ensure_namespace(&subject.name(7), &shape()).await.unwrap();
-    subject.cluster().ensure_namespace(&subject.name(7), &shape()).await.unwrap();
+    subject
+        .cluster()
+        .ensure_namespace(&subject.name(7), &shape(), &Default::default())
+        .await
+        .unwrap();
+    subject
+        .cluster()
+        .ensure_namespace(&subject.name(7), &shape(), &Default::default())
+        .await
+        .unwrap();
     let seen = subject.cluster().observe(&subject.name(7), &shape()).await;
     assert_eq!(seen.namespace, Seen::Present(NamespaceSeen { fenced: true }));
     assert!(seen.workload.is_absent() && seen.route.is_absent());
@@ -266,7 +274,7 @@ async fn a_workload_needs_its_namespace(subject: &impl Subject) {
 
 async fn a_workload_ordered_twice_becomes_ready_once(subject: &impl Subject) {
     let (cluster, name, order) = (subject.cluster(), subject.name(7), order(&revision('a')));
-    cluster.ensure_namespace(&name, &shape()).await.unwrap();
+    cluster.ensure_namespace(&name, &shape(), &Default::default()).await.unwrap();
     cluster.ensure_workload(&name, &order).await.unwrap();
     cluster.ensure_workload(&name, &order).await.unwrap();
     until_ready(cluster, &name, &order.revision).await;
@@ -285,7 +293,7 @@ async fn migrations_need_their_namespace(subject: &impl Subject) {
 async fn migrations_ordered_twice_run_once_and_come_to_an_end(subject: &impl Subject) {
     let (cluster, name) = (subject.cluster(), subject.name(7));
     let order = migration(&revision('a'), migrating(&["true"]));
-    cluster.ensure_namespace(&name, &order.shape).await.unwrap();
+    cluster.ensure_namespace(&name, &order.shape, &Default::default()).await.unwrap();
     assert!(cluster.observe(&name, &order.shape).await.migration.is_absent());
     for _ in 0..2 {
         assert_eq!(cluster.ensure_migration(&name, &order).await, Ok(Progress::Done));
@@ -307,7 +315,7 @@ async fn migrations_of_a_newer_revision_take_the_place_of_those_before(subject: 
     let (cluster, name) = (subject.cluster(), subject.name(7));
     let shape = migrating(&["true"]);
     let (a, b) = (migration(&revision('a'), shape.clone()), migration(&revision('b'), shape));
-    cluster.ensure_namespace(&name, &a.shape).await.unwrap();
+    cluster.ensure_namespace(&name, &a.shape, &Default::default()).await.unwrap();
     migrate(cluster, &name, &a).await;
     migrate(cluster, &name, &b).await;
     assert_eq!(until_migrated(cluster, &name, &b).await, Ended::Done);
@@ -316,7 +324,7 @@ async fn migrations_of_a_newer_revision_take_the_place_of_those_before(subject: 
 async fn a_route_leads_to_a_ready_revision_only(subject: &impl Subject) {
     let (cluster, name, a) = (subject.cluster(), subject.name(7), revision('a'));
     assert!(cluster.ensure_route(&name, &shape(), &a).await.is_err());
-    cluster.ensure_namespace(&name, &shape()).await.unwrap();
+    cluster.ensure_namespace(&name, &shape(), &Default::default()).await.unwrap();
     assert!(cluster.ensure_route(&name, &shape(), &a).await.is_err());
     cluster.ensure_workload(&name, &order(&a)).await.unwrap();
     until_ready(cluster, &name, &a).await;
@@ -364,7 +372,7 @@ async fn what_is_not_ours_is_never_touched(subject: &impl Subject) {
     subject.plant_foreign(&name).await;
     assert!(cluster.observe(&name, &shape()).await.namespace.is_foreign());
     for answer in [
-        cluster.ensure_namespace(&name, &shape()).await,
+        cluster.ensure_namespace(&name, &shape(), &Default::default()).await,
         cluster.ensure_migration(&name, &migration(&a, migrating(&["true"]))).await.map(drop),
         cluster.ensure_workload(&name, &order(&a)).await,
         cluster.ensure_route(&name, &shape(), &a).await,
@@ -380,7 +388,7 @@ async fn owned_are_exactly_our_own(subject: &impl Subject) {
     let cluster = subject.cluster();
     subject.plant_foreign(&subject.name(9)).await;
     serve(cluster, &subject.name(7), &order(&revision('a'))).await;
-    cluster.ensure_namespace(&subject.name(8), &shape()).await.unwrap();
+    cluster.ensure_namespace(&subject.name(8), &shape(), &Default::default()).await.unwrap();
     assert_eq!(cluster.owned().await.unwrap(), [subject.name(7), subject.name(8)]);
     cluster.remove_namespace(&subject.name(8)).await.unwrap();
     until_gone(cluster, &subject.name(8)).await;

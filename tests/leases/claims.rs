@@ -8,7 +8,7 @@ use mayfly::ledger::{Kind, LeaseLost};
 use mayfly::preview::{Phase, Reason};
 
 use super::{as_before, corrupt, everything, leased};
-use crate::world::{World, number, pr};
+use crate::world::{World, number, pr, site};
 
 const LEASE: TimeDelta = TimeDelta::seconds(60);
 
@@ -99,7 +99,10 @@ async fn a_lease_that_ended_is_taken_over_and_its_holder_can_write_nothing() {
     findings.deeds = vec![("ensure_namespace", String::new())];
     let now = world.now();
     assert_eq!(ledger.record(&old, &findings, now).await.unwrap(), Err(LeaseLost));
-    assert_eq!(ledger.intend(&old, Kind::Namespace, "pr-7", now).await.unwrap(), Err(LeaseLost));
+    assert_eq!(
+        ledger.intend(&old, &[Kind::Namespace], &site().suffix, now).await.unwrap(),
+        Err(LeaseLost)
+    );
     assert_eq!(ledger.unsure(&old).await.unwrap(), Err(LeaseLost));
     assert_eq!(ledger.may_expire(&old, Reason::Idle, now).await.unwrap(), Err(LeaseLost));
     assert_eq!(everything(ledger).await, before, "nothing changed");

@@ -11,7 +11,7 @@ use mayfly::cluster::{Cluster, ClusterSeen};
 use mayfly::fault::{Fault, Progress};
 use mayfly::preview::observed::{Health, NamespaceSeen, RouteSeen, Standing, WorkloadSeen};
 use mayfly::preview::{Ended, MigrationSeen, MigrationState, PreviewName, Revision, Seen};
-use mayfly::workload::{Service, Shape, WorkloadOrder};
+use mayfly::workload::{DatabaseUrls, Service, Shape, WorkloadOrder};
 
 use super::faults::Faults;
 
@@ -351,7 +351,12 @@ impl Cluster for FakeCluster {
         seen.unwrap_or_else(|fault| ClusterSeen::unknown(&fault.to_string()))
     }
 
-    async fn ensure_namespace(&self, name: &PreviewName, _: &Shape) -> Result<(), Fault> {
+    async fn ensure_namespace(
+        &self,
+        name: &PreviewName,
+        _: &Shape,
+        _: &DatabaseUrls,
+    ) -> Result<(), Fault> {
         self.faults.run("cluster.ensure_namespace", || {
             self.with(|it| {
                 if !it.foreign.contains(name) {

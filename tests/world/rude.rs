@@ -1,4 +1,5 @@
-//! A cluster that hangs, panics, or waits in the middle of a look until it is told to go on.
+//! A cluster that hangs, panics, or waits in the middle of a look, or of making a namespace, until it is
+//! told to go on.
 
 use std::sync::{Arc, Mutex};
 
@@ -6,12 +7,12 @@ use async_trait::async_trait;
 use mayfly::cluster::{Cluster, ClusterSeen};
 use mayfly::fault::{Fault, Progress};
 use mayfly::preview::{PreviewName, Revision};
-use mayfly::workload::{Shape, WorkloadOrder};
+use mayfly::workload::{DatabaseUrls, Shape, WorkloadOrder};
 use tokio::sync::Semaphore;
 
 use super::cluster::FakeCluster;
 
-/// What the next looks do.
+/// What the next such calls do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mood {
     /// Answer.
@@ -20,7 +21,7 @@ pub enum Mood {
     Hang,
     /// Panic.
     Panic,
-    /// Say that a look has begun, and answer when told.
+    /// Say that it has begun, and answer when told.
     Wait,
 }
 
@@ -43,7 +44,20 @@ impl RudeCluster {
         *self.mood.lock().unwrap() = mood;
     }
 
-    /// Waits until a look has begun.
+    async fn in_its_mood(&self) {
+        let mood = *self.mood.lock().unwrap();
+        match mood {
+            Mood::Fine => {}
+            Mood::Hang => std::future::pending().await,
+            Mood::Panic => panic!("told to panic"),
+            Mood::Wait => {
+                self.begun.add_permits(1);
+                self.told.acquire().await.unwrap().forget();
+            }
+        }
+    }
+
+    /// Waits until a look, or the step that a new preview begins with, has begun.
     pub async fn has_begun(&self) {
         self.begun.acquire().await.unwrap().forget();
     }
@@ -57,21 +71,18 @@ impl RudeCluster {
 #[async_trait]
 impl Cluster for RudeCluster {
     async fn observe(&self, name: &PreviewName, shape: &Shape) -> ClusterSeen {
-        let mood = *self.mood.lock().unwrap();
-        match mood {
-            Mood::Fine => {}
-            Mood::Hang => std::future::pending().await,
-            Mood::Panic => panic!("told to panic"),
-            Mood::Wait => {
-                self.begun.add_permits(1);
-                self.told.acquire().await.unwrap().forget();
-            }
-        }
+        self.in_its_mood().await;
         self.inner.observe(name, shape).await
     }
 
-    async fn ensure_namespace(&self, name: &PreviewName, shape: &Shape) -> Result<(), Fault> {
-        self.inner.ensure_namespace(name, shape).await
+    async fn ensure_namespace(
+        &self,
+        name: &PreviewName,
+        shape: &Shape,
+        urls: &DatabaseUrls,
+    ) -> Result<(), Fault> {
+        self.in_its_mood().await;
+        self.inner.ensure_namespace(name, shape, urls).await
     }
 
     async fn ensure_migration(

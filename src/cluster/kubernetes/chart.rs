@@ -61,7 +61,7 @@ impl KubernetesCluster {
         }
         let anchor = release.object(&self.config, name, now);
         self.calls.apply(doing, Kind::ConfigMap, Some(&here), &anchor).await?;
-        let database = secret(&self.config, name, order);
+        let database = secret(&self.config, name, &order.database_urls());
         self.calls.apply(doing, Kind::Secret, Some(&here), &database).await?;
         // What pods read is there before the pods.
         for wave in &waves {

@@ -8,7 +8,6 @@ use serde_json::Value;
 
 use super::KubernetesCluster;
 use super::calls::Created;
-use super::config::{Entry, Tls};
 use super::drift::difference;
 use super::fences::{fences, namespace};
 use super::kinds::Kind;
@@ -22,7 +21,7 @@ use super::services::{Read, is_configured};
 use crate::fault::Fault;
 use crate::preview::observed::Health;
 use crate::preview::{PreviewName, Revision};
-use crate::workload::{Shape, WorkloadOrder};
+use crate::workload::{DatabaseUrls, Shape, WorkloadOrder};
 
 /// What was seen while others were retired.
 pub(super) struct Retired {
@@ -32,11 +31,18 @@ pub(super) struct Retired {
 
 impl KubernetesCluster {
     /// The namespace with its stamp, and then everything that has to stand in it, at once.
-    pub(super) async fn fence(&self, name: &PreviewName, shape: &Shape) -> Result<(), Fault> {
+    pub(super) async fn fence(
+        &self,
+        name: &PreviewName,
+        shape: &Shape,
+        urls: &DatabaseUrls,
+    ) -> Result<(), Fault> {
         let doing = format!("creating namespace {name}");
         let here = name.namespace();
         let wanted = namespace(&self.config, name);
-        if let Created::Exists = self.calls.create(&doing, Kind::Namespace, wanted.clone()).await? {
+        let created = self.calls.create(&doing, Kind::Namespace, wanted.clone()).await?;
+        let is_new = matches!(created, Created::Done);
+        if !is_new {
             let live = self.enter(name, &doing).await?;
             if difference(&live, &wanted, "").is_some() {
                 // Its uid makes this a change of that very namespace, and never a new one.
@@ -50,19 +56,27 @@ impl KubernetesCluster {
         if let Some(login) = &login {
             self.bring_login(&doing, name, login).await?;
         }
-        let wanted = with_login(fences(&self.config, name, shape), login.as_ref());
+        let mut wanted = with_login(fences(&self.config, name, shape), login.as_ref());
+        if is_new {
+            wanted.push((Kind::Secret, secret(&self.config, name, urls)));
+        }
         let calls = wanted
             .iter()
             .map(|(kind, object)| self.calls.apply(&doing, *kind, Some(&here), object));
         try_join_all(calls).await?;
-        self.patience.note(name, Kind::Namespace, self.now_milliseconds());
+        let now = self.now_milliseconds();
+        self.patience.note(name, Kind::Namespace, now);
+        if is_new {
+            self.fresh.note(name, urls, now);
+        }
         Ok(())
     }
 
     /// The Secret, Service and Deployment of this revision; what nobody wants or visits goes.
     pub(super) async fn run(&self, name: &PreviewName, order: &WorkloadOrder) -> Result<(), Fault> {
         let doing = format!("starting {name} at {}", order.revision.commit.short());
-        let here = name.namespace();
+        let urls = order.database_urls();
+        let is_new = self.fresh.take(name, &urls, self.now_milliseconds());
         if let Some(chart) = &order.shape.chart {
             self.enter(name, &doing).await?;
             return self.deploy(&doing, name, order, chart).await;
@@ -71,8 +85,12 @@ impl KubernetesCluster {
             let why = "its repository has no workload.image; configure one, pinned by digest";
             return Err(Fault::permanent(doing, why));
         }
-        self.enter(name, &doing).await?;
-        let (all, services, route) = tokio::try_join!(
+        if is_new {
+            return self.begin(&doing, name, order).await;
+        }
+        let here = name.namespace();
+        let (_, all, services, route) = tokio::try_join!(
+            self.enter(name, &doing),
             self.calls.list(&doing, Kind::Deployment, Some(&here), REVISION),
             self.calls.list(&doing, Kind::Service, Some(&here), REVISION),
             self.calls.get(&doing, route::kind(&self.config), Some(&here), WEB),
@@ -80,9 +98,15 @@ impl KubernetesCluster {
         let secrets = self.bring_secrets(&doing, name, &order.shape).await?;
         let read = Read { deployments: &all, services: &services, secrets: secrets.as_deref() };
         let is_newest = newest(&all).is_some_and(|revision| revision == order.revision);
-        let secret = secret(&self.config, name, order);
+        let secret = secret(&self.config, name, &urls);
         self.calls.apply(&doing, Kind::Secret, Some(&here), &secret).await?;
-        self.apply_services(&doing, name, order, &read, is_newest).await?;
+        let opened = async {
+            match route {
+                Some(_) => Ok(()),
+                None => self.open(&doing, name, &order.shape, &order.revision).await,
+            }
+        };
+        tokio::try_join!(self.apply_services(&doing, name, order, &read, is_newest), opened)?;
         let served = route.as_ref().and_then(revision_of);
         // Visitors of a route that does not say where it leads may be anywhere.
         if route.is_some() && served.is_none() {
@@ -90,6 +114,47 @@ impl KubernetesCluster {
         }
         let keep: Vec<_> = served.iter().chain([&order.revision]).collect();
         self.retire(&doing, &here, &keep, &order.shape).await.map(drop)
+    }
+
+    /// The same in a namespace that is new, and so has nothing to be looked for: all at once.
+    async fn begin(
+        &self,
+        doing: &str,
+        name: &PreviewName,
+        order: &WorkloadOrder,
+    ) -> Result<(), Fault> {
+        let secrets = self.bring_secrets(doing, name, &order.shape).await?;
+        let read = Read { deployments: &[], services: &[], secrets: secrets.as_deref() };
+        tokio::try_join!(
+            self.apply_services(doing, name, order, &read, false),
+            self.open(doing, name, &order.shape, &order.revision),
+        )?;
+        Ok(())
+    }
+
+    /// Opens the way in before there is somebody to serve behind it, so that whoever serves routes, names
+    /// them and issues certificates can begin. It does not say that it leads to a revision, and counts as
+    /// none until [`Self::lead`]; what stands in its way is told there.
+    async fn open(
+        &self,
+        doing: &str,
+        name: &PreviewName,
+        shape: &Shape,
+        revision: &Revision,
+    ) -> Result<(), Fault> {
+        let ready = async {
+            self.check_entry(doing).await?;
+            let certificate = self.certificate(doing).await?;
+            self.bring_certificate(doing, name, certificate.as_ref()).await?;
+            Ok::<_, Fault>(certificate)
+        };
+        let Ok(certificate) = ready.await else { return Ok(()) };
+        let (kind, here) = (route::kind(&self.config), name.namespace());
+        let routes = route::routes(&self.config, name, shape, revision, certificate.as_ref());
+        let routes: Vec<_> = routes.into_iter().map(route::undirected).collect();
+        let calls = routes.iter().map(|it| self.calls.apply(doing, kind, Some(&here), it));
+        try_join_all(calls).await?;
+        Ok(())
     }
 
     /// The way to this revision, which has to be ready.
@@ -101,16 +166,19 @@ impl KubernetesCluster {
     ) -> Result<(), Fault> {
         let doing = format!("leading the route of {name} to {}", revision.commit.short());
         let here = name.namespace();
-        self.enter(name, &doing).await?;
-        match self.workload_of(&doing, name, shape, revision).await? {
+        let (_, workload, (), certificate) = tokio::try_join!(
+            self.enter(name, &doing),
+            self.workload_of(&doing, name, shape, revision),
+            self.check_entry(&doing),
+            self.certificate(&doing),
+        )?;
+        match workload {
             None => return Err(Fault::transient(&doing, "its workload is of another revision")),
             Some(Health::Ready) => {}
             Some(Health::Progressing(why) | Health::Failing { why, .. } | Health::Dead(why)) => {
                 return Err(Fault::transient(&doing, format!("its workload is not ready: {why}")));
             }
         }
-        self.check_entry(&doing).await?;
-        let certificate = self.certificate(&doing).await?;
         self.bring_certificate(&doing, name, certificate.as_ref()).await?;
         let kind = route::kind(&self.config);
         let wanted = route::routes(&self.config, name, shape, revision, certificate.as_ref());
@@ -184,63 +252,5 @@ impl KubernetesCluster {
             }
         }
         Ok(retired)
-    }
-
-    /// Whether there is somebody to serve the route: an Ingress of an unknown class waits for ever.
-    async fn check_entry(&self, doing: &str) -> Result<(), Fault> {
-        match &self.config.entry {
-            Entry::Ingress { class, .. } => {
-                if self.calls.get(doing, Kind::IngressClass, None, class).await?.is_some() {
-                    return Ok(());
-                }
-                let all = self.calls.list(doing, Kind::IngressClass, None, "").await?;
-                let mut known: Vec<_> =
-                    all.iter().filter_map(|it| it["metadata"]["name"].as_str()).collect();
-                known.sort_unstable();
-                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-                let why = format!(
-                    "the cluster has no IngressClass {class:?} (it has: {known}); set \
-                     cluster.kubernetes.ingress.class"
-                );
-                Err(Fault::permanent(doing, why))
-            }
-            Entry::Gateway { namespace, name, .. } => {
-                let found = self.calls.get(doing, Kind::Gateway, Some(namespace), name).await?;
-                let why = || {
-                    format!(
-                        "the cluster has no Gateway {namespace}/{name}; set \
-                         cluster.kubernetes.gateway"
-                    )
-                };
-                found.map(drop).ok_or_else(|| Fault::permanent(doing, why()))
-            }
-        }
-    }
-
-    /// The wildcard certificate, where one is configured and there.
-    pub(super) async fn certificate(&self, doing: &str) -> Result<Option<Value>, Fault> {
-        let Tls::Secret { namespace, name } = &self.config.tls else { return Ok(None) };
-        let found = self.calls.get(doing, Kind::Secret, Some(namespace), name).await?;
-        let part = |it: &Value, key: &str| it["data"][key].is_string();
-        Ok(found.filter(|it| part(it, "tls.crt") && part(it, "tls.key")))
-    }
-
-    /// Copies the wildcard certificate to where an Ingress can use it.
-    async fn bring_certificate(
-        &self,
-        doing: &str,
-        name: &PreviewName,
-        original: Option<&Value>,
-    ) -> Result<(), Fault> {
-        let Tls::Secret { namespace, name: secret } = &self.config.tls else { return Ok(()) };
-        let Some(original) = original else {
-            let why = format!(
-                "the TLS Secret {namespace}/{secret} is not there, or has no tls.crt and tls.key; \
-                 create it, or set cluster.kubernetes.tls.secret"
-            );
-            return Err(Fault::permanent(doing, why));
-        };
-        let copy = route::certificate(&self.config, name, original);
-        self.calls.apply(doing, Kind::Secret, Some(&name.namespace()), &copy).await
     }
 }

@@ -59,7 +59,7 @@ impl KubernetesCluster {
             let what = "migrations: those of the commit before are being ended";
             return Ok(Progress::Underway(what.to_owned()));
         }
-        let secret = secret(&self.config, name, order);
+        let secret = secret(&self.config, name, &order.database_urls());
         self.calls.apply(&doing, Kind::Secret, Some(&here), &secret).await?;
         self.bring_secrets(&doing, name, &order.shape).await?;
         let job = job(&self.config, name, order, migrations);

@@ -11,7 +11,9 @@ mod chart;
 pub mod config;
 mod drift;
 mod ensure;
+mod entry;
 mod fences;
+mod fresh;
 mod health;
 mod jobs;
 mod kinds;
@@ -42,6 +44,8 @@ use tokio_util::sync::CancellationToken;
 use self::calls::Calls;
 use self::config::KubernetesConfig;
 use self::ensure::Retired;
+use self::entry::Entrance;
+use self::fresh::Fresh;
 use self::kinds::Kind;
 use self::patience::Patience;
 use self::version::Version;
@@ -49,7 +53,7 @@ use super::{Cluster, ClusterSeen};
 use crate::clock::Clock;
 use crate::fault::{Disposition, Fault, Progress};
 use crate::preview::{PreviewName, Revision, Seen, Stamp};
-use crate::workload::{Shape, WorkloadOrder};
+use crate::workload::{DatabaseUrls, Shape, WorkloadOrder};
 
 /// Runs previews as objects of a cluster.
 pub struct KubernetesCluster {
@@ -57,6 +61,8 @@ pub struct KubernetesCluster {
     calls: Calls,
     clock: Arc<dyn Clock>,
     patience: Patience,
+    fresh: Fresh,
+    entrance: Entrance,
     version: Version,
 }
 
@@ -88,8 +94,9 @@ impl KubernetesCluster {
         let client = Client::try_from(client).map_err(|error| fail(error.to_string()))?;
         let calls = Calls::new(client, config.timeout);
         watch::start(&calls, &config, &changes, &stop);
-        let (patience, version) = (Patience::default(), Version::default());
-        Ok(Self { config, calls, clock, patience, version })
+        let (patience, fresh) = (Patience::default(), Fresh::default());
+        let (entrance, version) = (Entrance::default(), Version::default());
+        Ok(Self { config, calls, clock, patience, fresh, entrance, version })
     }
 
     /// Sets annotations of the preview's route, or takes those away that have no value. A route that is
@@ -176,8 +183,13 @@ impl Cluster for KubernetesCluster {
         seen.unwrap_or_else(|fault| ClusterSeen::unknown(&fault.to_string()))
     }
 
-    async fn ensure_namespace(&self, name: &PreviewName, shape: &Shape) -> Result<(), Fault> {
-        self.fence(name, shape).await
+    async fn ensure_namespace(
+        &self,
+        name: &PreviewName,
+        shape: &Shape,
+        urls: &DatabaseUrls,
+    ) -> Result<(), Fault> {
+        self.fence(name, shape, urls).await
     }
 
     async fn ensure_migration(

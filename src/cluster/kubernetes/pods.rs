@@ -11,7 +11,9 @@ use super::config::KubernetesConfig;
 use super::fences::{ONE, resources};
 use super::marks::{COMPONENT, ORDERED, REVISION, SECRETS, labels, revision_labels};
 use crate::preview::{PreviewName, Revision};
-use crate::workload::{DATABASE_SECRET, DATABASE_VARIABLE, Service, WEB, WorkloadOrder};
+use crate::workload::{
+    DATABASE_SECRET, DATABASE_VARIABLE, DatabaseUrls, Service, WEB, WorkloadOrder,
+};
 
 /// The name of the container of the preview's own service, and of its migrations.
 pub(super) const CONTAINER: &str = WEB;
@@ -50,14 +52,9 @@ pub(super) fn migration_name(revision: &Revision) -> String {
 }
 
 /// The Secret with the database's URL.
-pub(super) fn secret(
-    config: &KubernetesConfig,
-    name: &PreviewName,
-    order: &WorkloadOrder,
-) -> Value {
-    let url = order.env.iter().find(|(key, _)| key == DATABASE_VARIABLE);
-    let own = (DATABASE_VARIABLE.to_owned(), url.map_or("", |(_, value)| value).to_owned());
-    let beside = order.databases.iter().map(|(of, url)| (database_key(of.as_str()), url.clone()));
+pub(super) fn secret(config: &KubernetesConfig, name: &PreviewName, urls: &DatabaseUrls) -> Value {
+    let own = (DATABASE_VARIABLE.to_owned(), urls.own.clone());
+    let beside = urls.components.iter().map(|(of, url)| (database_key(of.as_str()), url.clone()));
     let urls: BTreeMap<_, _> = beside.chain([own]).collect();
     json!({
         "apiVersion": "v1",

@@ -57,6 +57,13 @@ pub(super) fn revision_of(route: &Value) -> Option<Revision> {
     Revision::parse(annotation(route, REVISION)?)
 }
 
+/// The same route, which does not say to which revision it leads.
+pub(super) fn undirected(mut route: Value) -> Value {
+    let annotations = route["metadata"]["annotations"].as_object_mut();
+    annotations.into_iter().for_each(|all| drop(all.remove(REVISION)));
+    route
+}
+
 /// The routes from the public hosts to a revision, with this wildcard certificate, if there is one: one
 /// Ingress for all, or an HTTPRoute for each, the preview's own last.
 pub(super) fn routes(

@@ -104,11 +104,9 @@ impl KubernetesCluster {
             None => matches!(health, Health::Dead(_)),
         });
         let due: Vec<_> = due.map(|(service, _)| service).collect();
-        let wanted: Vec<_> =
-            due.iter().map(|it| route::service(&self.config, name, it.name(), revision)).collect();
-        let calls = wanted.iter().map(|it| self.calls.apply(doing, Kind::Service, Some(&here), it));
-        try_join_all(calls).await?;
-        for service in due {
+        let service = |it: &&Service| route::service(&self.config, name, it.name(), revision);
+        let mut wanted: Vec<_> = due.iter().map(|it| (Kind::Service, service(it))).collect();
+        wanted.extend(due.into_iter().map(|service| {
             let order = order.of(service, &urls);
             let pods = (service, &order);
             let mut object = deployment(&self.config, name, pods, read.secrets, now);
@@ -116,8 +114,11 @@ impl KubernetesCluster {
                 // What a Deployment selects cannot be changed.
                 object["spec"]["selector"] = live["spec"]["selector"].clone();
             }
-            self.calls.apply(doing, Kind::Deployment, Some(&here), &note(object)).await?;
-        }
+            (Kind::Deployment, note(object))
+        }));
+        // Neither waits for the other: a Service without pods leads nowhere, and pods ask for none.
+        let calls = wanted.iter().map(|(kind, it)| self.calls.apply(doing, *kind, Some(&here), it));
+        try_join_all(calls).await?;
         Ok(())
     }
 }

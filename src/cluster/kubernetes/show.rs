@@ -23,7 +23,7 @@ impl KubernetesCluster {
     pub async fn would_apply(&self, name: &PreviewName, order: &WorkloadOrder) -> Vec<Object> {
         let config = &self.config;
         let secrets = self.wanted_version(&order.shape).await;
-        let mut all = vec![Object::new(secret(config, name, order), None)];
+        let mut all = vec![Object::new(secret(config, name, &order.database_urls()), None)];
         let services = order.shape.services();
         for of in services.iter().filter(|it| it.shape.chart.is_none()) {
             let service = route::service(config, name, of.name(), &order.revision);

@@ -41,7 +41,7 @@ use super::{Cluster, ClusterSeen};
 use crate::fault::{Fault, Progress};
 use crate::preview::observed::{NamespaceSeen, RouteSeen, Standing};
 use crate::preview::{PreviewName, Revision, Seen, Stamp, Suffix};
-use crate::workload::{Shape, WorkloadOrder};
+use crate::workload::{DatabaseUrls, Shape, WorkloadOrder};
 
 /// What [`LocalConfig::grace`] should be unless configured.
 pub const DEFAULT_GRACE: Duration = Duration::from_secs(2);
@@ -199,7 +199,12 @@ impl Cluster for LocalCluster {
         seen.unwrap_or_else(|error| ClusterSeen::unknown(&error.to_string()))
     }
 
-    async fn ensure_namespace(&self, name: &PreviewName, _: &Shape) -> Result<(), Fault> {
+    async fn ensure_namespace(
+        &self,
+        name: &PreviewName,
+        _: &Shape,
+        _: &DatabaseUrls,
+    ) -> Result<(), Fault> {
         let room = &self.0;
         let doing = format!("creating namespace {name}");
         let stand = room.stand(name).map_err(|e| Fault::transient(&doing, e))?;

@@ -8,40 +8,40 @@ use super::super::desired::Spec;
 use super::super::migration::{Ended, MigrationState};
 use super::super::observed::{Observed, Seen};
 use super::super::step::Step;
-use super::Draft;
-use super::up::ensure;
+use super::{Draft, Ground};
 
-/// Whether a workload may stand on what is there. `stands` is whether the migrations may; without
-/// migrations that is the same.
+/// What a workload may stand on. `ground` is what the migrations may, which wait until it was seen;
+/// without migrations that is the same.
 pub(super) fn migrated<'a>(
     spec: &Spec,
     seen: &'a Observed,
-    stands: bool,
+    ground: Ground,
     draft: &mut Draft,
     failing: &mut Option<&'a String>,
-) -> bool {
-    let Some(migrations) = &seen.migrations else { return stands };
+) -> Ground {
+    let Some(migrations) = &seen.migrations else { return ground };
+    let stands = Ground::seen(ground.is_seen());
     let want = &spec.revision;
     let ended = match (&migrations.remembered, &migrations.run) {
         (Some(ended), _) => ended,
         (None, Seen::Present(run)) if run.revision == *want => match &run.state {
             MigrationState::Running(why) => {
                 draft.waits.push(format!("migrations: {why}"));
-                return false;
+                return Ground::Missing;
             }
             MigrationState::Stuck(why) => {
                 draft.waits.push(format!("migrations: {why}"));
                 *failing = failing.or(Some(why));
-                return false;
+                return Ground::Missing;
             }
             // Written down before anything stands on it, so that nobody has to ask the run again.
             MigrationState::Ended(ended) => {
                 let report = Step::EnsureReport { revision: want.clone(), ended: ended.clone() };
-                return ensure(draft, true, report);
+                return draft.ensure(Ground::Seen, report);
             }
         },
         (None, Seen::Absent | Seen::Present(_)) => {
-            return ensure(draft, stands, Step::EnsureMigration(want.clone()));
+            return draft.ensure(stands, Step::EnsureMigration(want.clone()));
         }
         (None, other) => return draft.wait("migrations", other),
     };
@@ -50,7 +50,7 @@ pub(super) fn migrated<'a>(
         Ended::Failed { why, .. } => {
             draft.waits.push(format!("migrations: {why}"));
             *failing = failing.or(Some(why));
-            false
+            Ground::Missing
         }
     }
 }

@@ -1,8 +1,9 @@
 //! What to do next: a pure function of what should be and what was seen.
 //!
-//! A step is planned only when everything that it stands on was *seen* in place. Refuses to act
-//! on [`Seen::Unknown`] or on what stands on it, and refuses to remove anything that the forge has
-//! not confirmed where the reason is the forge's.
+//! A step is planned only when everything that it stands on was *seen* in place, or is put there by an
+//! earlier step of the same pass that is done when it is done. Refuses to act on [`Seen::Unknown`] or
+//! on what stands on it, and refuses to remove anything that the forge has not confirmed where the
+//! reason is the forge's.
 
 mod down;
 mod migrate;
@@ -19,7 +20,8 @@ pub use self::up::failure;
 /// What one pass will do, and how things stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// Steps in order. Those after a failed one are not tried in this pass.
+    /// Steps in order. Those after a failed one are not tried in this pass, and none is before the
+    /// steps that it [stands on](Step::stands_on) are done.
     pub steps: Vec<Step>,
     /// How things stand before the steps.
     pub outlook: Outlook,
@@ -55,18 +57,55 @@ struct Draft {
     acts: bool,
 }
 
+/// Whether something may be stood upon in this pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Ground {
+    /// It may not.
+    Missing,
+    /// When the steps before it are done.
+    Planned,
+    /// It was seen in place.
+    Seen,
+}
+
+impl Ground {
+    /// Of what was seen in place, or was not.
+    fn seen(is_there: bool) -> Self {
+        if is_there { Self::Seen } else { Self::Missing }
+    }
+
+    fn is_seen(self) -> bool {
+        self == Self::Seen
+    }
+}
+
 impl Draft {
     fn act(&mut self, step: Step) {
         self.steps.push(step);
         self.acts = true;
     }
 
-    /// Notes what is waited for; `false`, since it is not there.
-    fn wait<T>(&mut self, part: &str, seen: &Seen<T>) -> bool {
+    /// Notes what is waited for, which is not there.
+    fn wait<T>(&mut self, part: &str, seen: &Seen<T>) -> Ground {
         if let Seen::Unknown(why) | Seen::Leaving(why) = seen {
             self.waits.push(format!("{part}: {why}"));
         }
-        false
+        Ground::Missing
+    }
+
+    /// Plans a step that makes what others stand on, and is done only when that is there.
+    fn lay(&mut self, step: Step) -> Ground {
+        self.act(step);
+        Ground::Planned
+    }
+
+    /// Plans a step where its ground is there by then. What comes of it has to be seen before anything
+    /// stands on it.
+    fn ensure(&mut self, ground: Ground, step: Step) -> Ground {
+        if ground > Ground::Missing {
+            self.act(step);
+        }
+        Ground::Missing
     }
 
     /// Removes what is there. What is leaving is asked to leave again, since nobody else may be

@@ -13,7 +13,7 @@ use super::super::observed::{
 use super::super::revision::Revision;
 use super::super::step::Step;
 use super::migrate::migrated;
-use super::{Draft, Outlook, Plan};
+use super::{Draft, Ground, Outlook, Plan};
 
 pub(super) fn up(spec: &Spec, seen: &Observed) -> Plan {
     let mut draft = Draft::default();
@@ -23,16 +23,16 @@ pub(super) fn up(spec: &Spec, seen: &Observed) -> Plan {
     }
     let want = &spec.revision;
     let namespace = match &seen.namespace {
-        Seen::Present(namespace) if namespace.fenced => true,
-        Seen::Absent | Seen::Present(_) => ensure(&mut draft, true, Step::EnsureNamespace),
+        Seen::Present(namespace) if namespace.fenced => Ground::Seen,
+        Seen::Absent | Seen::Present(_) => draft.lay(Step::EnsureNamespace),
         other => {
             draft.remove("namespace", other, true, Step::RemoveNamespace);
-            false
+            Ground::Missing
         }
     };
     let database = up_database(spec, seen, &mut draft);
     let mut failing = None;
-    let image = match &seen.image {
+    let image = Ground::seen(match &seen.image {
         ImageSeen::Known => true,
         ImageSeen::Awaited(why) => {
             draft.waits.push(format!("image: {why}"));
@@ -43,25 +43,24 @@ pub(super) fn up(spec: &Spec, seen: &Observed) -> Plan {
             failing = Some(why);
             false
         }
-    };
-    let stands = migrated(spec, seen, namespace && database && image, &mut draft, &mut failing);
+    });
+    let ground = namespace.min(database).min(image);
+    let stands = migrated(spec, seen, ground, &mut draft, &mut failing);
     let ready = match &seen.workload {
         Seen::Present(workload) if workload.revision == *want => match &workload.health {
-            Health::Ready => stands,
+            Health::Ready => Ground::seen(stands.is_seen()),
             Health::Progressing(why) => {
                 draft.waits.push(format!("workload: {why}"));
-                false
+                Ground::Missing
             }
             Health::Failing { why, .. } => {
                 draft.waits.push(format!("workload: {why}"));
                 failing = failing.or(Some(why));
-                false
+                Ground::Missing
             }
-            Health::Dead(_) => ensure(&mut draft, stands, Step::EnsureWorkload(want.clone())),
+            Health::Dead(_) => draft.ensure(stands, Step::EnsureWorkload(want.clone())),
         },
-        Seen::Absent | Seen::Present(_) => {
-            ensure(&mut draft, stands, Step::EnsureWorkload(want.clone()))
-        }
+        Seen::Absent | Seen::Present(_) => draft.ensure(stands, Step::EnsureWorkload(want.clone())),
         other => draft.wait("workload", other),
     };
     let mut awaited = false;
@@ -78,25 +77,30 @@ pub(super) fn up(spec: &Spec, seen: &Observed) -> Plan {
             Standing::Refused(why) => {
                 draft.waits.push(format!("route: {why}"));
                 failing = failing.or(Some(why));
-                false
+                Ground::Missing
             }
         },
-        Seen::Absent | Seen::Present(_) => {
-            ensure(&mut draft, ready, Step::EnsureRoute(want.clone()))
+        // Done, it leads: a name may follow at once.
+        Seen::Absent | Seen::Present(_) if ready.is_seen() => {
+            draft.lay(Step::EnsureRoute(want.clone()))
         }
         other => draft.wait("route", other),
     };
     let named = match (&seen.record, &seen.resolution) {
-        (Seen::Present(()) | Seen::Absent, Resolution::Right { .. }) => routed,
+        (Seen::Present(()) | Seen::Absent, Resolution::Right { .. }) => routed.is_seen(),
         (Seen::Present(()), Resolution::NotYet(why)) => {
             draft.waits.push(format!("DNS: {why}"));
             false
         }
         // What is on its way out is asked to stay: the intent became another.
         (Seen::Present(()) | Seen::Absent | Seen::Leaving(_), _) => {
-            ensure(&mut draft, routed, Step::EnsureRecord)
+            draft.ensure(routed, Step::EnsureRecord);
+            false
         }
-        (other, _) => draft.wait("DNS record", other),
+        (other, _) => {
+            draft.wait("DNS record", other);
+            false
+        }
     };
     let served = named
         && !awaited
@@ -173,14 +177,6 @@ pub fn failure(spec: &Spec, seen: &Observed, why: &str) -> Option<Notice> {
     (seen.told != Told::Said(notice.clone())).then_some(notice)
 }
 
-/// Plans a step whose ground was seen in place; `false`, since its outcome was not.
-pub(super) fn ensure(draft: &mut Draft, stands: bool, step: Step) -> bool {
-    if stands {
-        draft.act(step);
-    }
-    false
-}
-
 /// Whether it cannot be told what stood on the database, which matters where something migrates it.
 fn is_unclear(seen: &Observed) -> bool {
     let blind = matches!(seen.workload, Seen::Unknown(_));
@@ -196,13 +192,13 @@ fn still_migrating<'a>(spec: &Spec, seen: &'a Observed) -> Option<&'a Revision> 
     (!is_over && run.revision != spec.revision).then_some(&run.revision)
 }
 
-fn up_database(spec: &Spec, seen: &Observed, draft: &mut Draft) -> bool {
+fn up_database(spec: &Spec, seen: &Observed, draft: &mut Draft) -> Ground {
     let is_there = matches!(&seen.database,
         Seen::Present(db) if db.generation.is_none_or(|it| it == spec.data_generation));
     if let Some(revision) = still_migrating(spec, seen).filter(|_| !is_there) {
         let commit = revision.commit.short();
         draft.waits.push(format!("database: until the migrations of {commit} are over"));
-        return false;
+        return Ground::Missing;
     }
     match (&seen.database, &seen.role) {
         (Seen::Present(db), _) if db.generation.is_some_and(|g| g != spec.data_generation) => {
@@ -211,24 +207,21 @@ fn up_database(spec: &Spec, seen: &Observed, draft: &mut Draft) -> bool {
                 Confirmation::Confirmed => draft.act(Step::RemoveDatabase),
                 Confirmation::Unconfirmed(why) => draft.waits.push(format!("pull request: {why}")),
             }
-            false
+            Ground::Missing
         }
-        (Seen::Present(db), Seen::Present(())) if db.ready => true,
+        (Seen::Present(db), Seen::Present(())) if db.ready => Ground::Seen,
         // A drop that was interrupted can only be dropped again.
         (Seen::Leaving(_), _) => {
             draft.remove("database", &seen.database, true, Step::RemoveDatabase);
-            false
+            Ground::Missing
         }
         (Seen::Unknown(_), _) => draft.wait("database", &seen.database),
         (_, Seen::Unknown(_) | Seen::Leaving(_)) => draft.wait("role", &seen.role),
         // Made again under migrations that may have run, it would pass for one that had them.
         (Seen::Absent, _) if is_unclear(seen) => {
             draft.waits.push("database: until it is seen what stood on it".to_owned());
-            false
+            Ground::Missing
         }
-        _ => {
-            draft.act(Step::EnsureDatabase { generation: spec.data_generation });
-            false
-        }
+        _ => draft.lay(Step::EnsureDatabase { generation: spec.data_generation }),
     }
 }

@@ -42,7 +42,7 @@ async fn a_route_is_served_once_cert_manager_says_that_its_certificate_is_there(
         }
         other => panic!("{other:?}"),
     };
-    it.cluster.ensure_namespace(&name, &order.shape).await.unwrap();
+    it.cluster.ensure_namespace(&name, &order.shape, &Default::default()).await.unwrap();
     it.cluster.ensure_workload(&name, &order).await.unwrap();
     until_ready(&*it.cluster, &name, &order.revision).await;
     it.cluster.ensure_route(&name, &shape(), &order.revision).await.unwrap();

@@ -79,7 +79,7 @@ async fn until_up(it: &RealCluster, order: &WorkloadOrder) {
 }
 
 async fn deploy(it: &RealCluster, order: &WorkloadOrder) {
-    it.cluster.ensure_namespace(&it.name(7), &order.shape).await.unwrap();
+    it.cluster.ensure_namespace(&it.name(7), &order.shape, &Default::default()).await.unwrap();
     it.cluster.ensure_workload(&it.name(7), order).await.unwrap();
     until_up(it, order).await;
 }
@@ -217,7 +217,7 @@ async fn a_repository_may_change_from_the_built_in_shape_to_a_chart_and_back() {
     it.cluster.remove_others(&name, &chart.shape, &chart.revision).await.unwrap();
     assert_eq!(it.names("Deployment", &here).await, ["shop"]);
 
-    it.cluster.ensure_namespace(&name, &plain.shape).await.unwrap();
+    it.cluster.ensure_namespace(&name, &plain.shape, &Default::default()).await.unwrap();
     it.cluster.ensure_workload(&name, &plain).await.unwrap();
     until_ready(&*it.cluster, &name, &plain.revision).await;
     assert!(it.read("Service", &here, "shop").await.is_some(), "it serves until the route moved");

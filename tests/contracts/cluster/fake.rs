@@ -23,7 +23,7 @@ async fn a_look_that_fails_knows_nothing() {
 async fn an_answer_that_is_lost_was_carried_out() {
     let (cluster, faults) = fake();
     faults.plan("cluster.ensure_namespace", 1, Mode::FailAfter);
-    cluster.ensure_namespace(&name(7), &shape()).await.unwrap_err();
+    cluster.ensure_namespace(&name(7), &shape(), &Default::default()).await.unwrap_err();
     assert_eq!(cluster.namespaces(), [name(7)]);
     faults.always("cluster.owned", Mode::FailBefore);
     cluster.owned().await.unwrap_err();
@@ -47,12 +47,12 @@ async fn a_call_that_is_carried_out_twice_does_what_once_does() {
 async fn a_removal_lasts_until_it_is_told_to_finish() {
     let (cluster, _) = fake();
     cluster.auto(false);
-    cluster.ensure_namespace(&name(7), &shape()).await.unwrap();
+    cluster.ensure_namespace(&name(7), &shape(), &Default::default()).await.unwrap();
     cluster.remove_namespace(&name(7)).await.unwrap();
     for _ in 0..5 {
         assert!(matches!(cluster.observe(&name(7), &shape()).await.namespace, Seen::Leaving(_)));
     }
-    cluster.ensure_namespace(&name(7), &shape()).await.unwrap_err();
+    cluster.ensure_namespace(&name(7), &shape(), &Default::default()).await.unwrap_err();
     cluster.finish_removal(&name(7));
     assert!(cluster.observe(&name(7), &shape()).await.namespace.is_absent());
 }
@@ -62,7 +62,7 @@ async fn a_workload_is_ready_when_told_and_dead_when_crashed() {
     let (cluster, _) = fake();
     let (name, a) = (name(7), revision('a'));
     cluster.ready_after(2);
-    cluster.ensure_namespace(&name, &shape()).await.unwrap();
+    cluster.ensure_namespace(&name, &shape(), &Default::default()).await.unwrap();
     cluster.ensure_workload(&name, &order(&a)).await.unwrap();
     assert!(matches!(health(&cluster, &name).await, Some((_, Health::Progressing(_)))));
     cluster.never_ready("out of honey");

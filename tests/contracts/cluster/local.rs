@@ -70,7 +70,7 @@ async fn a_workload_of_an_earlier_controller_that_ends_is_looked_at_at_once() {
 async fn two_controllers_at_once_start_one_workload() {
     let machine = Machine::new();
     let (name, order, other) = (name(7), order(&revision('a')), machine.another(LONG));
-    machine.cluster.ensure_namespace(&name, &shape()).await.unwrap();
+    machine.cluster.ensure_namespace(&name, &shape(), &Default::default()).await.unwrap();
     let (a, b, c) = tokio::join!(
         machine.cluster.ensure_workload(&name, &order),
         other.ensure_workload(&name, &order),
@@ -102,7 +102,7 @@ async fn a_workload_that_ignores_sigterm_is_killed_after_the_grace_without_anoth
     machine.cluster.remove_namespace(&name(7)).await.unwrap();
     let seen = machine.cluster.observe(&name(7), &shape()).await;
     assert_eq!(seen.namespace, Seen::Leaving("1 process still running".to_owned()));
-    machine.cluster.ensure_namespace(&name(7), &shape()).await.unwrap_err();
+    machine.cluster.ensure_namespace(&name(7), &shape(), &Default::default()).await.unwrap_err();
     until_processes(&machine, 0).await;
     assert!(begun.elapsed() >= grace);
     until("it is gone", async || !machine.directory(&name(7)).exists()).await;
@@ -156,7 +156,7 @@ async fn a_workload_that_keeps_exiting_is_started_less_and_less_often_and_says_w
     let (name, a) = (name(7), revision('a'));
     let why = "cannot reach \x1b[31mpostgres://pr_7:hunter2@db/pr_7";
     let order = order_with(&a, &[("EXIT_AT_START", why)]);
-    machine.cluster.ensure_namespace(&name, &shape()).await.unwrap();
+    machine.cluster.ensure_namespace(&name, &shape(), &Default::default()).await.unwrap();
     let mut waits = Vec::new();
     for _ in 0..3 {
         let started = Instant::now();
@@ -265,7 +265,7 @@ async fn a_command_that_is_not_there_is_a_persons_to_mend() {
     let machine = Machine::new();
     let mut order = order(&revision('a'));
     order.shape.command = vec!["/nowhere/to-be-found".to_owned()];
-    machine.cluster.ensure_namespace(&name(7), &shape()).await.unwrap();
+    machine.cluster.ensure_namespace(&name(7), &shape(), &Default::default()).await.unwrap();
     let fault = machine.cluster.ensure_workload(&name(7), &order).await.unwrap_err();
     assert_eq!(fault.disposition, Disposition::Permanent);
 }
@@ -273,7 +273,7 @@ async fn a_command_that_is_not_there_is_a_persons_to_mend() {
 #[tokio::test]
 async fn another_installations_namespace_is_not_ours() {
     let machine = Machine::new();
-    machine.cluster.ensure_namespace(&name(7), &shape()).await.unwrap();
+    machine.cluster.ensure_namespace(&name(7), &shape(), &Default::default()).await.unwrap();
     let config = LocalConfig {
         data_dir: machine.data_dir(),
         suffix: Suffix::parse("preview.test").unwrap(),
@@ -290,7 +290,7 @@ async fn another_installations_namespace_is_not_ours() {
 #[tokio::test]
 async fn a_directory_that_cannot_be_read_is_a_fault_and_never_a_shorter_list() {
     let machine = Machine::new();
-    machine.cluster.ensure_namespace(&name(7), &shape()).await.unwrap();
+    machine.cluster.ensure_namespace(&name(7), &shape(), &Default::default()).await.unwrap();
     fs::remove_dir_all(machine.data_dir().join("routes")).unwrap();
     machine.cluster.owned().await.unwrap_err();
 }

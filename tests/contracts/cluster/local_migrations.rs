@@ -23,7 +23,7 @@ const LONG: Duration = Duration::from_secs(600);
 const WAIT: &str = "while [ ! -e \"$MAYFLY_NAMESPACE/go\" ]; do sleep 0.02; done";
 
 async fn begin(machine: &Machine, order: &WorkloadOrder) {
-    machine.cluster.ensure_namespace(&name(7), &order.shape).await.unwrap();
+    machine.cluster.ensure_namespace(&name(7), &order.shape, &Default::default()).await.unwrap();
     migrate(&machine.cluster, &name(7), order).await;
 }
 

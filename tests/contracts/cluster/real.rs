@@ -28,7 +28,7 @@ fn ordered(shape: Shape, digit: char) -> WorkloadOrder {
 
 async fn failing(it: &RealCluster, order: &WorkloadOrder) -> (String, String) {
     let name = it.name(7);
-    it.cluster.ensure_namespace(&name, &order.shape).await.unwrap();
+    it.cluster.ensure_namespace(&name, &order.shape, &Default::default()).await.unwrap();
     it.cluster.ensure_workload(&name, order).await.unwrap();
     let mut found = (String::new(), String::new());
     until("it is known to fail", async || match health(&*it.cluster, &name).await {
@@ -63,7 +63,7 @@ async fn a_namespace_is_stamped_restricted_and_fenced_before_any_pod() {
     let Some(it) = it.await else { return };
     let (name, mut shape) = (it.name(7), shape());
     shape.pod.egress = vec![Egress { cidr: "0.0.0.0/0".parse().unwrap(), ports: vec![443] }];
-    it.cluster.ensure_namespace(&name, &shape).await.unwrap();
+    it.cluster.ensure_namespace(&name, &shape, &Default::default()).await.unwrap();
     let here = name.namespace();
 
     let namespace = it.read("Namespace", "", &here).await.unwrap();
@@ -143,7 +143,7 @@ async fn a_fence_that_somebody_changed_or_removed_is_seen_and_mended() {
     let Some(it) = RealCluster::new().await else { return };
     let (name, shape) = (it.name(7), shape());
     let here = name.namespace();
-    it.cluster.ensure_namespace(&name, &shape).await.unwrap();
+    it.cluster.ensure_namespace(&name, &shape, &Default::default()).await.unwrap();
     let fenced = async || it.cluster.observe(&name, &shape).await.namespace;
     let whole = Seen::Present(NamespaceSeen { fenced: true });
     assert_eq!(fenced().await, whole);
@@ -164,7 +164,7 @@ async fn a_fence_that_somebody_changed_or_removed_is_seen_and_mended() {
             None => it.delete(kind, &here, what).await,
         }
         assert_eq!(fenced().await, Seen::Present(NamespaceSeen { fenced: false }), "{kind} {what}");
-        it.cluster.ensure_namespace(&name, &shape).await.unwrap();
+        it.cluster.ensure_namespace(&name, &shape, &Default::default()).await.unwrap();
         assert_eq!(fenced().await, whole, "{kind} {what}");
     }
     // What the configuration of another day allows is drift too.
@@ -237,7 +237,7 @@ async fn a_workload_that_is_never_ready_fails_after_its_deadline() {
 async fn pods_that_the_cluster_refuses_are_told_with_its_words() {
     let Some(it) = RealCluster::new().await else { return };
     let (name, order) = (it.name(7), order(&revision('a')));
-    it.cluster.ensure_namespace(&name, &order.shape).await.unwrap();
+    it.cluster.ensure_namespace(&name, &order.shape, &Default::default()).await.unwrap();
     let none = json!({ "spec": { "hard": { "pods": "0" } } });
     it.make("ResourceQuota", &name.namespace(), "theirs", none).await;
     until("their quota counts", async || {
@@ -329,7 +329,8 @@ async fn a_namespace_that_hangs_says_what_holds_it_and_a_reopened_one_waits_for_
         matches!(seen.namespace, Seen::Leaving(why) if why.contains("example.test/hold"))
     })
     .await;
-    let fault = it.cluster.ensure_namespace(&name, &shape()).await.unwrap_err();
+    let fault =
+        it.cluster.ensure_namespace(&name, &shape(), &Default::default()).await.unwrap_err();
     assert_eq!(fault.disposition, Disposition::Transient);
     assert!(fault.why.contains("being removed"), "{fault}");
     assert_eq!(it.cluster.owned().await.unwrap(), std::slice::from_ref(&name), "still ours");
@@ -346,7 +347,7 @@ async fn an_unknown_ingress_class_is_refused_with_those_that_there_are() {
     });
     let Some(it) = it.await else { return };
     let (name, order) = (it.name(7), order(&revision('a')));
-    it.cluster.ensure_namespace(&name, &order.shape).await.unwrap();
+    it.cluster.ensure_namespace(&name, &order.shape, &Default::default()).await.unwrap();
     it.cluster.ensure_workload(&name, &order).await.unwrap();
     until_ready(&*it.cluster, &name, &order.revision).await;
     let outcome = it.cluster.ensure_route(&name, &shape(), &order.revision).await;
@@ -364,7 +365,7 @@ async fn a_missing_certificate_is_refused_and_one_that_is_there_is_brought_along
     });
     let it = it.await.unwrap();
     let (name, order) = (it.name(7), order(&revision('a')));
-    it.cluster.ensure_namespace(&name, &order.shape).await.unwrap();
+    it.cluster.ensure_namespace(&name, &order.shape, &Default::default()).await.unwrap();
     it.cluster.ensure_workload(&name, &order).await.unwrap();
     until_ready(&*it.cluster, &name, &order.revision).await;
     refused(it.cluster.ensure_route(&name, &shape(), &order.revision).await, "create it");
@@ -421,7 +422,7 @@ async fn what_the_configuration_changes_reaches_previews_that_are_there() {
         matches!(&workload.health, Health::Dead(why) if why.contains("configuration")),
         "{workload:?}"
     );
-    it.cluster.ensure_namespace(&name, &smaller).await.unwrap();
+    it.cluster.ensure_namespace(&name, &smaller, &Default::default()).await.unwrap();
     let order = WorkloadOrder { shape: smaller.clone(), ..order(&a) };
     it.cluster.ensure_workload(&name, &order).await.unwrap();
     it.clock.advance(chrono::TimeDelta::minutes(1));
@@ -517,7 +518,7 @@ async fn the_quota_has_room_for_the_largest_tier_whichever_is_chosen() {
     let usual = shape.pod.size();
     let large = PodSize { replicas: 3, cpu_millicores: 500, memory_mebibytes: 512 };
     shape.pod.others = vec![large, usual];
-    it.cluster.ensure_namespace(&name, &shape).await.unwrap();
+    it.cluster.ensure_namespace(&name, &shape, &Default::default()).await.unwrap();
     let quota = it.read("ResourceQuota", &name.namespace(), "preview").await.unwrap();
     let hard = &quota["spec"]["hard"];
     // What is served, what comes, and what goes.

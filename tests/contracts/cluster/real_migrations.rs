@@ -21,7 +21,7 @@ fn job(digit: char) -> String {
 }
 
 async fn begin(it: &RealCluster, order: &WorkloadOrder) {
-    it.cluster.ensure_namespace(&it.name(7), &order.shape).await.unwrap();
+    it.cluster.ensure_namespace(&it.name(7), &order.shape, &Default::default()).await.unwrap();
     migrate(&*it.cluster, &it.name(7), order).await;
 }
 

@@ -50,12 +50,13 @@ async fn images_are_pulled_with_the_login_of_the_template_namespace_and_no_previ
     });
     let Some(it) = it.await else { return };
     let (name, here) = (it.name(7), it.name(7).namespace());
-    let missing = it.cluster.ensure_namespace(&name, &shape()).await.unwrap_err();
+    let missing =
+        it.cluster.ensure_namespace(&name, &shape(), &Default::default()).await.unwrap_err();
     assert_eq!(missing.disposition, Disposition::Permanent, "{missing}");
     assert!(missing.why.contains(&format!("{templates}/login")), "{missing}");
     let logins = |text: &str| json!({ "type": "kubernetes.io/dockerconfigjson", "stringData": { ".dockerconfigjson": text } });
     it.make("Secret", &templates, "login", logins("{\"auths\": {}}")).await;
-    it.cluster.ensure_namespace(&name, &shape()).await.unwrap();
+    it.cluster.ensure_namespace(&name, &shape(), &Default::default()).await.unwrap();
     let identity = it.read("ServiceAccount", &here, "preview").await.unwrap();
     assert_eq!(identity["imagePullSecrets"], json!([{ "name": "mayfly-pull" }]));
     let copied = async || it.read("Secret", &here, "mayfly-pull").await.unwrap()["data"].clone();
@@ -68,7 +69,7 @@ async fn images_are_pulled_with_the_login_of_the_template_namespace_and_no_previ
     assert!(fenced().await);
     it.meddle("Secret", &templates, "login", logins("{\"auths\": {\"a\": {}}}")).await;
     assert!(!fenced().await, "another login is to be brought");
-    it.cluster.ensure_namespace(&name, &shape()).await.unwrap();
+    it.cluster.ensure_namespace(&name, &shape(), &Default::default()).await.unwrap();
     assert_ne!(copied().await, first);
     it.clock.advance(chrono::TimeDelta::minutes(1));
     assert!(fenced().await);
@@ -85,7 +86,7 @@ async fn named_keys_are_copied_before_pods_and_again_when_the_original_changes()
     let Some(it) = it else { return };
     let (name, order) = (it.name(7), copying(order(&revision('a'))));
     let here = name.namespace();
-    it.cluster.ensure_namespace(&name, &order.shape).await.unwrap();
+    it.cluster.ensure_namespace(&name, &order.shape, &Default::default()).await.unwrap();
 
     let missing = it.cluster.ensure_workload(&name, &order).await.unwrap_err();
     assert_eq!(missing.disposition, Disposition::Permanent, "{missing}");
@@ -165,7 +166,7 @@ async fn an_external_secret_is_made_and_awaited_with_its_own_reason() {
     order.shape.pod.image = Some(Image::parse(&image).unwrap());
     let (name, called) = (it.name(7), "mayfly-external-0");
     let here = name.namespace();
-    it.cluster.ensure_namespace(&name, &order.shape).await.unwrap();
+    it.cluster.ensure_namespace(&name, &order.shape, &Default::default()).await.unwrap();
     let unknown = it.cluster.ensure_workload(&name, &order).await.unwrap_err();
     assert_eq!(unknown.disposition, Disposition::Permanent, "{unknown}");
     assert!(unknown.why.contains("install External Secrets Operator"), "{unknown}");

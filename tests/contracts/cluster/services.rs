@@ -50,7 +50,7 @@ pub async fn bring(cluster: &dyn Cluster, name: &PreviewName, order: &WorkloadOr
 pub async fn services_start_in_order_and_are_led_to_together(subject: &impl Subject) {
     let (cluster, name) = (subject.cluster(), subject.name(7));
     let (a, b) = (several_of(&name, &revision('a')), several_of(&name, &revision('b')));
-    cluster.ensure_namespace(&name, &a.shape).await.unwrap();
+    cluster.ensure_namespace(&name, &a.shape, &Default::default()).await.unwrap();
     cluster.ensure_workload(&name, &a).await.unwrap();
     let fault = cluster.ensure_route(&name, &a.shape, &a.revision).await.unwrap_err();
     assert_eq!(fault.disposition, Disposition::Transient, "not before every service is ready");
@@ -95,7 +95,7 @@ async fn on_this_machine_each_finds_the_others_and_keeps_its_place_when_it_is_st
     let machine = Machine::with_grace(Duration::from_millis(200));
     let (cluster, name) = (&machine.cluster, name(7));
     let a = several_of(&name, &revision('a'));
-    cluster.ensure_namespace(&name, &a.shape).await.unwrap();
+    cluster.ensure_namespace(&name, &a.shape, &Default::default()).await.unwrap();
     bring(cluster, &name, &a).await;
     cluster.ensure_route(&name, &a.shape, &a.revision).await.unwrap();
     let port = |service: &str| written(&machine, service)["port"].as_u64().unwrap();
@@ -146,7 +146,7 @@ async fn on_this_machine_a_component_that_hides_is_found_and_ended_when_it_is_wa
     a.shape.components.retain(|it| it.name.as_str() == "api");
     a.shape.needs.clear();
     a.shape.components[0].command = hidden;
-    cluster.ensure_namespace(&name, &a.shape).await.unwrap();
+    cluster.ensure_namespace(&name, &a.shape, &Default::default()).await.unwrap();
     bring(cluster, &name, &a).await;
     cluster.ensure_route(&name, &a.shape, &a.revision).await.unwrap();
     let pid = written(&machine, "api")["leaders"][0]["process"]["pid"].as_i64().unwrap();
@@ -198,7 +198,7 @@ async fn on_this_machine_a_record_that_cannot_be_read_is_written_anew() {
     let machine = Machine::with_grace(Duration::from_millis(200));
     let (cluster, name) = (&machine.cluster, name(7));
     let a = several_of(&name, &revision('a'));
-    cluster.ensure_namespace(&name, &a.shape).await.unwrap();
+    cluster.ensure_namespace(&name, &a.shape, &Default::default()).await.unwrap();
     bring(cluster, &name, &a).await;
     cluster.ensure_route(&name, &a.shape, &a.revision).await.unwrap();
     for file in ["workload-api.json", "workload.json"] {
@@ -220,7 +220,7 @@ async fn on_this_machine_one_that_does_not_start_keeps_those_that_need_it_and_sa
     let mut a = several_of(&name, &revision('a'));
     let broken = ("EXIT_AT_START".to_owned(), "no such table".to_owned());
     a.shape.components.iter_mut().find(|it| it.name.as_str() == "api").unwrap().env.push(broken);
-    cluster.ensure_namespace(&name, &a.shape).await.unwrap();
+    cluster.ensure_namespace(&name, &a.shape, &Default::default()).await.unwrap();
     cluster.ensure_workload(&name, &a).await.unwrap();
     let mut told = String::new();
     until("it has failed for good", async || {
@@ -247,7 +247,7 @@ async fn in_kubernetes_each_service_has_its_objects_and_one_ingress_leads_to_tho
     let name = cluster.name(7);
     let a = several_of(&name, &revision('a'));
     let here = name.namespace();
-    cluster.cluster().ensure_namespace(&name, &a.shape).await.unwrap();
+    cluster.cluster().ensure_namespace(&name, &a.shape, &Default::default()).await.unwrap();
     cluster.cluster().ensure_workload(&name, &a).await.unwrap();
     let called = |service: &str| match service {
         "web" => format!("web-{}-0", "a".repeat(40)),
@@ -298,7 +298,7 @@ async fn in_kubernetes_each_service_has_its_objects_and_one_ingress_leads_to_tho
     let b = order(&revision('b'));
     let seen = cluster.cluster().observe(&name, &b.shape).await;
     assert!(seen.workload.present().is_some_and(|it| it.others), "{seen:?}");
-    cluster.cluster().ensure_namespace(&name, &b.shape).await.unwrap();
+    cluster.cluster().ensure_namespace(&name, &b.shape, &Default::default()).await.unwrap();
     cluster.cluster().ensure_workload(&name, &b).await.unwrap();
     let mut left = cluster.names("Service", &here).await;
     left.sort();
@@ -312,7 +312,7 @@ async fn in_kubernetes_a_component_that_comes_by_the_configuration_is_told_to_th
     serve(cluster.cluster(), &name, &bare).await;
     let with = several_of(&name, &revision('a'));
     cluster.clock.advance(chrono::TimeDelta::minutes(1));
-    cluster.cluster().ensure_namespace(&name, &with.shape).await.unwrap();
+    cluster.cluster().ensure_namespace(&name, &with.shape, &Default::default()).await.unwrap();
     bring(cluster.cluster(), &name, &with).await;
     let (here, web) = (name.namespace(), format!("web-{}-0", "a".repeat(40)));
     let web = cluster.read("Deployment", &here, &web).await.unwrap();
