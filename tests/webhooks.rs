@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use chrono::TimeDelta;
 use futures_util::future::join_all;
 use mayfly::demo::github::{GitHubStandIn, PullSpec};
 use mayfly::forge::RepositoryRef;
 use mayfly::forge::event::{Event, parse};
 use mayfly::forge::signature::sign;
 use mayfly::http::{WEBHOOK_BODY_BYTES, router};
-use mayfly::ledger::Ledger;
+use mayfly::ledger::{Delivery, Ledger};
 use mayfly::preview::name::Prefix;
 use mayfly::preview::{Phase, PreviewName, PullFacts, RepositoryId};
 use mayfly::repository::{Repositories, Repository};
@@ -28,6 +29,7 @@ use tokio::net::TcpStream;
 use crate::world::listener::{
     Answer, BrokenClock, Listener, OLD_SECRET, SECRET, reconciler, state,
 };
+use crate::world::wait::until;
 use crate::world::{SHOP, World, number, postgres, pr, repository};
 
 /// Longer than a slow body or a silent ledger may take, shorter than GitHub's patience.
@@ -69,8 +71,17 @@ impl Site {
         request(&self.listener, event, id, body)
     }
 
+    /// Delivers, and waits until it is learned from what was accepted.
     async fn deliver(&self, id: &str, body: &[u8]) -> Answer {
-        self.listener.send(self.request("pull_request", id, body)).await
+        let answer = self.listener.send(self.request("pull_request", id, body)).await;
+        if answer.status == 202 {
+            self.all_learned().await;
+        }
+        answer
+    }
+
+    async fn all_learned(&self) {
+        until("everything is learned from", async || self.count("unlearned").await == 0).await;
     }
 
     async fn deliver_new(&self, body: &[u8]) -> Answer {
@@ -84,7 +95,7 @@ impl Site {
     /// Another pull request is still learned, at once.
     async fn still_serves(&self, n: u32) {
         let answer = self.deliver_new(&self.opened(n, "e")).await;
-        assert_eq!(answer.ok(202)["outcome"], "learned");
+        assert_eq!(answer.ok(202)["outcome"], "accepted");
     }
 }
 
@@ -121,6 +132,7 @@ fn request(listener: &Listener, event: &str, id: &str, body: &[u8]) -> RequestBu
 async fn count(ledger: &Ledger, table: &'static str) -> i64 {
     let count = match table {
         "deliveries" => "SELECT count(*) FROM deliveries",
+        "unlearned" => "SELECT count(*) FROM unlearned",
         "previews" => "SELECT count(*) FROM previews",
         "journal" => "SELECT count(*) FROM journal",
         other => panic!("{other}"),
@@ -184,8 +196,9 @@ async fn both_secrets_of_a_rotation_are_good() {
         let body = site.opened(n, "a");
         let request = unsigned(&site.listener, "pull_request", &site.fresh_id(), &body)
             .header("x-hub-signature-256", signature(secret, &body));
-        assert_eq!(site.listener.send(request).await.ok(202)["outcome"], "learned");
+        assert_eq!(site.listener.send(request).await.ok(202)["outcome"], "accepted");
     }
+    site.all_learned().await;
     assert_eq!(site.count("previews").await, 2);
 }
 
@@ -232,46 +245,95 @@ async fn a_webhook_that_sends_forms_is_told_so() {
 }
 
 #[tokio::test]
-async fn a_202_means_that_the_delivery_the_row_and_its_turn_are_in_the_ledger() {
+async fn a_202_means_that_the_delivery_is_in_the_ledger_and_that_it_is_learned_from() {
     let site = Site::new().await;
     let body = site.opened(7, "a");
     let id = site.fresh_id();
-    assert_eq!(site.deliver(&id, &body).await.ok(202), json!({ "outcome": "learned" }));
-    let preview = site.world.preview(7).await;
-    assert_eq!(preview.wake_at, Some(site.world.now()));
-    assert_eq!(preview.memory.facts, facts(&body));
-    let (event, kept, of): (String, Vec<u8>, uuid::Uuid) =
-        sqlx::query_as("SELECT event, body, preview_id FROM deliveries WHERE id = $1")
+    let answer = site.listener.send(site.request("pull_request", &id, &body)).await;
+    assert_eq!(answer.ok(202), json!({ "outcome": "accepted" }));
+    let (event, kept): (String, Vec<u8>) =
+        sqlx::query_as("SELECT event, body FROM deliveries WHERE id = $1")
             .bind(&id)
             .fetch_one(site.world.ledger.pool())
             .await
             .unwrap();
-    assert_eq!((event.as_str(), kept, of), ("pull_request", body, preview.id));
-    let noted: String = sqlx::query_scalar("SELECT action FROM journal WHERE delivery_id = $1")
-        .bind(&id)
-        .fetch_one(site.world.ledger.pool())
-        .await
-        .unwrap();
-    assert_eq!(noted, "learned");
+    assert_eq!((event.as_str(), &kept), ("pull_request", &body));
+    site.all_learned().await;
+    let preview = site.world.preview(7).await;
+    assert_eq!(preview.wake_at, Some(site.world.now()));
+    assert_eq!(preview.memory.facts, facts(&body));
+    let (noted, of): (String, uuid::Uuid) =
+        sqlx::query_as("SELECT action, preview_id FROM journal WHERE delivery_id = $1")
+            .bind(&id)
+            .fetch_one(site.world.ledger.pool())
+            .await
+            .unwrap();
+    assert_eq!((noted.as_str(), of), ("learned", preview.id));
     site.world.settle().await;
     assert!(site.world.serves(7, 'a'));
 }
 
 #[tokio::test]
-async fn a_delivery_that_cannot_be_learned_whole_leaves_nothing_and_may_come_again() {
+async fn what_cannot_be_learned_whole_is_not_learned_and_is_tried_again_without_a_redelivery() {
     let site = Site::new().await;
     let pool = site.world.ledger.pool();
     let forbid = "ALTER TABLE journal ADD CONSTRAINT for_a_test CHECK (actor <> 'github')";
     sqlx::query(forbid).execute(pool).await.unwrap();
     let body = site.opened(7, "a");
-    let detail = site.deliver("1", &body).await.problem(500)["detail"].to_string();
-    assert!(!detail.contains("journal"), "our insides stay inside: {detail}");
-    for table in ["deliveries", "previews", "journal"] {
-        assert_eq!(site.count(table).await, 0, "{table}");
+    site.listener.send(site.request("pull_request", "1", &body)).await.ok(202);
+    let failed = async || {
+        let counted = site.world.reconciler.metrics.render(None, Exposition::Plain);
+        counted.contains("mayfly_deliveries_total{outcome=\"unlearned\"}")
+    };
+    until("it was tried", failed).await;
+    for (table, count) in [("deliveries", 1), ("unlearned", 1), ("previews", 0), ("journal", 0)] {
+        assert_eq!(site.count(table).await, count, "{table}");
     }
     let allow = "ALTER TABLE journal DROP CONSTRAINT for_a_test";
     sqlx::query(allow).execute(pool).await.unwrap();
-    assert_eq!(site.deliver("1", &body).await.ok(202)["outcome"], "learned");
+    site.world.clock.advance(TimeDelta::seconds(5));
+    site.all_learned().await;
+    assert_eq!(site.world.preview(7).await.memory.facts, facts(&body));
+}
+
+#[tokio::test]
+async fn what_a_process_stored_before_it_died_is_learned_from_by_another() {
+    let site = Site::new().await;
+    let deliveries: Vec<_> = [(7, "acme/shop"), (8, "acme/shop"), (9, "acme/gone")]
+        .map(|(n, repo)| {
+            site.github.add_repository(if repo == "acme/gone" { 666 } else { SHOP.0 }, repo);
+            site.github.open_pull(repo, n, PullSpec::new("A change", &"a".repeat(40)));
+            let body = bytes(&site.github.payload(repo, n, "opened"));
+            let (event, at) = ("pull_request".to_owned(), site.world.now() - TimeDelta::minutes(1));
+            Delivery { id: format!("left-{n}"), event, body, at }
+        })
+        .into();
+    site.world.ledger.store(&deliveries.iter().collect::<Vec<_>>()).await.unwrap();
+    site.all_learned().await;
+    assert_eq!(site.count("previews").await, 2, "one is not of a configured repository");
+    assert_eq!(site.world.preview(7).await.memory.hinted_at, deliveries[0].at);
+    let learned = "SELECT count(*) FROM journal WHERE action = 'learned'";
+    let learned: i64 =
+        sqlx::query_scalar(learned).fetch_one(site.world.ledger.pool()).await.unwrap();
+    assert_eq!(learned, 2, "each once");
+}
+
+#[tokio::test]
+async fn deliveries_are_taken_in_while_nothing_can_be_learned() {
+    let site = Site::new().await;
+    let body = site.opened(7, "a");
+    let options = site.world.ledger.pool().connect_options();
+    let mut other = sqlx::PgConnection::connect_with(&options).await.unwrap();
+    let mut lock = other.begin().await.unwrap();
+    sqlx::query("LOCK TABLE previews IN ACCESS EXCLUSIVE MODE").execute(&mut *lock).await.unwrap();
+    let answers = join_all(
+        (0..30).map(|n| site.listener.send(site.request("pull_request", &n.to_string(), &body))),
+    )
+    .await;
+    assert!(answers.iter().all(|answer| answer.ok(202)["outcome"] == "accepted"));
+    lock.rollback().await.unwrap();
+    site.all_learned().await;
+    assert_eq!(site.count("previews").await, 1);
 }
 
 #[tokio::test]
@@ -425,7 +487,7 @@ async fn a_body_at_the_cap_is_taken_and_one_byte_more_is_not() {
     let site = Site::new().await;
     let mut body = site.opened(7, "a");
     body.resize(WEBHOOK_BODY_BYTES, b' ');
-    assert_eq!(site.deliver_new(&body).await.ok(202)["outcome"], "learned");
+    assert_eq!(site.deliver_new(&body).await.ok(202)["outcome"], "accepted");
     body.push(b' ');
     site.deliver_new(&body).await.problem(413);
     assert_eq!(site.count("deliveries").await, 1);
@@ -483,7 +545,7 @@ async fn two_hundred_deliveries_at_once_are_all_learned() {
     let bodies: Vec<_> = (1..=200).map(|n| site.opened(n, "a")).collect();
     let answers = join_all(bodies.iter().map(|body| site.deliver_new(body))).await;
     for answer in &answers {
-        assert_eq!(answer.ok(202)["outcome"], "learned");
+        assert_eq!(answer.ok(202)["outcome"], "accepted");
     }
     assert_eq!(site.count("previews").await, 200);
     assert_eq!(site.count("deliveries").await, 200);
@@ -495,7 +557,7 @@ async fn a_hundred_deliveries_of_one_pull_request_at_once_are_one_row() {
     let body = site.opened(7, "a");
     let answers = join_all((0..100).map(|_| site.deliver_new(&body))).await;
     for answer in &answers {
-        assert_eq!(answer.ok(202)["outcome"], "learned");
+        assert_eq!(answer.ok(202)["outcome"], "accepted");
     }
     assert_eq!(site.count("previews").await, 1);
     assert_eq!(site.count("deliveries").await, 100);
@@ -522,7 +584,10 @@ async fn a_ledger_that_is_locked_is_answered_for_before_github_hangs_up() {
     let options = site.world.ledger.pool().connect_options();
     let mut other = sqlx::PgConnection::connect_with(&options).await.unwrap();
     let mut lock = other.begin().await.unwrap();
-    sqlx::query("LOCK TABLE previews IN ACCESS EXCLUSIVE MODE").execute(&mut *lock).await.unwrap();
+    sqlx::query("LOCK TABLE deliveries IN ACCESS EXCLUSIVE MODE")
+        .execute(&mut *lock)
+        .await
+        .unwrap();
     let begun = Instant::now();
     let answers = join_all((0..30).map(|n| {
         let body = &body;
@@ -542,7 +607,7 @@ async fn a_ledger_that_is_locked_is_answered_for_before_github_hangs_up() {
         async move { site.deliver(&n.to_string(), body).await }
     }))
     .await;
-    assert!(answers.iter().all(|answer| answer.ok(202)["outcome"] == "learned"));
+    assert!(answers.iter().all(|answer| answer.ok(202)["outcome"] == "accepted"));
 }
 
 #[tokio::test]
@@ -563,7 +628,7 @@ async fn a_ledger_that_is_away_is_a_503_and_the_redelivery_is_learned() {
     let world = World::with(Default::default(), ledger).await;
     let listener = Listener::start(router(state(&world.reconciler))).await;
     let answer = listener.send(request(&listener, "pull_request", "1", &body)).await;
-    assert_eq!(answer.ok(202)["outcome"], "learned");
+    assert_eq!(answer.ok(202)["outcome"], "accepted");
 }
 
 #[tokio::test]
@@ -598,7 +663,7 @@ async fn repositories_with_the_same_numbers_do_not_mix() {
     for (repo, digit) in [("acme/shop", "a"), ("acme/blog", "b")] {
         site.github.open_pull(repo, 7, PullSpec::new(repo, &digit.repeat(40)));
         let body = bytes(&site.github.payload(repo, 7, "opened"));
-        assert_eq!(site.deliver_new(&body).await.ok(202)["outcome"], "learned");
+        assert_eq!(site.deliver_new(&body).await.ok(202)["outcome"], "accepted");
     }
     for (prefix, title, digit) in [("shop", "acme/shop", "a"), ("blog", "acme/blog", "b")] {
         let name = PreviewName::parse(&format!("{prefix}-pr-7")).unwrap();

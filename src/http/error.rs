@@ -128,9 +128,15 @@ impl IntoResponse for Problem {
 
 impl From<LedgerError> for Problem {
     fn from(error: LedgerError) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<&LedgerError> for Problem {
+    fn from(error: &LedgerError) -> Self {
         match error {
             LedgerError::NameTaken(_) => Self::conflict(error.to_string()),
-            LedgerError::Database(ref cause) if passes(cause) => {
+            LedgerError::Database(cause) if passes(cause) => {
                 tracing::warn!(%error, "the ledger does not answer");
                 Self::busy()
             }

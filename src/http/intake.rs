@@ -1,8 +1,8 @@
-//! How much is taken in at once, and the writers that learn from it.
+//! How much is taken in at once, and the writers that store it.
 //!
 //! Deliveries that arrive together share one transaction, and each is answered after it was committed:
-//! a disk flushes as fast for many as for one. Refuses to hold more than it has room for, and to learn
-//! what nobody waits for any more.
+//! a disk flushes as fast for many as for one. What they say is learned a moment later. Refuses to hold
+//! more than it has room for, and to store what nobody waits for any more.
 
 use std::sync::Arc;
 
@@ -10,7 +10,9 @@ use futures_util::future::join_all;
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 
 use super::error::Problem;
-use crate::ledger::{Heard, Learned, Ledger, LedgerError, WRITERS};
+use super::learner;
+use crate::ledger::{Delivery, Heard, Ledger, LedgerError, PullHint, WRITERS};
+use crate::reconcile::Reconciler;
 
 /// How much of all bodies together is held; real ones have some 30 KiB.
 pub(super) const ROOM_BYTES: usize = 64 * 1024 * 1024;
@@ -28,10 +30,20 @@ const BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// needs too.
 const LOOKUPS_AT_ONCE: usize = 4;
 
-/// One that waits, and whoever waits for its outcome.
+/// One that waits, what it says, and whoever waits for it to be stored.
 struct Waiting {
-    heard: Heard,
-    tell: oneshot::Sender<Result<Learned, LedgerError>>,
+    delivery: Delivery,
+    hint: PullHint,
+    tell: oneshot::Sender<Result<Stored, Arc<LedgerError>>>,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stored {
+    /// It was not there, and is to be learned from.
+    Fresh,
+    /// It was here before, and was answered.
+    Again,
 }
 
 /// What is taken in.
@@ -43,35 +55,45 @@ pub(super) struct Intake {
 
 impl Intake {
     /// Starts the writers, which end with this. Must be called within a Tokio runtime.
-    pub(super) fn start(ledger: &Ledger) -> Self {
+    pub(super) fn start(reconciler: &Arc<Reconciler>) -> Self {
         let (queue, waiting) = mpsc::channel(WAITING);
         let waiting = Arc::new(Mutex::new(waiting));
+        let learner = learner::start(reconciler.clone());
         for _ in 0..WRITERS {
-            tokio::spawn(write(ledger.clone(), waiting.clone()));
+            tokio::spawn(write(reconciler.ledger.clone(), waiting.clone(), learner.clone()));
         }
         let (room, lookups) = (Semaphore::new(ROOM_BYTES), Semaphore::new(LOOKUPS_AT_ONCE));
         Self { room, lookups, queue }
     }
 
-    /// Learns, together with what else arrives. Dropped before its outcome is there, it may have been
-    /// learned or not.
-    pub(super) async fn learn(&self, heard: Heard) -> Result<Learned, Problem> {
+    /// Stores, together with what else arrives. Dropped before its outcome is there, it may have been
+    /// stored or not.
+    pub(super) async fn store(
+        &self,
+        delivery: Delivery,
+        hint: PullHint,
+    ) -> Result<Stored, Problem> {
         let (tell, outcome) = oneshot::channel();
-        self.queue.try_send(Waiting { heard, tell }).map_err(|_| Problem::busy())?;
+        self.queue.try_send(Waiting { delivery, hint, tell }).map_err(|_| Problem::busy())?;
         // No outcome: a bug ended the batch that it was in.
-        Ok(outcome.await.map_err(|_| Problem::busy())??)
+        let outcome = outcome.await.map_err(|_| Problem::busy())?;
+        outcome.map_err(|error| Problem::from(&*error))
     }
 }
 
 /// Writes for as long as something may come.
-async fn write(ledger: Ledger, waiting: Arc<Mutex<mpsc::Receiver<Waiting>>>) {
+async fn write(
+    ledger: Ledger,
+    waiting: Arc<Mutex<mpsc::Receiver<Waiting>>>,
+    learner: mpsc::Sender<Heard>,
+) {
     loop {
         // The other writer gathers while this one writes.
         let gathered = gather(&mut *waiting.lock().await).await;
         let Some(batch) = gathered else { return };
         // In a task of its own, so that a bug ends one batch and not the writer.
-        let ledger = ledger.clone();
-        let _ = tokio::spawn(async move { learn(&ledger, batch).await }).await;
+        let (ledger, learner) = (ledger.clone(), learner.clone());
+        let _ = tokio::spawn(async move { store(&ledger, &learner, batch).await }).await;
     }
 }
 
@@ -81,38 +103,37 @@ async fn gather(waiting: &mut mpsc::Receiver<Waiting>) -> Option<Vec<Waiting>> {
     let mut bytes = 0;
     while batch.len() < BATCH && bytes < BATCH_BYTES {
         let Ok(next) = waiting.try_recv() else { break };
-        bytes += next.heard.delivery.as_ref().map_or(0, |it| it.body.len());
+        bytes += next.delivery.body.len();
         batch.push(next);
     }
     Some(batch)
 }
 
-async fn learn(ledger: &Ledger, mut batch: Vec<Waiting>) {
+async fn store(ledger: &Ledger, learner: &mpsc::Sender<Heard>, mut batch: Vec<Waiting>) {
     batch.retain(|it| !it.tell.is_closed());
-    let (heard, mut tell): (Vec<_>, Vec<_>) =
-        batch.into_iter().map(|it| (it.heard, it.tell)).unzip();
-    let outcomes = tokio::select! {
-        outcomes = outcomes(ledger, &heard) => outcomes,
+    let (said, mut tell): (Vec<_>, Vec<_>) =
+        batch.into_iter().map(|it| ((it.delivery, it.hint), it.tell)).unzip();
+    let deliveries: Vec<&Delivery> = said.iter().map(|(delivery, _)| delivery).collect();
+    let stored = tokio::select! {
+        stored = ledger.store(&deliveries) => stored.map_err(Arc::new),
         // They were told to come again, and will.
         _ = join_all(tell.iter_mut().map(oneshot::Sender::closed)) => return,
     };
-    for (tell, outcome) in tell.into_iter().zip(outcomes) {
-        let _ = tell.send(outcome);
-    }
-}
-
-/// What came of each. One that the ledger refuses does not take the others with it.
-async fn outcomes(ledger: &Ledger, heard: &[Heard]) -> Vec<Result<Learned, LedgerError>> {
-    match ledger.learn_all(heard).await {
-        Ok(outcomes) => outcomes,
-        Err(error) if heard.len() == 1 => vec![Err(error)],
+    let mut fresh = match stored {
+        Ok(fresh) => fresh,
         Err(error) => {
-            tracing::debug!(%error, "learning one at a time");
-            let mut outcomes = Vec::with_capacity(heard.len());
-            for one in heard {
-                outcomes.push(ledger.learn(one).await);
-            }
-            outcomes
+            tell.into_iter().for_each(|it| drop(it.send(Err(error.clone()))));
+            return;
         }
+    };
+    for ((delivery, hint), tell) in said.into_iter().zip(tell) {
+        let (id, at) = (delivery.id, delivery.at);
+        if !fresh.remove(&id) {
+            let _ = tell.send(Ok(Stored::Again));
+            continue;
+        }
+        let _ = tell.send(Ok(Stored::Fresh));
+        // Without room for it, it is learned from like those that others left behind.
+        let _ = learner.try_send(Heard { hint, delivery: Some(id), at });
     }
 }

@@ -9,6 +9,7 @@ mod dto;
 mod error;
 mod fleet;
 mod intake;
+mod learner;
 mod operations;
 mod previews;
 mod rehearsal;
@@ -87,7 +88,7 @@ pub fn router(site: AppState) -> Router {
         api.route("/api/v1/openapi.json", document).layer(DefaultBodyLimit::max(API_BODY_BYTES));
     let webhooks = Router::new()
         .route("/webhooks/github", axum::routing::post(webhook::deliver))
-        .layer(Extension(Arc::new(intake::Intake::start(&site.reconciler.ledger))));
+        .layer(Extension(Arc::new(intake::Intake::start(&site.reconciler))));
     let request_id = HeaderName::from_static("x-request-id");
     Router::new()
         .merge(api)

@@ -1,6 +1,6 @@
-//! GitHub's webhooks: check the signature over the raw body, learn, answer.
+//! GitHub's webhooks: check the signature over the raw body, store, answer.
 //!
-//! Refuses to parse what is not signed, and to act: a delivery is one transaction, then 202. What
+//! Refuses to parse what is not signed, and to act: a delivery is stored, then 202. What
 //! strangers can make us hold is bounded by bytes, not by connections, so that a few slow senders
 //! do not shut the door on everybody else.
 
@@ -17,20 +17,21 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use super::error::Problem;
-use super::intake::Intake;
+use super::intake::{Intake, Stored};
 use super::{AppState, BODY_TIMEOUT, WEBHOOK_BODY_BYTES};
 use crate::forge::RepositoryRef;
 use crate::forge::event::{Event, parse};
 use crate::forge::signature::SignatureError;
-use crate::ledger::{Delivery, Heard, Learned, PullHint};
+use crate::ledger::{Delivery, PullHint};
 use crate::preview::{CommitSha, RepositoryId};
+use crate::reconcile::Reconciler;
 
 /// The longest delivery id and event name that are taken, in bytes; GitHub's ids have 36.
 const MAX_DELIVERY_ID_BYTES: usize = 100;
 
 /// How long a delivery may wait for the ledger. With the body's time it is below the ten seconds
 /// after which GitHub hangs up, and which would show nobody why.
-const LEARN_TIMEOUT: Duration = Duration::from_secs(4);
+const STORE_TIMEOUT: Duration = Duration::from_secs(4);
 
 #[derive(Serialize)]
 struct Answer {
@@ -53,7 +54,7 @@ pub(super) async fn deliver(
             let id = headers.get("x-github-delivery").and_then(|id| id.to_str().ok());
             tracing::warn!(
                 ?id,
-                "a delivery was not learned; redeliver it, or let the sweep find it"
+                "a delivery was not stored; redeliver it, or let the sweep find it"
             );
             "failed"
         }
@@ -91,8 +92,8 @@ async fn answer(
     });
     let body = timeout(BODY_TIMEOUT, reading).await.map_err(|_| Problem::slow())??;
     site.secrets.verify(signature, &body).map_err(unauthorized)?;
-    let learned = learn(site, intake, headers, body);
-    within(LEARN_TIMEOUT, learned).await
+    let taken = take_in(site, intake, headers, body);
+    within(STORE_TIMEOUT, taken).await
 }
 
 /// Reads a body up to the cap; `hold` is asked for room before each piece is kept.
@@ -139,8 +140,8 @@ async fn look_for_image(
     Ok(answer(if poked > 0 { "poked" } else { "ignored" }))
 }
 
-/// Learns from a body that is signed.
-async fn learn(
+/// Stores what is signed and concerns us, to be learned from.
+async fn take_in(
     site: &AppState,
     intake: &Intake,
     headers: &HeaderMap,
@@ -158,26 +159,62 @@ async fn learn(
         return Err(Problem::media_type("set the webhook's content type to application/json"));
     }
     let ignored = |detail: String| (StatusCode::ACCEPTED, Answer { outcome: "ignored", detail });
-    let parsed = parse(event, &body).map_err(|error| Problem::unprocessable(error.to_string()))?;
-    let (repository_id, full_name, action, facts) = match parsed {
-        Event::Ping => {
+    let hint = match understand(&site.reconciler, event, &body)? {
+        Said::Ping => {
             return Ok((StatusCode::OK, Answer { outcome: "pong", detail: String::new() }));
         }
-        Event::Ignored(what) => return Ok(ignored(format!("event {what} is not used"))),
-        Event::Built { repository_id, full_name, commit } => {
+        Said::Nothing(why) => return Ok(ignored(why)),
+        Said::Built { repository_id, full_name, commit } => {
             let _turn = intake.lookups.acquire().await.map_err(|_| Problem::busy())?;
             return look_for_image(site, repository_id, &full_name, commit.as_ref()).await;
+        }
+        Said::Pull(hint) => *hint,
+    };
+    let (name, what) = (hint.name.clone(), hint.what.clone());
+    let at = site.reconciler.clock.now();
+    let delivery = Delivery { id: id.to_owned(), event: event.to_owned(), body, at };
+    let (status, outcome) = match intake.store(delivery, hint).await? {
+        Stored::Fresh => (StatusCode::ACCEPTED, "accepted"),
+        Stored::Again => (StatusCode::OK, "duplicate"),
+    };
+    tracing::info!(delivery = id, preview = %name, action = %what, outcome, "delivery");
+    Ok((status, Answer { outcome, detail: String::new() }))
+}
+
+/// What a delivery says, as far as it concerns this installation.
+pub(super) enum Said {
+    /// That the webhook works.
+    Ping,
+    /// Nothing of use, and why.
+    Nothing(String),
+    /// Something was built that may be an image.
+    Built { repository_id: RepositoryId, full_name: RepositoryRef, commit: Option<CommitSha> },
+    /// Something of a pull request of a repository that is configured.
+    Pull(Box<PullHint>),
+}
+
+/// Reads a body that is signed.
+pub(super) fn understand(
+    reconciler: &Reconciler,
+    event: &str,
+    body: &[u8],
+) -> Result<Said, Problem> {
+    let parsed = parse(event, body).map_err(|error| Problem::unprocessable(error.to_string()))?;
+    let (repository_id, full_name, action, facts) = match parsed {
+        Event::Ping => return Ok(Said::Ping),
+        Event::Ignored(what) => return Ok(Said::Nothing(format!("event {what} is not used"))),
+        Event::Built { repository_id, full_name, commit } => {
+            return Ok(Said::Built { repository_id, full_name, commit });
         }
         Event::Pull { repository_id, full_name, action, facts } => {
             (repository_id, full_name, action, facts)
         }
     };
-    let reconciler = &site.reconciler;
     let Some(repository) = reconciler.repositories.find(repository_id, &full_name) else {
         let name = full_name.full_name();
-        return Ok(ignored(format!("repository {name} is not in the configuration")));
+        return Ok(Said::Nothing(format!("repository {name} is not in the configuration")));
     };
-    let hint = PullHint {
+    Ok(Said::Pull(Box::new(PullHint {
         name: repository.preview_name(facts.key.number),
         repository: full_name,
         facts,
@@ -185,21 +222,5 @@ async fn learn(
         what: action,
         choosing: repository.policy.choices.labels(),
         even_if_closed: false,
-    };
-    let (name, what) = (hint.name.clone(), hint.what.clone());
-    let delivery = Delivery { id: id.to_owned(), event: event.to_owned(), body };
-    let at = reconciler.clock.now();
-    let learned = intake.learn(Heard { hint, delivery: Some(delivery), at }).await?;
-    if matches!(learned, Learned::New(_) | Learned::Known(_)) {
-        reconciler.wake.notify_one();
-    }
-    let (status, outcome) = match learned {
-        Learned::New(_) | Learned::Known(_) | Learned::Awaited(_) => {
-            (StatusCode::ACCEPTED, "learned")
-        }
-        Learned::Ignored => (StatusCode::ACCEPTED, "ignored"),
-        Learned::Duplicate => (StatusCode::OK, "duplicate"),
-    };
-    tracing::info!(delivery = id, preview = %name, action = %what, outcome, "delivery");
-    Ok((status, Answer { outcome, detail: String::new() }))
+    })))
 }

@@ -9,7 +9,7 @@ use sqlx::types::Json;
 use sqlx::{PgConnection, Row};
 
 use super::LedgerError;
-use super::deliveries::Heard;
+use super::learn::Heard;
 use super::shapes::{FactsShape, OverridesShape, storable};
 use super::told::ToldShape;
 use crate::clock::{fresh_id, fresh_password};
@@ -20,8 +20,6 @@ use crate::preview::{Memory, PullKey, PullNumber, RepositoryId, Told};
 pub(super) struct Known {
     /// Their rows, locked; and, of those that began just now, which of the hints did that.
     pub(super) rows: HashMap<PullKey, (PgRow, Option<usize>)>,
-    /// The deliveries that were here before.
-    pub(super) deliveries: Vec<String>,
 }
 
 /// Finds and locks the rows of all that was heard, and begins those that are not there yet.
@@ -58,23 +56,16 @@ impl Known {
     ) -> Result<(), LedgerError> {
         let of = heard.iter().map(|it| it.hint.facts.key);
         let keys: Vec<_> = of.filter(|key| !self.rows.contains_key(key)).collect();
-        let ids = heard.iter().filter_map(|it| Some(&it.delivery.as_ref()?.id[..]));
         let rows = sqlx::query(
-            "SELECT previews.*,
-                 (SELECT array_agg(id) FROM deliveries WHERE id = ANY($3)) AS heard_before
-             FROM previews
+            "SELECT * FROM previews
              WHERE (repository_id, number) IN (SELECT * FROM UNNEST($1::bigint[], $2::bigint[]))
              ORDER BY id FOR UPDATE",
         )
         .bind(keys.iter().map(|it| it.repository.0).collect::<Vec<_>>())
         .bind(keys.iter().map(|it| i64::from(it.number.get())).collect::<Vec<_>>())
-        .bind(ids.collect::<Vec<_>>())
         .fetch_all(connection)
         .await?;
         for row in rows {
-            if let Some(before) = row.try_get::<Option<_>, _>("heard_before")? {
-                self.deliveries = before;
-            }
             self.rows.insert(key_of(&row)?, (row, None));
         }
         Ok(())

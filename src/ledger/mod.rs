@@ -10,6 +10,7 @@ mod chores;
 mod commits;
 mod deliveries;
 mod journal;
+mod learn;
 mod leases;
 mod logins;
 mod previews;
@@ -31,8 +32,9 @@ use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 pub use brake::Brake;
-pub use deliveries::{Delivery, Heard, Learned, PullHint};
+pub use deliveries::Delivery;
 pub use journal::{Entry, JournalPage};
+pub use learn::{Heard, Learned, PullHint};
 pub use leases::{Findings, Lease, LeaseLost};
 pub use previews::{Filter, Going, Preview};
 pub use resources::Kind;
@@ -43,7 +45,8 @@ pub use wakeups::Wakeups;
 /// The channel on which a change to the queue is announced.
 const CHANNEL: &str = "mayfly_due";
 
-/// How many transactions that learn run at once: while one is flushed to disk, the next is filled.
+/// How many transactions that store deliveries run at once: while one is flushed to disk, the next is
+/// filled.
 pub(crate) const WRITERS: u32 = 2;
 
 /// How long the migrator waits for another replica that is migrating.
@@ -84,7 +87,8 @@ pub enum LedgerError {
 #[derive(Clone, Debug)]
 pub struct Ledger {
     pool: PgPool,
-    /// Of what is learned alone, so that nothing else that asks the ledger can keep a delivery waiting.
+    /// For deliveries alone, so that nothing else that asks the ledger can keep one waiting: to store, and
+    /// to learn from them.
     intake: PgPool,
 }
 
@@ -100,7 +104,7 @@ impl Ledger {
         let bounded = |most| {
             PgPoolOptions::new().max_connections(most).acquire_timeout(Duration::from_secs(10))
         };
-        let intake = bounded(WRITERS).connect_lazy_with(options.clone());
+        let intake = bounded(WRITERS + 1).connect_lazy_with(options.clone());
         let pool = bounded(max_connections).connect_with(options).await?;
         Ok(Self { pool, intake })
     }

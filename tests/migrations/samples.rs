@@ -13,6 +13,7 @@ pub fn after(version: i64) -> Option<&'static str> {
         5 => LOGINS,
         6 => COMPONENTS,
         7 => BODIES,
+        8 => UNLEARNED,
         _ => return None,
     })
 }
@@ -21,6 +22,13 @@ const BODIES: &str = r"
 INSERT INTO deliveries (id, event, preview_id, body, received_at) VALUES
 ('a-delivery-after-7', 'pull_request', '01890000-0000-7000-8000-000000000001',
  decode(repeat('00ff', 5000), 'hex'), '2026-03-01T12:00:00Z');
+";
+
+const UNLEARNED: &str = r"
+INSERT INTO deliveries (id, event, body, received_at) VALUES
+('a-delivery-after-8', 'pull_request', decode('7b7d', 'hex'), '2026-03-01T12:00:00Z');
+INSERT INTO unlearned (delivery_id, received_at) VALUES
+('a-delivery-after-8', '2026-03-01T12:00:00Z');
 ";
 
 const REHEARSALS: &str = r#"

@@ -316,9 +316,10 @@ impl World {
             choosing: self.reconciler.repositories.iter().next().unwrap().policy.choices.labels(),
             even_if_closed: false,
         };
-        let delivery = Delivery { id, event: "pull_request".to_owned(), body: b"{}".to_vec() };
-        let heard = Heard { hint, delivery: Some(delivery), at: self.now() };
-        self.ledger.learn(&heard).await.unwrap()
+        let (event, at) = ("pull_request".to_owned(), self.now());
+        let delivery = Delivery { id: id.clone(), event, body: b"{}".to_vec(), at };
+        self.ledger.store(&[&delivery]).await.unwrap();
+        self.ledger.learn(&Heard { hint, delivery: Some(id), at }).await.unwrap()
     }
 
     pub async fn open(&self, n: u32, digit: char) {

@@ -1,0 +1,247 @@
+//! What was said of pull requests becomes what is remembered of their previews.
+//!
+//! Learning from what was said, making the rows due and crossing it off is one transaction, however much
+//! there is; so a delivery is learned from once, by whoever comes first. Refuses to decide anything: it
+//! remembers and pokes.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, Row};
+use uuid::Uuid;
+
+use super::births;
+use super::previews::Preview;
+use super::remember::{Remembered, remember};
+use super::rows::read;
+use super::shapes::storable;
+use super::{CHANNEL, Ledger, LedgerError};
+use crate::forge::RepositoryRef;
+use crate::preview::{Memory, PreviewName, PullFacts, PullKey, PullState};
+
+/// How often what was learned is tried that got into a deadlock with others' changes.
+const TRIES: usize = 3;
+
+/// SQLSTATE `deadlock_detected`.
+const DEADLOCK: &str = "40P01";
+
+/// What somebody says about a pull request.
+#[derive(Clone, Debug)]
+pub struct PullHint {
+    /// What its preview is called.
+    pub name: PreviewName,
+    /// The repository as it is called now.
+    pub repository: RepositoryRef,
+    /// What was said.
+    pub facts: PullFacts,
+    /// Who said it, for the journal: `github`, `sweep`.
+    pub source: &'static str,
+    /// What happened, for the journal: `opened`.
+    pub what: String,
+    /// The labels that choose what runs: what was Ready is so no longer when one of them changes.
+    pub choosing: Vec<String>,
+    /// Something of it was found: remember it even when it is not open and was never heard of.
+    pub even_if_closed: bool,
+}
+
+impl PullHint {
+    /// Whether a preview begins with it.
+    pub(super) fn begins(&self) -> bool {
+        self.facts.state == PullState::Open || self.even_if_closed
+    }
+}
+
+/// A hint, when it came, and the delivery that brought it, if one did.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    /// What was said.
+    pub hint: PullHint,
+    /// The id of what brought it, which was stored before.
+    pub delivery: Option<String>,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Learned {
+    /// A preview that was not known before.
+    New(Uuid),
+    /// A known one, which is due now, or sooner than it was.
+    Known(Uuid),
+    /// A known one, which is looked at as soon anyway.
+    Awaited(Uuid),
+    /// Somebody has learned from this delivery before, or it was not stored.
+    Duplicate,
+    /// Nothing to remember.
+    Ignored,
+}
+
+impl Learned {
+    fn preview(self) -> Option<Uuid> {
+        match self {
+            Self::New(id) | Self::Known(id) | Self::Awaited(id) => Some(id),
+            Self::Duplicate | Self::Ignored => None,
+        }
+    }
+}
+
+impl Ledger {
+    /// Learns from one hint.
+    pub async fn learn(&self, heard: &Heard) -> Result<Learned, LedgerError> {
+        let mut learned = self.learn_all(std::slice::from_ref(heard)).await?;
+        learned.pop().unwrap_or(Ok(Learned::Ignored))
+    }
+
+    /// Learns from all of these, in their order, in one transaction. What is wrong with one of them is
+    /// its own outcome, and leaves the others alone.
+    pub async fn learn_all(
+        &self,
+        heard: &[Heard],
+    ) -> Result<Vec<Result<Learned, LedgerError>>, LedgerError> {
+        let mut tried = 1;
+        loop {
+            match self.try_to_learn(heard).await {
+                Err(LedgerError::Database(error)) if is_deadlock(&error) && tried < TRIES => {
+                    tried += 1;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    async fn try_to_learn(
+        &self,
+        heard: &[Heard],
+    ) -> Result<Vec<Result<Learned, LedgerError>>, LedgerError> {
+        let mut tx = self.intake.begin().await?;
+        let mut taken = take(&mut tx, heard).await?;
+        let known = births::known(&mut tx, heard).await?;
+        let mut changes = Changes::default();
+        let mut outcomes = Vec::with_capacity(heard.len());
+        for (at, one) in heard.iter().enumerate() {
+            let again = one.delivery.as_ref().is_some_and(|it| !taken.remove(it));
+            outcomes.push(match known.rows.get(&one.hint.facts.key) {
+                _ if again => Ok(Learned::Duplicate),
+                Some((row, Some(born_of))) if *born_of == at => {
+                    Ok(Learned::New(row.try_get("id")?))
+                }
+                Some((row, born_of)) if born_of.is_none_or(|it| it < at) => changes.hear(row, one),
+                _ if one.hint.begins() => Err(LedgerError::NameTaken(one.hint.name.namespace())),
+                _ => Ok(Learned::Ignored),
+            });
+        }
+        remember(&mut tx, &changes.remembered()).await?;
+        note(&mut tx, heard, &outcomes).await?;
+        tx.commit().await?;
+        Ok(outcomes)
+    }
+}
+
+/// What becomes of rows that were read, each written once, however much was said of it.
+#[derive(Default)]
+struct Changes(HashMap<PullKey, Change>);
+
+struct Change {
+    preview: Preview,
+    repository: RepositoryRef,
+    /// What was Ready is so no longer.
+    rechosen: bool,
+    at: DateTime<Utc>,
+}
+
+impl Change {
+    fn remembered(&self) -> Remembered<'_> {
+        let (preview, repository) = (&self.preview, &self.repository);
+        Remembered { preview, repository, rechosen: self.rechosen, at: self.at }
+    }
+}
+
+impl Changes {
+    fn hear(&mut self, row: &sqlx::postgres::PgRow, one: &Heard) -> Result<Learned, LedgerError> {
+        let (hint, at) = (&one.hint, one.at);
+        let key = hint.facts.key;
+        let repository = hint.repository.clone();
+        let change = match self.0.entry(key) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(Change {
+                preview: read(row)?,
+                repository: repository.clone(),
+                rechosen: false,
+                at,
+            }),
+        };
+        let memory = &mut change.preview.memory;
+        let chosen = |memory: &Memory| -> Vec<bool> {
+            hint.choosing.iter().map(|it| memory.facts.labels.contains(it)).collect()
+        };
+        let before = chosen(memory);
+        memory.hear(hint.facts.clone(), at);
+        change.rechosen |= chosen(memory) != before;
+        (change.repository, change.at) = (repository, at);
+        let id = change.preview.id;
+        Ok(if change.remembered().hastens() { Learned::Known(id) } else { Learned::Awaited(id) })
+    }
+
+    fn remembered(&self) -> Vec<Remembered<'_>> {
+        self.0.values().map(Change::remembered).collect()
+    }
+}
+
+/// Crosses these deliveries off; those that nobody had.
+async fn take(
+    connection: &mut PgConnection,
+    heard: &[Heard],
+) -> Result<HashSet<String>, LedgerError> {
+    let ids: Vec<&str> = heard.iter().filter_map(|it| it.delivery.as_deref()).collect();
+    if ids.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let taken: Vec<String> = sqlx::query_scalar(
+        "DELETE FROM unlearned WHERE delivery_id = ANY($1) RETURNING delivery_id",
+    )
+    .bind(ids)
+    .fetch_all(connection)
+    .await?;
+    Ok(taken.into_iter().collect())
+}
+
+/// Notes in the journal what was learned, and says that there is something to do.
+async fn note(
+    connection: &mut PgConnection,
+    heard: &[Heard],
+    outcomes: &[Result<Learned, LedgerError>],
+) -> Result<(), LedgerError> {
+    let learned = || {
+        let all = heard.iter().zip(outcomes);
+        all.filter_map(|(one, outcome)| Some((one, outcome.as_ref().ok()?)))
+    };
+    let noted: Vec<_> = learned().filter_map(|(one, it)| Some((one, it.preview()?))).collect();
+    if noted.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "WITH noted AS (
+             INSERT INTO journal (at, preview_id, actor, action, reason, delivery_id)
+             SELECT said.at, preview_id, actor, 'learned', reason, delivery_id
+             FROM UNNEST($1::timestamptz[], $2::uuid[], $3::text[], $4::text[], $5::text[])
+                 WITH ORDINALITY AS said(at, preview_id, actor, reason, delivery_id, place)
+             ORDER BY place)
+         SELECT pg_notify($6, '') WHERE $7",
+    )
+    .bind(noted.iter().map(|(one, _)| one.at).collect::<Vec<_>>())
+    .bind(noted.iter().map(|(_, id)| *id).collect::<Vec<_>>())
+    .bind(noted.iter().map(|(one, _)| one.hint.source).collect::<Vec<_>>())
+    .bind(noted.iter().map(|(one, _)| storable(&one.hint.what)).collect::<Vec<_>>())
+    .bind(noted.iter().map(|(one, _)| one.delivery.as_deref()).collect::<Vec<_>>())
+    .bind(CHANNEL)
+    .bind(learned().any(|(_, it)| matches!(it, Learned::New(_) | Learned::Known(_))))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+fn is_deadlock(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|it| it.code()).is_some_and(|code| code == DEADLOCK)
+}
