@@ -79,25 +79,6 @@ impl<'a> Site<'a> {
         Ok((name, password))
     }
 
-    /// Waits until there is a spare.
-    async fn spare(&self) -> Result<()> {
-        let begun = Instant::now();
-        let mut session = PgConnection::connect(&self.server.url("postgres")).await?;
-        loop {
-            let spares: i64 = sqlx::query_scalar(
-                "SELECT count(*) FROM pg_database WHERE starts_with(datname, $1)",
-            )
-            .bind(format!("{}_spare_", self.instance))
-            .fetch_one(&mut session)
-            .await?;
-            if spares > 0 {
-                session.close().await?;
-                return Ok(());
-            }
-            pause(begun, "spare").await?;
-        }
-    }
-
     /// Connects as the preview does, and asks once.
     async fn visit(&self, (name, password): &(PreviewName, Password)) -> Result<PgConnection> {
         let mut session = PgConnection::connect(&self.databases.url(name, password)).await?;
@@ -107,7 +88,7 @@ impl<'a> Site<'a> {
 
     /// Milliseconds of one hand-out with its first visit, and of a visit of one that is there.
     async fn round(&mut self, there: &(PreviewName, Password)) -> Result<(f64, f64)> {
-        self.spare().await?;
+        spare(self.server, &self.instance).await?;
         let begun = Instant::now();
         self.visit(there).await?.close().await?;
         let visit = begun.elapsed().as_secs_f64() * 1000.0;
@@ -118,6 +99,24 @@ impl<'a> Site<'a> {
         self.databases.remove_database(&fresh.0).await?;
         self.databases.remove_role(&fresh.0).await?;
         Ok((handed, visit))
+    }
+}
+
+/// Waits until an installation has a spare.
+pub async fn spare(server: &Postgres, instance: &str) -> Result<()> {
+    let begun = Instant::now();
+    let mut session = PgConnection::connect(&server.url("postgres")).await?;
+    loop {
+        let spares: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM pg_database WHERE starts_with(datname, $1)")
+                .bind(format!("{instance}_spare_"))
+                .fetch_one(&mut session)
+                .await?;
+        if spares > 0 {
+            session.close().await?;
+            return Ok(());
+        }
+        pause(begun, "spare").await?;
     }
 }
 

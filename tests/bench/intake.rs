@@ -11,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
 use hyper::body::Bytes;
+use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use mayfly::clock::fresh_id;
 use mayfly::demo::postgres::binaries;
@@ -22,6 +23,41 @@ use super::stage::{Signed, Stage, run};
 
 /// How long deliveries come in before anything is measured.
 const STORM: Duration = Duration::from_secs(20);
+
+/// A connection over which deliveries come; another one when it was closed for its silence.
+pub struct Sender {
+    to: SocketAddr,
+    requests: SendRequest<Full<Bytes>>,
+}
+
+impl Sender {
+    pub async fn connect(to: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect(to).await?;
+        stream.set_nodelay(true)?;
+        let (requests, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        Ok(Self { to, requests })
+    }
+
+    /// Whether it was answered with 202.
+    pub async fn send(&mut self, delivery: &Signed) -> Result<bool> {
+        if self.requests.ready().await.is_err() {
+            *self = Self::connect(self.to).await?;
+        }
+        let request = Request::post("/webhooks/github")
+            .header("host", "mayfly.localhost")
+            .header("content-type", "application/json")
+            .header("x-github-event", "pull_request")
+            .header("x-github-delivery", fresh_id().to_string())
+            .header("x-hub-signature-256", &delivery.signature)
+            .body(Full::new(Bytes::copy_from_slice(&delivery.body)))?;
+        let answer = self.requests.send_request(request).await?;
+        let status = answer.status();
+        answer.into_body().collect().await?;
+        Ok(status == 202)
+    }
+}
 
 /// What came of a while of deliveries.
 struct Heard {
@@ -73,29 +109,16 @@ async fn one(
     at: usize,
     end: Instant,
 ) -> Result<(Vec<Duration>, usize)> {
-    let stream = TcpStream::connect(to).await?;
-    stream.set_nodelay(true)?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(connection);
+    let mut sender = Sender::connect(to).await?;
     let (mut answers, mut errors) = (Vec::new(), 0);
     for turn in 0.. {
         if Instant::now() >= end {
             break;
         }
         let delivery = &deliveries[(at * 7919 + turn) % deliveries.len()];
-        let request = Request::post("/webhooks/github")
-            .header("host", "mayfly.localhost")
-            .header("content-type", "application/json")
-            .header("x-github-event", "pull_request")
-            .header("x-github-delivery", fresh_id().to_string())
-            .header("x-hub-signature-256", &delivery.signature)
-            .body(Full::new(Bytes::copy_from_slice(&delivery.body)))?;
         let sent = Instant::now();
-        let answer = sender.send_request(request).await?;
-        let status = answer.status();
-        answer.into_body().collect().await?;
-        if status == 202 {
+        let taken = sender.send(delivery).await?;
+        if taken {
             answers.push(sent.elapsed());
         } else {
             errors += 1;

@@ -5,18 +5,29 @@
 
 #![allow(missing_docs, clippy::cast_precision_loss, clippy::cast_possible_truncation)]
 
+mod api_server;
+mod cluster;
 mod data;
 mod intake;
 mod machine;
+mod objects;
+mod plain;
+mod protocol;
 mod report;
+mod rounds;
+mod setup;
 mod stage;
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use api_server::ApiServer;
 use machine::{Ticks, resident_mebibytes};
 use report::{Goal, Report, Row, Spread};
+use rounds::Rounds;
+use setup::Place;
 use stage::{Stage, binary};
 
 #[tokio::main]
@@ -27,10 +38,19 @@ async fn main() -> Result<()> {
     open(base.path())?;
     let begin = Ticks::now();
     let stage = Stage::set(base.path()).await?;
-    let mut rows = small(&stage)?;
+    let last = if is_wanted(&["14"]) { small(&stage)? } else { Vec::new() };
     let length = Duration::from_secs(length);
-    rows.splice(0..0, data::measure(&stage.previews, quick).await?);
-    rows.splice(0..0, intake::measure(&stage, base.path(), rounds, length).await?);
+    let mut rows = Vec::new();
+    if is_wanted(&["1", "2"]) {
+        rows.extend(intake::measure(&stage, base.path(), rounds, length).await?);
+    }
+    if is_wanted(&["5", "7"]) {
+        rows.extend(data::measure(&stage.previews, quick).await?);
+    }
+    if is_wanted(&["8", "9", "10"]) {
+        rows.extend(in_cluster(&stage, base.path(), quick).await?);
+    }
+    rows.extend(last);
     let foreign_cpu = Ticks::now().foreign_since(begin);
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let report = Report { version: env!("CARGO_PKG_VERSION"), cores, quick, foreign_cpu, rows };
@@ -39,6 +59,22 @@ async fn main() -> Result<()> {
     std::fs::write(&place, serde_json::to_vec_pretty(&report)?)?;
     println!("the same as JSON: {}", place.display());
     Ok(())
+}
+
+/// Whether one of these rows is measured: all are, unless ONLY names some.
+fn is_wanted(rows: &[&str]) -> bool {
+    let only = std::env::var("ONLY").unwrap_or_default();
+    only.is_empty() || only.split(',').any(|it| rows.contains(&it.trim()))
+}
+
+/// Rows 8 to 10, on an installation of their own.
+async fn in_cluster(stage: &Stage, directory: &Path, quick: bool) -> Result<Vec<Row>> {
+    let server = ApiServer::start().await?;
+    let kubeconfig = server.kubeconfig(directory)?;
+    let place = Place::Cluster(&kubeconfig, server.address);
+    let clustered = stage.beside(directory, &place).await?;
+    let mut rounds = Rounds::new(&clustered, &server).await?;
+    cluster::measure(&mut rounds, quick).await
 }
 
 /// Row 14: what it takes to be there.
@@ -74,7 +110,7 @@ fn scratch() -> Result<std::path::PathBuf> {
 }
 
 /// PostgreSQL's own user passes through.
-fn open(directory: &std::path::Path) -> Result<()> {
+fn open(directory: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
     Ok(std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755))?)
 }

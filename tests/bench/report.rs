@@ -23,6 +23,13 @@ impl Spread {
     }
 }
 
+/// The least of these that so many of a hundred do not exceed; of fewer than a hundred, the 99th is the most.
+pub fn percentile(mut of: Vec<f64>, of_hundred: usize) -> f64 {
+    of.sort_by(f64::total_cmp);
+    let at = (of.len() * of_hundred).div_ceil(100).max(1) - 1;
+    of.get(at).copied().unwrap_or(f64::NAN)
+}
+
 /// What is wanted of a figure.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]

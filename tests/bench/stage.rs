@@ -5,15 +5,19 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use mayfly::demo::github::{GitHubStandIn, PullSpec};
 use mayfly::demo::postgres::Postgres;
 use mayfly::forge::signature::sign;
+use rustix::process::{Pid, Signal, kill_process};
 use secrecy::SecretString;
 use sqlx::{Connection, PgConnection};
 use tokio::process::{Child, Command};
+
+use super::setup::{Place, configuration};
 
 /// The repository whose pull requests are told of.
 pub const SHOP: &str = "acme/shop";
@@ -23,64 +27,116 @@ pub const PULLS: u32 = 200;
 
 const SECRET: &str = "the secret of the bench";
 
+/// The repository's id.
+pub const SHOP_ID: i64 = 4711;
+
+/// The instance whose previews run in a cluster.
+pub const CLUSTERED: &str = "benchk8s";
+
+/// One installation: its process, and the forge that it talks to.
 pub struct Stage {
-    pub ledger: Postgres,
-    pub previews: Postgres,
-    github: GitHubStandIn,
+    pub ledger: Arc<Postgres>,
+    pub previews: Arc<Postgres>,
+    pub github: GitHubStandIn,
     pub main: SocketAddr,
     pub mayfly: Child,
     /// From its start to its first good answer.
     pub started_in: Duration,
+    /// Its database on the ledger's server.
+    pub database: &'static str,
+    operations: u16,
+    config: PathBuf,
 }
 
 impl Stage {
+    /// Servers, and an installation whose previews none of its pull requests is to have.
     pub async fn set(directory: &Path) -> Result<Self> {
-        let ledger = durable(directory).await?;
-        run(&ledger, "postgres", &["CREATE DATABASE mayfly"]).await?;
-        let previews = durable(directory).await?;
-        let github = GitHubStandIn::start((Ipv4Addr::LOCALHOST, 0).into()).await?;
-        github.add_repository(4711, SHOP);
-        for number in 1..=PULLS {
-            let mut spec = PullSpec::new("A change", &format!("{number:040x}"));
-            spec.labels = vec!["no-preview".to_owned()];
-            github.open_pull(SHOP, number, spec);
-        }
-        let [main, operations, dns, proxy] = [(); 4].map(|()| free_port());
+        let servers = (Arc::new(durable(directory).await?), Arc::new(durable(directory).await?));
+        run(&servers.0, "postgres", &["CREATE DATABASE mayfly"]).await?;
+        let github = forge(PULLS).await?;
+        Self::begin(directory, servers, github, ("bench", "mayfly"), &Place::Local).await
+    }
+
+    /// Another installation on the same servers, whose previews run in that cluster.
+    pub async fn beside(&self, directory: &Path, place: &Place<'_>) -> Result<Self> {
+        run(&self.ledger, "postgres", &["CREATE DATABASE mayfly_cluster"]).await?;
+        let servers = (self.ledger.clone(), self.previews.clone());
+        let github = forge(0).await?;
+        Self::begin(directory, servers, github, (CLUSTERED, "mayfly_cluster"), place).await
+    }
+
+    async fn begin(
+        directory: &Path,
+        (ledger, previews): (Arc<Postgres>, Arc<Postgres>),
+        github: GitHubStandIn,
+        (instance, database): (&str, &'static str),
+        place: &Place<'_>,
+    ) -> Result<Self> {
+        let ports = [(); 4].map(|()| free_port());
         let seed = std::path::absolute("seed-data/shop")?;
-        let config = directory.join("mayfly.yaml");
-        let data = directory.join("data");
-        std::fs::write(&config, configuration(&data, &seed, [main, operations, dns, proxy]))?;
-        let call = |word: &str| {
-            let mut command = Command::new(binary());
-            command.arg(word).arg("--config").arg(&config);
-            command.env("MAYFLY_LEDGER__URL", ledger.url("mayfly"));
-            command.env("MAYFLY_DATABASES__ADMIN_URL", previews.url("postgres"));
-            command.env("MAYFLY_GITHUB__API_URL", github.api_url());
-            command.env("MAYFLY_GITHUB__TOKEN", github.token());
-            command.env("MAYFLY_GITHUB__WEBHOOK_SECRET", SECRET);
-            command.env("MAYFLY_LOG", "info").kill_on_drop(true);
-            command.stdout(Stdio::null()).stderr(Stdio::null());
-            command
-        };
+        let config = directory.join(format!("{instance}.yaml"));
+        let data = directory.join(instance);
+        std::fs::create_dir_all(&data)?;
+        std::fs::write(&config, configuration(instance, &data, &seed, ports, place))?;
+        let [main, operations, ..] = ports;
+        let main = (Ipv4Addr::LOCALHOST, main).into();
+        let call = |word| call(word, &config, &github, (&ledger, database), &previews);
         ensure!(
             call("migrate").stderr(Stdio::inherit()).status().await?.success(),
             "mayfly migrate failed"
         );
         let begun = Instant::now();
         let mayfly = call("serve").spawn().context("mayfly serve; cargo build --release")?;
-        let ready = format!("http://127.0.0.1:{operations}/readyz");
+        let mut stage = Self {
+            ledger,
+            previews,
+            github,
+            main,
+            mayfly,
+            started_in: Duration::ZERO,
+            database,
+            operations,
+            config,
+        };
+        stage.ready().await?;
+        stage.started_in = begun.elapsed();
+        Ok(stage)
+    }
+
+    /// Waits until it says that it is ready.
+    pub async fn ready(&self) -> Result<()> {
+        let begun = Instant::now();
+        let ready = format!("http://127.0.0.1:{}/readyz", self.operations);
         while !reqwest::get(&ready).await.is_ok_and(|it| it.status().is_success()) {
             ensure!(begun.elapsed() < Duration::from_secs(30), "mayfly serve is not ready");
             tokio::task::yield_now().await;
         }
-        let started_in = begun.elapsed();
-        let main = (Ipv4Addr::LOCALHOST, main).into();
-        Ok(Self { ledger, previews, github, main, mayfly, started_in })
+        Ok(())
+    }
+
+    /// Has the process end as an update does.
+    pub async fn stop(&mut self) -> Result<()> {
+        let pid = self.mayfly.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        kill_process(pid.context("mayfly serve has ended")?, Signal::TERM)?;
+        self.mayfly.wait().await?;
+        Ok(())
+    }
+
+    /// Starts it again, and does not wait.
+    pub fn start(&mut self) -> Result<()> {
+        let ledger = (&*self.ledger, self.database);
+        let mut serve = call("serve", &self.config, &self.github, ledger, &self.previews);
+        self.mayfly = serve.spawn()?;
+        Ok(())
+    }
+
+    /// What GitHub says when this happened to a pull request.
+    pub fn delivery(&self, number: u32, action: &str) -> Signed {
+        Signed::of(&self.github.payload(SHOP, number, action))
     }
 
     /// Signed deliveries of about this size, one for each pull request.
     pub fn deliveries(&self, bytes: usize) -> Vec<Signed> {
-        let secret = SecretString::from(SECRET);
         (1..=PULLS)
             .map(|number| {
                 let whole = self.github.payload(SHOP, number, "edited");
@@ -88,15 +144,31 @@ impl Stage {
                 let mut body = if bytes < 4096 { essence(&whole) } else { whole };
                 let short = bytes.saturating_sub(body.to_string().len());
                 body["pull_request"]["body"] = varied(short).into();
-                let body = body.to_string().into_bytes();
-                Signed { signature: sign(&secret, &body), body }
+                Signed::of(&body)
             })
             .collect()
     }
 }
 
+/// A forge with so many pull requests, none of which is to have a preview.
+async fn forge(pulls: u32) -> Result<GitHubStandIn> {
+    let github = GitHubStandIn::start((Ipv4Addr::LOCALHOST, 0).into()).await?;
+    github.add_repository(SHOP_ID, SHOP);
+    for number in 1..=pulls {
+        open_pull(&github, number, &["no-preview"]);
+    }
+    Ok(github)
+}
+
+/// Opens a pull request of a member with these labels.
+pub fn open_pull(github: &GitHubStandIn, number: u32, labels: &[&str]) {
+    let mut spec = PullSpec::new("A change", &format!("{number:040x}"));
+    spec.labels = labels.iter().map(|&it| it.to_owned()).collect();
+    github.open_pull(SHOP, number, spec);
+}
+
 /// A server as production has it: what it says is done, is on the disk.
-async fn durable(directory: &Path) -> Result<Postgres> {
+pub async fn durable(directory: &Path) -> Result<Postgres> {
     let server = Postgres::start(directory).await?;
     let settings = [
         "ALTER SYSTEM SET fsync = on",
@@ -113,6 +185,33 @@ async fn durable(directory: &Path) -> Result<Postgres> {
 pub struct Signed {
     pub body: Vec<u8>,
     pub signature: String,
+}
+
+impl Signed {
+    fn of(payload: &serde_json::Value) -> Self {
+        let body = payload.to_string().into_bytes();
+        Self { signature: sign(&SecretString::from(SECRET), &body), body }
+    }
+}
+
+/// A command of the binary, as this installation is configured.
+fn call(
+    word: &str,
+    config: &Path,
+    github: &GitHubStandIn,
+    (ledger, database): (&Postgres, &str),
+    previews: &Postgres,
+) -> Command {
+    let mut command = Command::new(binary());
+    command.arg(word).arg("--config").arg(config);
+    command.env("MAYFLY_LEDGER__URL", ledger.url(database));
+    command.env("MAYFLY_DATABASES__ADMIN_URL", previews.url("postgres"));
+    command.env("MAYFLY_GITHUB__API_URL", github.api_url());
+    command.env("MAYFLY_GITHUB__TOKEN", github.token());
+    command.env("MAYFLY_GITHUB__WEBHOOK_SECRET", SECRET);
+    command.env("MAYFLY_LOG", "info").kill_on_drop(true);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command
 }
 
 /// What is read of a payload.
@@ -163,27 +262,4 @@ pub fn binary() -> PathBuf {
 fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|it| it.local_addr());
     listener.map_or(0, |address| address.port())
-}
-
-fn configuration(data: &Path, seed: &Path, [main, operations, dns, proxy]: [u16; 4]) -> String {
-    let (data, seed) = (data.display(), seed.display());
-    format!(
-        "instance: bench
-listen: 127.0.0.1:{main}
-operations_listen: 127.0.0.1:{operations}
-ledger: {{}}
-previews: {{suffix: preview.localhost, port: {proxy}}}
-github: {{}}
-cluster:
-  local: {{data_dir: '{data}', proxy_listen: '127.0.0.1:{proxy}'}}
-dns:
-  embedded: {{listen: '127.0.0.1:{dns}', target: 127.0.0.1}}
-databases: {{}}
-policy: {{skip_label: no-preview}}
-repositories:
-  - name: {SHOP}
-    workload: {{command: ['/bin/true']}}
-    seed: {{directories: ['{seed}/migrations']}}
-"
-    )
 }
