@@ -20,8 +20,9 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use super::kinds::typed;
 use super::objects::Objects;
-use super::protocol::{answer, typed};
+use super::protocol::answer;
 
 /// The IngressClass that is there.
 pub const CLASS: &str = "bench";

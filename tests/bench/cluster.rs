@@ -13,8 +13,8 @@ use super::plain::Plain;
 use super::report::{Goal, Row, Spread, percentile};
 use super::rounds::Rounds;
 
-/// What one request takes in row 8.
-const TRIP: Duration = Duration::from_millis(10);
+/// What one request takes where round trips are counted.
+pub const TRIP: Duration = Duration::from_millis(10);
 
 /// The objects of a preview.
 const OBJECTS: [(&str, usize); 9] = [

@@ -23,7 +23,7 @@ use super::report::{Goal, Row, Spread};
 /// How long a spare, or the first seeding, may take.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-struct Site<'a> {
+pub struct Site<'a> {
     server: &'a Postgres,
     databases: PostgresDatabases,
     seed: Seed,
@@ -33,7 +33,7 @@ struct Site<'a> {
 
 impl<'a> Site<'a> {
     /// A site of its own on the server, with a seed of about this size, and a first preview.
-    async fn new(server: &'a Postgres, megabytes: u32) -> Result<Self> {
+    pub async fn new(server: &'a Postgres, megabytes: u32) -> Result<Self> {
         // Rows of some 2 kB that do not compress to nothing.
         let sql = format!(
             "CREATE TABLE items (id bigint PRIMARY KEY, text text);
@@ -66,7 +66,7 @@ impl<'a> Site<'a> {
     }
 
     /// Makes the database of another preview.
-    async fn open(&mut self) -> Result<(PreviewName, Password)> {
+    pub async fn open(&mut self) -> Result<(PreviewName, Password)> {
         let Some(number) = PullNumber::new(self.next) else { bail!("no such number") };
         self.next += 1;
         let (name, password) =
@@ -79,6 +79,15 @@ impl<'a> Site<'a> {
         Ok((name, password))
     }
 
+    pub async fn spare(&self) -> Result<()> {
+        spare(self.server, &self.instance).await
+    }
+
+    pub async fn drop(&self, name: &PreviewName) -> Result<()> {
+        self.databases.remove_database(name).await?;
+        Ok(self.databases.remove_role(name).await?)
+    }
+
     /// Connects as the preview does, and asks once.
     async fn visit(&self, (name, password): &(PreviewName, Password)) -> Result<PgConnection> {
         let mut session = PgConnection::connect(&self.databases.url(name, password)).await?;
@@ -88,7 +97,7 @@ impl<'a> Site<'a> {
 
     /// Milliseconds of one hand-out with its first visit, and of a visit of one that is there.
     async fn round(&mut self, there: &(PreviewName, Password)) -> Result<(f64, f64)> {
-        spare(self.server, &self.instance).await?;
+        self.spare().await?;
         let begun = Instant::now();
         self.visit(there).await?.close().await?;
         let visit = begun.elapsed().as_secs_f64() * 1000.0;
@@ -96,8 +105,7 @@ impl<'a> Site<'a> {
         let fresh = self.open().await?;
         self.visit(&fresh).await?.close().await?;
         let handed = begun.elapsed().as_secs_f64() * 1000.0;
-        self.databases.remove_database(&fresh.0).await?;
-        self.databases.remove_role(&fresh.0).await?;
+        self.drop(&fresh.0).await?;
         Ok((handed, visit))
     }
 }

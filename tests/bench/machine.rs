@@ -61,3 +61,13 @@ pub fn resident_mebibytes(pid: u32) -> f64 {
     let kibibytes = line.and_then(|it| it.split_whitespace().next()?.parse::<f64>().ok());
     kibibytes.unwrap_or(f64::NAN) / 1024.0
 }
+
+/// How much processor time a process has had, in seconds.
+pub fn processor_seconds(pid: u32) -> f64 {
+    /// What Linux counts in, whatever the kernel's own ticks are.
+    const TICKS_A_SECOND: f64 = 100.0;
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields = text.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().skip(11).take(2));
+    let ticks: Option<Vec<f64>> = fields.and_then(|it| it.map(|it| it.parse().ok()).collect());
+    ticks.map_or(f64::NAN, |it| it.iter().sum::<f64>() / TICKS_A_SECOND)
+}

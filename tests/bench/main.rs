@@ -8,7 +8,10 @@
 mod api_server;
 mod cluster;
 mod data;
+mod fleet;
+mod growth;
 mod intake;
+mod kinds;
 mod machine;
 mod objects;
 mod plain;
@@ -47,8 +50,11 @@ async fn main() -> Result<()> {
     if is_wanted(&["5", "7"]) {
         rows.extend(data::measure(&stage.previews, quick).await?);
     }
-    if is_wanted(&["8", "9", "10"]) {
+    if is_wanted(&["8", "9", "10", "11", "13"]) {
         rows.extend(in_cluster(&stage, base.path(), quick).await?);
+    }
+    if is_wanted(&["12"]) {
+        rows.extend(growth::measure(&stage.ledger, base.path(), quick).await?);
     }
     rows.extend(last);
     let foreign_cpu = Ticks::now().foreign_since(begin);
@@ -67,14 +73,21 @@ fn is_wanted(rows: &[&str]) -> bool {
     only.is_empty() || only.split(',').any(|it| rows.contains(&it.trim()))
 }
 
-/// Rows 8 to 10, on an installation of their own.
+/// Rows 8 to 11 and 13, on an installation of their own.
 async fn in_cluster(stage: &Stage, directory: &Path, quick: bool) -> Result<Vec<Row>> {
     let server = ApiServer::start().await?;
     let kubeconfig = server.kubeconfig(directory)?;
     let place = Place::Cluster(&kubeconfig, server.address);
-    let clustered = stage.beside(directory, &place).await?;
-    let mut rounds = Rounds::new(&clustered, &server).await?;
-    cluster::measure(&mut rounds, quick).await
+    let mut clustered = stage.beside(directory, &place).await?;
+    let mut rows = Vec::new();
+    if is_wanted(&["8", "9", "10"]) {
+        let mut rounds = Rounds::new(&clustered, &server).await?;
+        rows.extend(cluster::measure(&mut rounds, quick).await?);
+    }
+    if is_wanted(&["11", "13"]) {
+        rows.extend(fleet::measure(&mut clustered, &server, quick).await?);
+    }
+    Ok(rows)
 }
 
 /// Row 14: what it takes to be there.

@@ -19,25 +19,8 @@ use serde_json::{Value, json};
 use tokio::time::timeout_at;
 
 use super::api_server::{Asked, Shared};
+use super::kinds::{kind, typed};
 use super::objects::{How, Key, Refusal, Scope};
-
-/// What there is, as it is addressed and called.
-const KINDS: [(&str, &str, &str); 14] = [
-    ("namespaces", "v1", "Namespace"),
-    ("resourcequotas", "v1", "ResourceQuota"),
-    ("limitranges", "v1", "LimitRange"),
-    ("serviceaccounts", "v1", "ServiceAccount"),
-    ("secrets", "v1", "Secret"),
-    ("configmaps", "v1", "ConfigMap"),
-    ("services", "v1", "Service"),
-    ("pods", "v1", "Pod"),
-    ("deployments", "apps/v1", "Deployment"),
-    ("statefulsets", "apps/v1", "StatefulSet"),
-    ("jobs", "batch/v1", "Job"),
-    ("networkpolicies", "networking.k8s.io/v1", "NetworkPolicy"),
-    ("ingresses", "networking.k8s.io/v1", "Ingress"),
-    ("ingressclasses", "networking.k8s.io/v1", "IngressClass"),
-];
 
 /// Asks for metadata alone.
 pub const BARE: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
@@ -46,29 +29,6 @@ pub const BARE: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s
 const BODY_BYTES: usize = 4 << 20;
 
 type Answer = Result<Response, Refusal>;
-
-/// The same object with what says its kind.
-pub fn typed(resource: &str, mut object: Value) -> Value {
-    if let Some((_, version, kind)) = kind(resource) {
-        object["apiVersion"] = json!(version);
-        object["kind"] = json!(kind);
-    }
-    object
-}
-
-/// Where the objects of a resource are.
-pub fn path_of(resource: &str, namespace: Option<&str>) -> String {
-    let version = kind(resource).map_or("v1", |(_, version, _)| *version);
-    let root = if version.contains('/') { "apis" } else { "api" };
-    match namespace {
-        Some(namespace) => format!("/{root}/{version}/namespaces/{namespace}/{resource}"),
-        None => format!("/{root}/{version}/{resource}"),
-    }
-}
-
-fn kind(resource: &str) -> Option<&'static (&'static str, &'static str, &'static str)> {
-    KINDS.iter().find(|(it, _, _)| *it == resource)
-}
 
 /// One request, read.
 struct Call {
@@ -153,13 +113,18 @@ impl Call {
     }
 }
 
-/// The object, or its metadata alone.
-fn shown(object: &Value, bare: bool) -> Value {
+/// The object, or its metadata alone, as JSON.
+fn shown(object: &Value, bare: bool) -> String {
     if !bare {
-        return object.clone();
+        return object.to_string();
     }
     let (version, kind) = ("meta.k8s.io/v1", "PartialObjectMetadata");
-    json!({ "apiVersion": version, "kind": kind, "metadata": object["metadata"] })
+    let metadata = &object["metadata"];
+    format!(r#"{{"apiVersion":"{version}","kind":"{kind}","metadata":{metadata}}}"#)
+}
+
+fn said(code: StatusCode, json: String) -> Response {
+    (code, [(header::CONTENT_TYPE, "application/json")], json).into_response()
 }
 
 pub async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
@@ -208,7 +173,7 @@ fn done(shared: &Arc<Shared>, call: &Call, method: &Method, body: &[u8]) -> Answ
     match (method, &call.name) {
         (&Method::GET, Some(name)) => {
             let found = shared.objects().get(&call.key(name))?;
-            Ok(Json(shown(&found, call.bare)).into_response())
+            Ok(said(StatusCode::OK, shown(&found, call.bare)))
         }
         (&Method::GET, None) if call.watches() => follow(shared.clone(), call),
         (&Method::GET, None) => list(shared, call),
@@ -223,13 +188,13 @@ fn done(shared: &Arc<Shared>, call: &Call, method: &Method, body: &[u8]) -> Answ
         }
         (&Method::POST | &Method::PATCH, name) => {
             let given = typed(&call.resource, given()?);
-            let said = given["metadata"]["name"].as_str();
-            let key = call.key(name.as_deref().or(said).unwrap_or_default());
+            let own = given["metadata"]["name"].as_str();
+            let key = call.key(name.as_deref().or(own).unwrap_or_default());
             let mut objects = shared.objects();
             let written = objects.write(key, &given, call.how)?;
             shared.version.send_replace(objects.version());
             let code = if call.how == How::Create { StatusCode::CREATED } else { StatusCode::OK };
-            Ok((code, Json(shown(&written, call.bare))).into_response())
+            Ok(said(code, shown(&written, call.bare)))
         }
         _ => Err(bad(format!("{method} is beyond this stand-in"))),
     }
@@ -238,17 +203,21 @@ fn done(shared: &Arc<Shared>, call: &Call, method: &Method, body: &[u8]) -> Answ
 fn list(shared: &Shared, call: &Call) -> Answer {
     let (scope, limit) = (call.scope()?, call.asks("limit").unwrap_or(usize::MAX));
     let after = call.query.get("continue").and_then(|it| serde_json::from_str::<Key>(it).ok());
-    let objects = shared.objects();
-    let (page, last) = objects.list(&scope, after.as_ref(), limit);
+    let ((page, last), at) = {
+        let objects = shared.objects();
+        (objects.list(&scope, after.as_ref(), limit), objects.version().to_string())
+    };
     let next = last.map(|key| json!(key).to_string()).unwrap_or_default();
     let (version, kind) = match kind(&call.resource) {
         Some((_, version, kind)) if !call.bare => (*version, format!("{kind}List")),
         _ => ("meta.k8s.io/v1", "PartialObjectMetadataList".to_owned()),
     };
     let items: Vec<_> = page.iter().map(|it| shown(it, call.bare)).collect();
-    let metadata = json!({ "resourceVersion": objects.version().to_string(), "continue": next });
-    let list = json!({ "apiVersion": version, "kind": kind, "metadata": metadata, "items": items });
-    Ok(Json(list).into_response())
+    let (items, metadata) = (items.join(","), json!({ "resourceVersion": at, "continue": next }));
+    let list = format!(
+        r#"{{"apiVersion":"{version}","kind":"{kind}","metadata":{metadata},"items":[{items}]}}"#
+    );
+    Ok(said(StatusCode::OK, list))
 }
 
 /// Tells every change after that version, as a line each, for as long as was asked.
@@ -270,7 +239,8 @@ fn follow(shared: Arc<Shared>, call: &Call) -> Answer {
                 seen = version;
                 if !news.is_empty() {
                     let line = |(what, object): &(&str, Arc<Value>)| {
-                        json!({ "type": what, "object": shown(object, bare) }).to_string() + "\n"
+                        let object = shown(object, bare);
+                        format!("{{\"type\":\"{what}\",\"object\":{object}}}\n")
                     };
                     let lines: String = news.iter().map(line).collect();
                     return Some((Ok::<_, Infallible>(lines), (changed, seen)));
