@@ -3,12 +3,12 @@
 //! Against an API server whose answers all take the same time, so that what is counted is round trips and
 //! not the machine. Refuses to call a preview declared that lacks one of its objects.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use super::api_server::ApiServer;
+use super::api_server::{ApiServer, Asked};
 use super::plain::Plain;
 use super::report::{Goal, Row, Spread, percentile};
 use super::rounds::Rounds;
@@ -78,6 +78,7 @@ pub async fn measure(rounds: &mut Rounds<'_>, quick: bool) -> Result<Vec<Row>> {
     let warm = rounds.open().await?;
     rounds.close(warm.number).await?;
     let (mut trips, mut readys, mut asked, mut theirs) = (vec![], vec![], vec![], vec![]);
+    let mut last_asked = Vec::new();
     for _ in 0..count {
         rounds.server.set_latency(TRIP);
         let opened = rounds.open_warm().await?;
@@ -85,9 +86,11 @@ pub async fn measure(rounds: &mut Rounds<'_>, quick: bool) -> Result<Vec<Row>> {
         rounds.server.set_latency(Duration::ZERO);
         trips.push(opened.objects.as_secs_f64() / TRIP.as_secs_f64());
         readys.push(milliseconds(opened.ready));
-        asked.push(opened.asked as f64);
+        asked.push(opened.asked.len() as f64);
+        last_asked = opened.asked;
         rounds.close(opened.number).await?;
     }
+    eprintln!("one open asks the API server for: {}", counted(&last_asked));
     let (mut declared, mut gone) = (vec![], vec![]);
     for _ in 0..count {
         let opened = rounds.open_warm().await?;
@@ -147,6 +150,16 @@ pub async fn measure(rounds: &mut Rounds<'_>, quick: bool) -> Result<Vec<Row>> {
             last(&gone),
         ),
     ])
+}
+
+/// How often each was asked for, in the order of the alphabet.
+fn counted(asked: &[Asked]) -> String {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for Asked { verb, resource, .. } in asked {
+        *counts.entry(format!("{verb} {resource}")).or_default() += 1;
+    }
+    let each: Vec<_> = counts.iter().map(|(what, count)| format!("{count} {what}")).collect();
+    each.join(", ")
 }
 
 fn milliseconds(of: Duration) -> f64 {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use sqlx::{Connection, PgConnection, Row as _};
 
-use super::api_server::ApiServer;
+use super::api_server::{ApiServer, Asked};
 use super::cluster::there;
 use super::data::spare;
 use super::intake::Sender;
@@ -41,7 +41,7 @@ pub struct Opened {
     pub declared: Duration,
     pub ready: Duration,
     /// Requests to the API server until its objects were there.
-    pub asked: usize,
+    pub asked: Vec<Asked>,
 }
 
 impl<'a> Rounds<'a> {
@@ -86,7 +86,7 @@ impl<'a> Rounds<'a> {
             }
         };
         let objects = there.saturating_duration_since(sent);
-        let asked = self.server.asked(sent, there).len();
+        let asked = self.server.asked(sent, there);
         let ready = self.until(sent, number, |it| it.phase == "Ready").await?;
         self.until(sent, number, |it| it.rests).await?;
         Ok(Opened { number, objects, declared: declared.max(objects), ready, asked })
