@@ -29,7 +29,8 @@ test-node:
 	cargo test --test product -- --nocapture
 	cargo test --test suite lifecycle_external_dns
 
-# How fast it is, next to what the machine can do: docs/performance.md. QUICK=1 is one short round.
+# How fast it is, next to what the machine can do: docs/performance.md. QUICK=1 is one short round,
+# ONLY=8,9 some of its rows.
 bench: deps
 	cargo build --release --quiet --bin mayfly --example bench
 	$(TARGET)/release/examples/bench

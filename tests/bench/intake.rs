@@ -145,7 +145,7 @@ async fn pgbench(
         let (_, rest) = said.split_once(word)?;
         rest.split_whitespace().next()?.parse::<f64>().ok()
     };
-    let failed = || String::from_utf8_lossy(&output.stderr).into_owned();
+    let failed = || format!("pgbench: {said}{}", String::from_utf8_lossy(&output.stderr));
     let per_second = after("tps = ").with_context(failed)?;
     Ok((per_second, after("latency average = ").with_context(failed)?))
 }

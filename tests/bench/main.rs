@@ -36,7 +36,7 @@ use stage::{Stage, binary};
 #[tokio::main]
 async fn main() -> Result<()> {
     let quick = std::env::var("QUICK").is_ok_and(|it| it == "1");
-    let (rounds, length) = if quick { (1, 1) } else { (5, 3) };
+    let (rounds, length) = if quick { (1, 2) } else { (5, 3) };
     let base = tempfile::Builder::new().prefix("mayfly-bench-").tempdir_in(disk())?;
     open(base.path())?;
     let begin = Ticks::now();
@@ -57,6 +57,7 @@ async fn main() -> Result<()> {
         rows.extend(growth::measure(&stage.ledger, base.path(), quick).await?);
     }
     rows.extend(last);
+    rows.sort_by_key(|row| row.number.parse::<u32>().ok());
     let foreign_cpu = Ticks::now().foreign_since(begin);
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let report = Report { version: env!("CARGO_PKG_VERSION"), cores, quick, foreign_cpu, rows };
