@@ -139,7 +139,6 @@ impl App {
             recorded: Notify::new(),
             replica: fresh_id(),
         });
-        first_look(&reconciler).await?;
         let state =
             AppState { reconciler: reconciler.clone(), secrets: Arc::new(config.webhook_secrets) };
         let mut tasks = JoinSet::new();
@@ -148,6 +147,7 @@ impl App {
         tasks.spawn(serve(door.clone(), operations, http::operations(state)));
         tasks.spawn(poke_changed(reconciler.clone(), changed, stop.clone()));
         tasks.spawn(Sweeper::new(reconciler.clone(), config.sweep).run(stop.clone()));
+        tasks.spawn(first_look(reconciler.clone(), stop.clone()));
         tasks.spawn(reconciler.clone().run(stop.clone()));
         Ok(Self { reconciler, stop, door, tasks, proxy, embedded })
     }
@@ -196,8 +196,19 @@ async fn warn_of_one_server(ledger: &Ledger, databases: &PostgresDatabases) {
     }
 }
 
-/// Things may have changed while nobody looked; many previews are not all looked at at once.
-async fn first_look(reconciler: &Reconciler) -> Result<(), LedgerError> {
+/// Things may have changed while nobody looked. Nobody who asks waits for it.
+async fn first_look(reconciler: Arc<Reconciler>, stop: CancellationToken) {
+    let looking = async {
+        while let Err(error) = poke_all(&reconciler).await {
+            tracing::warn!(%error, "the previews that are there could not be made due; trying again");
+            tokio::time::sleep(reconciler.limits.poll).await;
+        }
+    };
+    stop.run_until_cancelled(looking).await;
+}
+
+/// Many previews are not all looked at at once.
+async fn poke_all(reconciler: &Reconciler) -> Result<(), LedgerError> {
     let live: i64 = reconciler
         .ledger
         .count_by_phase()
@@ -208,6 +219,7 @@ async fn first_look(reconciler: &Reconciler) -> Result<(), LedgerError> {
         .sum();
     let spread = TimeDelta::milliseconds(live.saturating_mul(FIRST_LOOK_SPREAD_MILLISECONDS));
     reconciler.ledger.poke_all(spread, reconciler.clock.now()).await?;
+    reconciler.wake.notify_one();
     Ok(())
 }
 

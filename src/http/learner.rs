@@ -104,7 +104,7 @@ async fn learn(reconciler: &Reconciler, heard: Vec<Heard>) {
         match outcome {
             Ok(learned) => {
                 is_due |= matches!(learned, Learned::New(_) | Learned::Known(_));
-                tracing::info!(delivery = one.delivery, %preview, %action, ?learned, "learned");
+                tracing::debug!(delivery = one.delivery, %preview, %action, ?learned, "learned");
             }
             Err(error @ LedgerError::Database(_)) => {
                 reconciler.metrics.delivery("unlearned");

@@ -1,8 +1,8 @@
-//! The rows that are spoken of: found and locked, or begun.
+//! The rows that are spoken of: found and locked, or begun; and the deliveries, crossed off.
 //!
 //! Refuses to begin a second row for one pull request, and to give a name that another one has.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
@@ -20,6 +20,8 @@ use crate::preview::{Memory, PullKey, PullNumber, RepositoryId, Told};
 pub(super) struct Known {
     /// Their rows, locked; and, of those that began just now, which of the hints did that.
     pub(super) rows: HashMap<PullKey, (PgRow, Option<usize>)>,
+    /// The deliveries that nobody had learned from, which are crossed off.
+    pub(super) taken: HashSet<String>,
 }
 
 /// Finds and locks the rows of all that was heard, and begins those that are not there yet.
@@ -57,15 +59,29 @@ impl Known {
         let of = heard.iter().map(|it| it.hint.facts.key);
         let keys: Vec<_> = of.filter(|key| !self.rows.contains_key(key)).collect();
         let rows = sqlx::query(
-            "SELECT * FROM previews
-             WHERE (repository_id, number) IN (SELECT * FROM UNNEST($1::bigint[], $2::bigint[]))
-             ORDER BY id FOR UPDATE",
+            "WITH taken AS (
+                 DELETE FROM unlearned WHERE delivery_id = ANY($3) RETURNING delivery_id),
+             spoken_of AS (
+                 SELECT * FROM previews
+                 WHERE (repository_id, number) IN (SELECT * FROM UNNEST($1::bigint[], $2::bigint[]))
+                 ORDER BY id FOR UPDATE)
+             SELECT spoken_of.*, taken FROM (SELECT array_agg(delivery_id) AS taken FROM taken) it
+             LEFT JOIN spoken_of ON true",
         )
         .bind(keys.iter().map(|it| it.repository.0).collect::<Vec<_>>())
         .bind(keys.iter().map(|it| i64::from(it.number.get())).collect::<Vec<_>>())
+        .bind(heard.iter().filter_map(|it| it.delivery.as_deref()).collect::<Vec<_>>())
         .fetch_all(connection)
         .await?;
-        for row in rows {
+        for (at, row) in rows.into_iter().enumerate() {
+            if at == 0 {
+                self.taken
+                    .extend(row.try_get::<Option<Vec<String>>, _>("taken")?.unwrap_or_default());
+            }
+            // Of none of them there is a row.
+            if row.try_get::<Option<uuid::Uuid>, _>("id")?.is_none() {
+                continue;
+            }
             self.rows.insert(key_of(&row)?, (row, None));
         }
         Ok(())

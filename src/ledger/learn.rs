@@ -4,10 +4,10 @@
 //! there is; so a delivery is learned from once, by whoever comes first. Refuses to decide anything: it
 //! remembers and pokes.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
@@ -116,12 +116,12 @@ impl Ledger {
         heard: &[Heard],
     ) -> Result<Vec<Result<Learned, LedgerError>>, LedgerError> {
         let mut tx = self.intake.begin().await?;
-        let mut taken = take(&mut tx, heard).await?;
-        let known = births::known(&mut tx, heard).await?;
-        let mut changes = Changes::default();
+        let mut known = births::known(&mut tx, heard).await?;
+        self.pause.set(known.rows.len());
+        let mut changes = Changes { pause: self.pause.get(), ..Changes::default() };
         let mut outcomes = Vec::with_capacity(heard.len());
         for (at, one) in heard.iter().enumerate() {
-            let again = one.delivery.as_ref().is_some_and(|it| !taken.remove(it));
+            let again = one.delivery.as_ref().is_some_and(|it| !known.taken.remove(it));
             outcomes.push(match known.rows.get(&one.hint.facts.key) {
                 _ if again => Ok(Learned::Duplicate),
                 Some((row, Some(born_of))) if *born_of == at => {
@@ -141,7 +141,10 @@ impl Ledger {
 
 /// What becomes of rows that were read, each written once, however much was said of it.
 #[derive(Default)]
-struct Changes(HashMap<PullKey, Change>);
+struct Changes {
+    of: HashMap<PullKey, Change>,
+    pause: TimeDelta,
+}
 
 struct Change {
     preview: Preview,
@@ -152,9 +155,9 @@ struct Change {
 }
 
 impl Change {
-    fn remembered(&self) -> Remembered<'_> {
+    fn remembered(&self, pause: TimeDelta) -> Remembered<'_> {
         let (preview, repository) = (&self.preview, &self.repository);
-        Remembered { preview, repository, rechosen: self.rechosen, at: self.at }
+        Remembered { preview, repository, rechosen: self.rechosen, at: self.at, pause }
     }
 }
 
@@ -163,7 +166,7 @@ impl Changes {
         let (hint, at) = (&one.hint, one.at);
         let key = hint.facts.key;
         let repository = hint.repository.clone();
-        let change = match self.0.entry(key) {
+        let change = match self.of.entry(key) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => place.insert(Change {
                 preview: read(row)?,
@@ -181,30 +184,16 @@ impl Changes {
         change.rechosen |= chosen(memory) != before;
         (change.repository, change.at) = (repository, at);
         let id = change.preview.id;
-        Ok(if change.remembered().hastens() { Learned::Known(id) } else { Learned::Awaited(id) })
+        Ok(if change.remembered(self.pause).hastens() {
+            Learned::Known(id)
+        } else {
+            Learned::Awaited(id)
+        })
     }
 
     fn remembered(&self) -> Vec<Remembered<'_>> {
-        self.0.values().map(Change::remembered).collect()
+        self.of.values().map(|change| change.remembered(self.pause)).collect()
     }
-}
-
-/// Crosses these deliveries off; those that nobody had.
-async fn take(
-    connection: &mut PgConnection,
-    heard: &[Heard],
-) -> Result<HashSet<String>, LedgerError> {
-    let ids: Vec<&str> = heard.iter().filter_map(|it| it.delivery.as_deref()).collect();
-    if ids.is_empty() {
-        return Ok(HashSet::new());
-    }
-    let taken: Vec<String> = sqlx::query_scalar(
-        "DELETE FROM unlearned WHERE delivery_id = ANY($1) RETURNING delivery_id",
-    )
-    .bind(ids)
-    .fetch_all(connection)
-    .await?;
-    Ok(taken.into_iter().collect())
 }
 
 /// Notes in the journal what was learned, and says that there is something to do.

@@ -8,7 +8,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::previews::Preview;
-use super::remember::{HINT_PAUSE, HINT_PAUSE_DOUBLED};
+use super::remember::HINT_PAUSE_DOUBLED;
 use super::rows::read;
 use super::shapes::{ConditionShape, FactsShape, OverridesShape, ReceiptShape, storable};
 use super::told::ToldShape;
@@ -175,7 +175,7 @@ impl Ledger {
         .bind(lease.preview.hints)
         .bind(Json(OverridesShape::of(&findings.memory.overrides)))
         .bind(i32::try_from(findings.memory.overrides.rotations).unwrap_or(i32::MAX))
-        .bind(HINT_PAUSE)
+        .bind(self.pause.get())
         .bind(i32::try_from(HINT_PAUSE_DOUBLED).unwrap_or(0))
         .execute(&mut *tx)
         .await?;

@@ -25,6 +25,7 @@ mod tokens;
 mod told;
 mod wakeups;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -37,6 +38,7 @@ pub use journal::{Entry, JournalPage};
 pub use learn::{Heard, Learned, PullHint};
 pub use leases::{Findings, Lease, LeaseLost};
 pub use previews::{Filter, Going, Preview};
+use remember::Pause;
 pub use resources::Kind;
 pub use survey::Survey;
 pub use tokens::{Role, TokenInfo};
@@ -90,6 +92,8 @@ pub struct Ledger {
     /// For deliveries alone, so that nothing else that asks the ledger can keep one waiting: to store, and
     /// to learn from them.
     intake: PgPool,
+    /// How long a row rests before the next hint.
+    pause: Arc<Pause>,
 }
 
 impl Ledger {
@@ -106,7 +110,7 @@ impl Ledger {
         };
         let intake = bounded(WRITERS + 1).connect_lazy_with(options.clone());
         let pool = bounded(max_connections).connect_with(options).await?;
-        Ok(Self { pool, intake })
+        Ok(Self { pool, intake, pause: Arc::default() })
     }
 
     /// Brings the schema up to date; forward only. Waits a bounded time for another replica that

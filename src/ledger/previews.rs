@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::Row;
 use uuid::Uuid;
 
-use super::remember::{Remembered, remember};
+use super::remember::{HINT_PAUSE, Remembered, remember};
 use super::rows::{read, readable};
 use super::shapes::storable;
 use super::{CHANNEL, Ledger, LedgerError, logins};
@@ -209,7 +209,8 @@ impl Ledger {
         let wanted = preview.memory.overrides.rotations;
         let rotates = wanted != rotations;
         let (preview, repository) = (&preview, &preview.repository);
-        let new = Remembered { preview, repository, rechosen: rotates, at: now };
+        let pause = HINT_PAUSE;
+        let new = Remembered { preview, repository, rechosen: rotates, at: now, pause };
         remember(&mut tx, &[new]).await?;
         if rotates {
             logins::renew(&mut tx, id, wanted).await?;

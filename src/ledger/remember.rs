@@ -2,6 +2,8 @@
 //!
 //! Many rows in one statement. Refuses to make a row due as often as somebody speaks of it.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::types::Json;
 
@@ -18,6 +20,36 @@ pub(super) const HINT_PAUSE: TimeDelta = TimeDelta::milliseconds(500);
 /// How often it is doubled at most: up to 16 s.
 pub(super) const HINT_PAUSE_DOUBLED: u32 = 5;
 
+/// How much longer it is for each preview that is spoken of at the same time: a storm over the whole fleet
+/// leaves room for taking it in.
+const SPREAD: TimeDelta = TimeDelta::milliseconds(10);
+
+/// The longest that this makes it.
+const SPREAD_MOST: TimeDelta = TimeDelta::seconds(16);
+
+/// How long a row rests at present, in this process.
+#[derive(Debug)]
+pub(super) struct Pause(AtomicI64);
+
+impl Default for Pause {
+    fn default() -> Self {
+        Self(AtomicI64::new(HINT_PAUSE.num_milliseconds()))
+    }
+}
+
+impl Pause {
+    /// So many previews were spoken of at once.
+    pub(super) fn set(&self, previews: usize) {
+        let spread = SPREAD * i32::try_from(previews).unwrap_or(i32::MAX);
+        let pause = spread.clamp(HINT_PAUSE, SPREAD_MOST);
+        self.0.store(pause.num_milliseconds(), Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self) -> TimeDelta {
+        TimeDelta::milliseconds(self.0.load(Ordering::Relaxed))
+    }
+}
+
 /// What is remembered anew of one preview.
 pub(super) struct Remembered<'a> {
     pub(super) preview: &'a Preview,
@@ -25,12 +57,14 @@ pub(super) struct Remembered<'a> {
     /// Something else is wanted now than what may be Ready.
     pub(super) rechosen: bool,
     pub(super) at: DateTime<Utc>,
+    /// How long it rests at present.
+    pub(super) pause: TimeDelta,
 }
 
 impl Remembered<'_> {
     /// When it is due because of this.
     fn due_at(&self) -> DateTime<Utc> {
-        let pause = HINT_PAUSE * (1 << self.preview.failures.min(HINT_PAUSE_DOUBLED));
+        let pause = self.pause * (1 << self.preview.failures.min(HINT_PAUSE_DOUBLED));
         self.at.max(self.preview.updated_at + pause)
     }
 

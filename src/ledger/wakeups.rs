@@ -10,6 +10,9 @@ use uuid::Uuid;
 use super::{CHANNEL, Ledger, LedgerError};
 use crate::preview::{CommitSha, PreviewName, RepositoryId};
 
+/// How many are poked in one statement, where all are.
+const POKED_AT_ONCE: i64 = 500;
+
 /// How long a hint is fresh enough that a waiter's doubt adds nothing to it.
 const DOUBT_AGAIN_SECONDS: i64 = 10;
 
@@ -123,16 +126,26 @@ impl Ledger {
         spread_over: TimeDelta,
         now: DateTime<Utc>,
     ) -> Result<u64, LedgerError> {
-        let poked = sqlx::query(
-            "UPDATE previews SET pokes = pokes + 1,
-                 wake_at = LEAST(wake_at, $1 + random() * make_interval(secs => $2))
-             WHERE gone_at IS NULL",
-        )
-        .bind(now)
-        .bind(spread_over.num_milliseconds() as f64 / 1000.0)
-        .execute(&self.pool)
-        .await?;
-        sqlx::query("SELECT pg_notify($1, '')").bind(CHANNEL).execute(&self.pool).await?;
-        Ok(poked.rows_affected())
+        let (mut poked, mut last) = (0, Uuid::nil());
+        // A few at a time: whoever wants one of them waits for no more than these.
+        loop {
+            let ids: Vec<Uuid> = sqlx::query_scalar(
+                "UPDATE previews SET pokes = pokes + 1,
+                     wake_at = LEAST(wake_at, $1 + random() * make_interval(secs => $2))
+                 WHERE id IN (SELECT id FROM previews WHERE gone_at IS NULL AND id > $3
+                              ORDER BY id LIMIT $4 FOR UPDATE)
+                 RETURNING id",
+            )
+            .bind(now)
+            .bind(spread_over.num_milliseconds() as f64 / 1000.0)
+            .bind(last)
+            .bind(POKED_AT_ONCE)
+            .fetch_all(&self.pool)
+            .await?;
+            let Some(newest) = ids.iter().max() else { break };
+            (poked, last) = (poked + ids.len() as u64, *newest);
+            sqlx::query("SELECT pg_notify($1, '')").bind(CHANNEL).execute(&self.pool).await?;
+        }
+        Ok(poked)
     }
 }

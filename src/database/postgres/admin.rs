@@ -5,7 +5,7 @@
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicI32;
+use std::sync::atomic::{AtomicBool, AtomicI32};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ pub(super) struct Admin {
     pool: PgPool,
     /// Sessions without a lock, for the next change.
     pub(super) kept: Mutex<Vec<PgConnection>>,
+    /// Whether we may bound the temporary files of roles.
+    pub(super) bounds_files: AtomicBool,
     /// `server_version_num` at the last look; 0 before the first.
     pub(super) version: AtomicI32,
     /// Owns every database of ours, and cannot log in.
@@ -61,6 +63,7 @@ impl Admin {
             url_file,
             pool,
             kept: Mutex::default(),
+            bounds_files: AtomicBool::new(false),
             version: AtomicI32::new(0),
             owner: format!("{instance}_owner"),
             app: format!("{instance}_app"),

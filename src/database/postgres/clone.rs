@@ -8,6 +8,7 @@ use sqlx::PgConnection;
 
 use super::Inner;
 use super::admin::{code, fault, ident, literal, run};
+use super::begin::begin;
 use super::look::{comment, finished};
 use super::remove::drop_by_force;
 use super::spare::hand_out;
@@ -34,6 +35,9 @@ pub(super) async fn ensure(
     seed: &Seed,
     wanted: &Wanted<'_>,
 ) -> Result<Progress, Fault> {
+    if begin(inner, session, seed, wanted).await {
+        return Ok(Progress::Done);
+    }
     logins::ensure(inner, session, wanted).await?;
     // The preview's own, which tells that all are there, last.
     let components = wanted.components.iter().map(|it| it.database(wanted.name));
@@ -139,7 +143,7 @@ pub(super) async fn size(session: &mut PgConnection, database: &str) -> Result<i
 }
 
 /// Comment, grant, open: several statements in one message are one transaction.
-fn opening(wanted: &Wanted<'_>, name: &str) -> String {
+pub(super) fn opening(wanted: &Wanted<'_>, name: &str) -> String {
     let (database, role) = (ident(name), ident(&wanted.name.role()));
     format!(
         "COMMENT ON DATABASE {database} IS {};

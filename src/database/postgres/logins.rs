@@ -4,6 +4,8 @@
 //! locked when nothing uses it any more, so that at each moment one of two passwords works. Refuses to
 //! lock the one whose turn it is.
 
+use std::sync::atomic::Ordering;
+
 use sqlx::{Connection, PgConnection};
 
 use super::Inner;
@@ -25,27 +27,48 @@ pub(super) async fn ensure(
 ) -> Result<(), Fault> {
     let (name, login) = (wanted.name, wanted.password.login());
     let app = &inner.admin.app;
-    // The server gets the verifier (RFC 5802), so that no statement log holds the password.
-    let verifier = postgres_protocol::password::scram_sha_256(wanted.password.reveal().as_bytes());
-    let open = format!(
-        "LOGIN NOCREATEDB NOCREATEROLE CONNECTION LIMIT {} PASSWORD {}",
-        inner.config.connection_limit,
-        literal(&verifier)
-    );
-    // Membership is the ownership mark, and is given in the statement that creates. Its own rights
-    // are ours too: who is no superuser may only end sessions of roles that it is in.
+    let open = open(inner, &verifier(wanted.password));
     let first = name.role();
-    let marks = format!("IN ROLE {} ROLE CURRENT_USER", ident(app));
     if login == Login::First {
-        return make(session, app, &first, &open, &marks).await;
+        return make(session, app, &first, &open, &marks(app)).await;
     }
     // Whether the first login is open is not said here: it is locked when nothing uses it any more.
-    make(session, app, &first, "NOCREATEDB NOCREATEROLE", &marks).await?;
+    make(session, app, &first, "NOCREATEDB NOCREATEROLE", &marks(app)).await?;
     let second = name.second_role();
     let marks = format!("IN ROLE {}, {} ROLE CURRENT_USER", ident(app), ident(&first));
     make(session, app, &second, &open, &marks).await?;
     let acts = format!("ALTER ROLE {} SET role = {}", ident(&second), literal(&first));
     run(session, &acts).await.map_err(|e| fault(format!("making role {second}"), &e))
+}
+
+/// What the server gets of a password (RFC 5802), so that no statement log holds the password itself.
+pub(super) fn verifier(password: &Password) -> String {
+    postgres_protocol::password::scram_sha_256(password.reveal().as_bytes())
+}
+
+/// The statements that make the first login, where no role of its name is there.
+pub(super) fn first(inner: &Inner, name: &PreviewName, verifier: &str) -> String {
+    let (role, open, marks) = (name.role(), open(inner, verifier), marks(&inner.admin.app));
+    let bounded = inner.admin.bounds_files.load(Ordering::Relaxed);
+    let bound = if bounded { format!("; {}", bound(&role)) } else { String::new() };
+    format!("CREATE ROLE {} {open} {marks}{bound}", ident(&role))
+}
+
+/// What opens a login.
+fn open(inner: &Inner, verifier: &str) -> String {
+    let limit = inner.config.connection_limit;
+    let verifier = literal(verifier);
+    format!("LOGIN NOCREATEDB NOCREATEROLE CONNECTION LIMIT {limit} PASSWORD {verifier}")
+}
+
+/// Membership is the ownership mark, and is given in the statement that creates. Its own rights are ours
+/// too: who is no superuser may only end sessions of roles that it is in.
+fn marks(app: &str) -> String {
+    format!("IN ROLE {} ROLE CURRENT_USER", ident(app))
+}
+
+fn bound(role: &str) -> String {
+    format!("ALTER ROLE {} SET temp_file_limit = '1GB'", ident(role))
 }
 
 /// Makes a role of ours with these attributes, or gives it to one that is there.
@@ -66,8 +89,7 @@ async fn make(
     };
     run(session, &sql).await.map_err(|e| fault(doing(), &e))?;
     // Not everybody may bound temporary files; that was said at the start.
-    let bound = format!("ALTER ROLE {} SET temp_file_limit = '1GB'", ident(role));
-    match run(session, &bound).await {
+    match run(session, &bound(role)).await {
         Err(error) if code(&error) != "42501" => Err(fault(doing(), &error)),
         _ => Ok(()),
     }

@@ -8,6 +8,7 @@
 
 mod admin;
 mod baseline;
+mod begin;
 mod catalogue;
 mod clone;
 mod demand;
@@ -31,7 +32,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::{Mutex, OnceCell, Semaphore, mpsc};
+use tokio::sync::{Mutex, OnceCell, Semaphore, mpsc, oneshot};
 
 use super::catalogue::Catalogue;
 use super::{DatabaseOrder, Databases, DatabasesSeen, Password, Seed};
@@ -233,21 +234,31 @@ impl Databases for PostgresDatabases {
         let (seed, password) = (order.seed.clone(), order.password.clone());
         let (generation, owned) = (order.generation, name.clone());
         let components = order.components.to_vec();
-        let mut work = tokio::spawn(async move {
+        let (tell, mut told) = oneshot::channel();
+        let work = tokio::spawn(async move {
             let components = &components;
             let wanted =
                 clone::Wanted { name: &owned, generation, password: &password, components };
             let done = clone::ensure(&inner, &mut locked.session, &seed, &wanted).await;
             inner.admin.release(locked).await;
             drop(slot);
-            // A full queue of changes loses nothing: the preview is looked at again anyway.
-            let _ = inner.changes.try_send(owned);
-            done
+            if tell.send(done).is_err() {
+                // A full queue of changes loses nothing: the preview is looked at again anyway.
+                let _ = inner.changes.try_send(owned);
+            }
         });
-        match tokio::time::timeout(GRACE, &mut work).await {
+        let underway = Progress::Underway("database: being seeded or cloned".to_owned());
+        match tokio::time::timeout(GRACE, &mut told).await {
             Ok(Ok(done)) => done,
-            Ok(Err(panic)) => Err(Fault::permanent(format!("making database of {name}"), panic)),
-            Err(_) => Ok(Progress::Underway("database: being seeded or cloned".to_owned())),
+            Ok(Err(_)) => {
+                let why = work.await.err().map_or_else(String::new, |panic| panic.to_string());
+                Err(Fault::permanent(format!("making database of {name}"), why))
+            }
+            Err(_) => {
+                // From here on it pokes the preview, or is done already.
+                told.close();
+                told.try_recv().unwrap_or(Ok(underway))
+            }
         }
     }
 

@@ -4,6 +4,8 @@
 //! Rights are probed and never guessed from a version. Refuses to begin without those that a
 //! preview needs; goes on without the others, and says once what an administrator can do.
 
+use std::sync::atomic::Ordering;
+
 use sqlx::PgConnection;
 
 use super::admin::{Admin, code, fault, ident, run};
@@ -22,7 +24,9 @@ pub(super) async fn prepare(admin: &Admin) -> Result<(), Fault> {
         sqlx::query_scalar("SELECT has_parameter_privilege('temp_file_limit', 'SET')")
             .fetch_one(&mut session)
             .await;
-    if !bounded.unwrap_or_default() {
+    let bounded = bounded.unwrap_or_default();
+    admin.bounds_files.store(bounded, Ordering::Relaxed);
+    if !bounded {
         tracing::warn!(
             "databases.admin_url: previews' temporary files are not bounded, since {me} may not \
              set temp_file_limit; a superuser can run: GRANT SET ON PARAMETER temp_file_limit TO {}",
