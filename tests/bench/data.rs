@@ -116,8 +116,8 @@ pub async fn spare(server: &Postgres, instance: &str) -> Result<()> {
     let mut session = PgConnection::connect(&server.url("postgres")).await?;
     loop {
         let spares: i64 =
-            sqlx::query_scalar("SELECT count(*) FROM pg_database WHERE starts_with(datname, $1)")
-                .bind(format!("{instance}_spare_"))
+            sqlx::query_scalar("SELECT count(*) FROM pg_database WHERE datname ~ $1")
+                .bind(format!("^{instance}_spare_(?!new_)"))
                 .fetch_one(&mut session)
                 .await?;
         if spares > 0 {

@@ -10,6 +10,8 @@ use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
 use sqlx::{Connection, PgConnection};
 
+use mayfly::clock::fresh_id;
+
 use super::api_server::ApiServer;
 use super::cluster::TRIP;
 use super::growth::multiply;
@@ -168,7 +170,7 @@ async fn restart(
     stage.start()?;
     let first = loop {
         if let Ok(mut sender) = Sender::connect(stage.main).await
-            && sender.send(&delivery).await.unwrap_or(false)
+            && sender.send(&delivery, &fresh_id().to_string()).await.unwrap_or(false)
         {
             break begun.elapsed();
         }

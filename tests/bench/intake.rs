@@ -40,8 +40,8 @@ impl Sender {
         Ok(Self { to, requests })
     }
 
-    /// Whether it was answered with 202.
-    pub async fn send(&mut self, delivery: &Signed) -> Result<bool> {
+    /// Sends it under an id; whether it was answered with 202.
+    pub async fn send(&mut self, delivery: &Signed, id: &str) -> Result<bool> {
         if self.requests.ready().await.is_err() {
             *self = Self::connect(self.to).await?;
         }
@@ -49,7 +49,7 @@ impl Sender {
             .header("host", "mayfly.localhost")
             .header("content-type", "application/json")
             .header("x-github-event", "pull_request")
-            .header("x-github-delivery", fresh_id().to_string())
+            .header("x-github-delivery", id)
             .header("x-hub-signature-256", &delivery.signature)
             .body(Full::new(Bytes::copy_from_slice(&delivery.body)))?;
         let answer = self.requests.send_request(request).await?;
@@ -117,7 +117,7 @@ async fn one(
         }
         let delivery = &deliveries[(at * 7919 + turn) % deliveries.len()];
         let sent = Instant::now();
-        let taken = sender.send(delivery).await?;
+        let taken = sender.send(delivery, &fresh_id().to_string()).await?;
         if taken {
             answers.push(sent.elapsed());
         } else {

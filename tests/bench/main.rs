@@ -8,9 +8,11 @@
 mod api_server;
 mod cluster;
 mod data;
+mod figure;
 mod fleet;
 mod growth;
 mod intake;
+mod kill;
 mod kinds;
 mod machine;
 mod objects;
@@ -46,6 +48,7 @@ async fn main() -> Result<()> {
     let mut rows = Vec::new();
     if is_wanted(&["1", "2"]) {
         rows.extend(intake::measure(&stage, base.path(), rounds, length).await?);
+        rows.push(kill::measure(base.path()).await?);
     }
     if is_wanted(&["5", "7"]) {
         rows.extend(data::measure(&stage.previews, quick).await?);
@@ -64,7 +67,8 @@ async fn main() -> Result<()> {
     println!("{}", report.table());
     let place = scratch()?.join("report.json");
     std::fs::write(&place, serde_json::to_vec_pretty(&report)?)?;
-    println!("the same as JSON: {}", place.display());
+    figure::write(&report, &scratch()?)?;
+    println!("the same as JSON, and as pictures beside it: {}", place.display());
     Ok(())
 }
 

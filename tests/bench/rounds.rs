@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use sqlx::{Connection, PgConnection, Row as _};
 
+use mayfly::clock::fresh_id;
+
 use super::api_server::{ApiServer, Asked};
 use super::cluster::there;
 use super::data::spare;
@@ -105,7 +107,7 @@ impl<'a> Rounds<'a> {
     async fn tell(&mut self, number: u32, action: &str) -> Result<Instant> {
         let delivery = self.stage.delivery(number, action);
         let sent = Instant::now();
-        ensure!(self.sender.send(&delivery).await?, "a delivery was not taken");
+        ensure!(self.sender.send(&delivery, &fresh_id().to_string()).await?, "a delivery was not taken");
         Ok(sent)
     }
 

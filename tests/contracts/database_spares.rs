@@ -34,7 +34,9 @@ async fn named(place: &Place, begin: &str) -> Vec<(String, i64)> {
 }
 
 async fn spares(place: &Place) -> Vec<(String, i64)> {
-    named(place, "$_spare_").await
+    let mut all = named(place, "$_spare_").await;
+    all.retain(|(name, _)| !name.contains("_spare_new_"));
+    all
 }
 
 async fn a_spare(place: &Place) -> (String, i64) {
@@ -102,6 +104,18 @@ async fn a_spare_that_a_crash_left_is_found_and_one_that_it_spoiled_is_not_hande
     assert_eq!(ready(&place.databases, &place.pr(2), &secret).await, Some(0));
     let gone = async || spares(&place).await.iter().all(|(it, _)| *it != name);
     within(Duration::from_secs(60), "an end of what was spoiled", gone).await;
+    // As a clone is that was not made whole; somebody may have been in it.
+    let (name, _) = a_spare(&place).await;
+    let unfinished = format!("{}_spare_new_00000000", place.instance);
+    place
+        .run(format!(
+            "ALTER DATABASE \"{name}\" RENAME TO \"{unfinished}\";
+             ALTER DATABASE \"{unfinished}\" ALLOW_CONNECTIONS true"
+        ))
+        .await;
+    place.make(&place.pr(4), &secret).await;
+    let gone = async || named(&place, &unfinished).await.is_empty();
+    within(Duration::from_secs(60), "an end of what was unfinished", gone).await;
     // Another process finds what this one made.
     a_spare(&place).await;
     let before = spares(&place).await;
@@ -139,7 +153,7 @@ async fn a_clone_in_advance_whose_session_was_ended_leaves_nothing(admin: Admini
     within(Duration::from_secs(90), "three clones that were cut off", async || {
         let sql = format!(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-             WHERE query LIKE 'CREATE DATABASE \"{}_spare_%'",
+             WHERE query LIKE 'CREATE DATABASE \"{}_spare_new_%'",
             place.instance
         );
         let now: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut admin).await.unwrap();

@@ -29,7 +29,7 @@ pub(super) const TRIES: i64 = 8;
 /// How long the session that was first in one may take to end, in milliseconds.
 const END_MILLISECONDS: i64 = 2_000;
 
-/// Where those are listed that were cut off while they were dropped, or first entered.
+/// Where those are listed whose drop was cut off.
 const SPOILED: &str = "";
 
 /// What the names of a template's spares begin with.
@@ -130,7 +130,7 @@ pub(super) async fn turn(inner: &Inner) -> Result<bool, Fault> {
 
 async fn fill(inner: &Inner, session: &mut PgConnection) -> Result<(), Fault> {
     let mut there = there(inner, session).await?;
-    // What a drop that was cut off left can only be dropped again, and what is open may have visitors.
+    // What a drop that was cut off left can only be dropped again.
     drop_all(session, &there.remove(SPOILED).unwrap_or_default()).await?;
     let mut room = inner.config.spare_bytes;
     for digest in &inner.keep {
@@ -154,41 +154,49 @@ async fn fill(inner: &Inner, session: &mut PgConnection) -> Result<(), Fault> {
             let random: String =
                 fresh_bytes()[..4].iter().map(|byte| format!("{byte:02x}")).collect();
             let spare = format!("{}{random}", prefix(inner, &template));
+            let fresh = format!("{}new_{random}", inner.admin.spare_prefix);
             let begun = Instant::now();
-            create(inner, session, &spare, &template).await?;
-            warm(inner, session, &spare).await?;
+            create(inner, session, &fresh, &template).await?;
+            warm(inner, session, &fresh, &spare).await?;
             inner.spares.with(&template, |demand| demand.cloned_in(begun.elapsed()));
         }
     }
-    // Of seeds that nobody uses any more.
+    // Of seeds that nobody uses any more, and those that were cut off before they were one.
     for spares in there.into_values() {
         drop_all(session, &spares).await?;
     }
     Ok(())
 }
 
-/// Enters it once, so that the first session of whoever gets it does not have to read the catalogue from
-/// the disk: the server keeps what it found in a file of that database. Nobody else can come in.
-async fn warm(inner: &Inner, session: &mut PgConnection, spare: &str) -> Result<(), Fault> {
-    let fail = |error: sqlx::Error| fault(format!("entering {spare}"), &error);
-    let database = ident(spare);
-    let open = format!(
-        "REVOKE ALL ON DATABASE {database} FROM PUBLIC; ALTER DATABASE {database} ALLOW_CONNECTIONS true"
-    );
+/// Enters a clone once, so that the first session of whoever gets it does not have to read the catalogue
+/// from the disk: the server keeps what it found in a file of that database. Nobody else can come in. Then
+/// it is closed, and a spare from that moment on.
+async fn warm(
+    inner: &Inner,
+    session: &mut PgConnection,
+    fresh: &str,
+    spare: &str,
+) -> Result<(), Fault> {
+    let fail = |error: sqlx::Error| fault(format!("entering {fresh}"), &error);
+    let database = ident(fresh);
+    let revoke = format!("REVOKE ALL ON DATABASE {database} FROM PUBLIC");
+    let open = format!("{revoke}; ALTER DATABASE {database} ALLOW_CONNECTIONS true");
     run(session, &open).await.map_err(fail)?;
-    let mut inside = inner.admin.connect_to(spare).await?;
-    let entered = run(&mut inside, "SELECT 1").await;
-    // It is gone before anybody takes the database, which could not be renamed under it.
-    let ended = sqlx::query(
-        "SELECT pg_terminate_backend(pid, $2) FROM pg_stat_activity WHERE datname = $1
-             AND backend_type = 'client backend'",
+    let mut inside = inner.admin.connect_to(fresh).await?;
+    run(&mut inside, "SELECT 1").await.map_err(fail)?;
+    // Ended, and seen to have: a database cannot be renamed under a session.
+    sqlx::query(
+        "SELECT pg_terminate_backend(pid, $2) FROM pg_stat_activity
+         WHERE datname = $1 AND backend_type = 'client backend'",
     )
-    .bind(spare)
+    .bind(fresh)
     .bind(END_MILLISECONDS)
     .execute(&mut *session)
-    .await;
-    let closed = run(session, &format!("ALTER DATABASE {database} ALLOW_CONNECTIONS false")).await;
-    entered.and(ended.map(drop)).and(closed).map_err(fail)
+    .await
+    .map_err(fail)?;
+    let close = format!("ALTER DATABASE {database} ALLOW_CONNECTIONS false");
+    let rename = format!("ALTER DATABASE {database} RENAME TO {}", ident(spare));
+    run(session, &format!("{close}; {rename}")).await.map_err(fail)
 }
 
 /// The spares that are there, those of each template by what their names begin with, but for [`SPOILED`].
@@ -197,7 +205,7 @@ async fn there(
     session: &mut PgConnection,
 ) -> Result<BTreeMap<String, Vec<String>>, Fault> {
     let names: Vec<(String, bool)> = sqlx::query_as(
-        "SELECT datname::text, datconnlimit = -2 OR datallowconn FROM pg_database
+        "SELECT datname::text, datconnlimit = -2 FROM pg_database
          WHERE starts_with(datname, $1) AND pg_get_userbyid(datdba) = $2 ORDER BY oid",
     )
     .bind(&inner.admin.spare_prefix)

@@ -531,3 +531,35 @@ async fn the_quota_has_room_for_the_largest_tier_whichever_is_chosen() {
     let seen = it.cluster.observe(&name, &shape).await.namespace;
     assert_eq!(seen, Seen::Present(NamespaceSeen { fenced: true }));
 }
+
+#[tokio::test]
+async fn the_way_in_is_open_with_the_first_pods_and_counts_as_none_until_they_are_ready() {
+    let Some(it) = RealCluster::new().await else { return };
+    let (name, order) = (it.name(7), ordered(doomed("never-ready"), 'a'));
+    let here = name.namespace();
+    let urls = order.database_urls();
+    it.cluster.ensure_namespace(&name, &order.shape, &urls).await.unwrap();
+    assert!(it.read("Secret", &here, "database").await.is_some(), "before any pod reads it");
+    it.cluster.ensure_workload(&name, &order).await.unwrap();
+    let route = it.read("Ingress", &here, WEB).await.expect("the way in");
+    let revision = |route: &Value| route["metadata"]["annotations"]["mayfly.dev/revision"].clone();
+    assert_eq!(revision(&route), Value::Null, "it does not say where it leads");
+    let seen = it.cluster.observe(&name, &order.shape).await.route;
+    assert!(matches!(&seen, Seen::Present(route) if route.revision.is_none()), "{seen:?}");
+    let fault = it.cluster.ensure_route(&name, &order.shape, &order.revision).await.unwrap_err();
+    assert!(fault.why.contains("not ready"), "{fault}");
+    // The next commit's pods are ready: the same object leads to them.
+    let next = order_of(&it, 'b').await;
+    until_ready(&*it.cluster, &name, &next.revision).await;
+    it.cluster.ensure_route(&name, &next.shape, &next.revision).await.unwrap();
+    let led = it.read("Ingress", &here, WEB).await.unwrap();
+    assert_eq!(led["metadata"]["uid"], route["metadata"]["uid"]);
+    assert_eq!(revision(&led), next.revision.to_string());
+}
+
+/// Orders a commit that becomes ready.
+async fn order_of(it: &RealCluster, digit: char) -> WorkloadOrder {
+    let order = ordered(shape(), digit);
+    it.cluster.ensure_workload(&it.name(7), &order).await.unwrap();
+    order
+}
