@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 
 use super::error::Problem;
 use super::learner;
-use crate::ledger::{Delivery, Heard, Ledger, LedgerError, PullHint, WRITERS};
+use crate::ledger::{Delivery, Heard, Ledger, LedgerError, PullHint, WRITERS, Writer};
 use crate::reconcile::Reconciler;
 
 /// How much of all bodies together is held; real ones have some 30 KiB.
@@ -87,13 +87,18 @@ async fn write(
     waiting: Arc<Mutex<mpsc::Receiver<Waiting>>>,
     learner: mpsc::Sender<Heard>,
 ) {
+    let mut writer = ledger.writer();
     loop {
         // The other writer gathers while this one writes.
         let gathered = gather(&mut *waiting.lock().await).await;
         let Some(batch) = gathered else { return };
         // In a task of its own, so that a bug ends one batch and not the writer.
-        let (ledger, learner) = (ledger.clone(), learner.clone());
-        let _ = tokio::spawn(async move { store(&ledger, &learner, batch).await }).await;
+        let learner = learner.clone();
+        let storing = tokio::spawn(async move {
+            store(&mut writer, &learner, batch).await;
+            writer
+        });
+        writer = storing.await.unwrap_or_else(|_| ledger.writer());
     }
 }
 
@@ -109,13 +114,13 @@ async fn gather(waiting: &mut mpsc::Receiver<Waiting>) -> Option<Vec<Waiting>> {
     Some(batch)
 }
 
-async fn store(ledger: &Ledger, learner: &mpsc::Sender<Heard>, mut batch: Vec<Waiting>) {
+async fn store(writer: &mut Writer, learner: &mpsc::Sender<Heard>, mut batch: Vec<Waiting>) {
     batch.retain(|it| !it.tell.is_closed());
     let (said, mut tell): (Vec<_>, Vec<_>) =
         batch.into_iter().map(|it| ((it.delivery, it.hint), it.tell)).unzip();
     let deliveries: Vec<&Delivery> = said.iter().map(|(delivery, _)| delivery).collect();
     let stored = tokio::select! {
-        stored = ledger.store(&deliveries) => stored.map_err(Arc::new),
+        stored = writer.store(&deliveries) => stored.map_err(Arc::new),
         // They were told to come again, and will.
         _ = join_all(tell.iter_mut().map(oneshot::Sender::closed)) => return,
     };

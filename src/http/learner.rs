@@ -21,6 +21,12 @@ const WAITING: usize = 4096;
 /// How many share one transaction.
 const BATCH: usize = 512;
 
+/// So many at once are a storm: then others are waited for, so that each preview is written less often.
+const STORM: usize = 16;
+
+/// How long, in a storm.
+const BREATH: Duration = Duration::from_millis(50);
+
 /// How many of those that nobody came to are read at a time, with their bodies.
 const LEFT_BEHIND: i64 = 64;
 
@@ -40,7 +46,11 @@ pub(super) fn start(reconciler: Arc<Reconciler>) -> mpsc::Sender<Heard> {
         // Each in a task of its own, so that a bug ends one batch and not the learning.
         while let Some(batch) = gather(&mut waiting, &mut look, &reconciler).await {
             let reconciler = reconciler.clone();
+            let is_storm = batch.len() >= STORM;
             let _ = tokio::spawn(async move { learn(&reconciler, batch).await }).await;
+            if is_storm {
+                tokio::time::sleep(BREATH).await;
+            }
         }
     });
     sender

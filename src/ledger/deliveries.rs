@@ -5,11 +5,16 @@
 //! what they say: that is for whoever learns.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::Row;
+use sqlx::{Connection, PgConnection, PgPool, Row};
+use tokio::time::timeout;
 
 use super::{Ledger, LedgerError};
+
+/// How long a session may take to be opened.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A webhook delivery, as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,25 +29,72 @@ pub struct Delivery {
     pub at: DateTime<Utc>,
 }
 
-impl Ledger {
+/// A session of its own for whoever stores: taking one from a pool, and giving it back, each costs a round
+/// trip.
+pub struct Writer {
+    pool: PgPool,
+    session: Option<PgConnection>,
+}
+
+impl Writer {
     /// Stores all of these, in one transaction and one round trip; the ids of those that were not there
-    /// yet, which are to be learned from.
+    /// yet, which are to be learned from. Dropped before it is done, they may be stored or not.
+    pub async fn store(
+        &mut self,
+        deliveries: &[&Delivery],
+    ) -> Result<HashSet<String>, LedgerError> {
+        if self.pool.is_closed() {
+            return Err(sqlx::Error::PoolClosed.into());
+        }
+        // Where it fails, the session is not kept. One that broke while nobody used it was not to be seen.
+        if let Some(mut session) = self.session.take() {
+            match store(&mut session, deliveries).await {
+                Err(LedgerError::Database(sqlx::Error::Io(_))) => {}
+                done => {
+                    self.session = done.is_ok().then_some(session);
+                    return done;
+                }
+            }
+        }
+        let options = self.pool.connect_options();
+        let opened = timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options));
+        let mut session = opened.await.map_err(|_| sqlx::Error::PoolTimedOut)??;
+        let done = store(&mut session, deliveries).await;
+        self.session = done.is_ok().then_some(session);
+        done
+    }
+}
+
+async fn store(
+    session: &mut PgConnection,
+    deliveries: &[&Delivery],
+) -> Result<HashSet<String>, LedgerError> {
+    let stored: Vec<String> = sqlx::query_scalar(
+        "WITH stored AS (
+             INSERT INTO deliveries (id, event, body, received_at)
+             SELECT * FROM UNNEST($1::text[], $2::text[], $3::bytea[], $4::timestamptz[])
+             ON CONFLICT (id) DO NOTHING RETURNING id, received_at)
+         INSERT INTO unlearned (delivery_id, received_at) SELECT * FROM stored
+         RETURNING delivery_id",
+    )
+    .bind(deliveries.iter().map(|it| &it.id[..]).collect::<Vec<_>>())
+    .bind(deliveries.iter().map(|it| &it.event[..]).collect::<Vec<_>>())
+    .bind(deliveries.iter().map(|it| &it.body[..]).collect::<Vec<_>>())
+    .bind(deliveries.iter().map(|it| it.at).collect::<Vec<_>>())
+    .fetch_all(session)
+    .await?;
+    Ok(stored.into_iter().collect())
+}
+
+impl Ledger {
+    /// Whoever stores many.
+    pub fn writer(&self) -> Writer {
+        Writer { pool: self.intake.clone(), session: None }
+    }
+
+    /// Stores these; see [`Writer::store`].
     pub async fn store(&self, deliveries: &[&Delivery]) -> Result<HashSet<String>, LedgerError> {
-        let stored: Vec<String> = sqlx::query_scalar(
-            "WITH stored AS (
-                 INSERT INTO deliveries (id, event, body, received_at)
-                 SELECT * FROM UNNEST($1::text[], $2::text[], $3::bytea[], $4::timestamptz[])
-                 ON CONFLICT (id) DO NOTHING RETURNING id, received_at)
-             INSERT INTO unlearned (delivery_id, received_at) SELECT * FROM stored
-             RETURNING delivery_id",
-        )
-        .bind(deliveries.iter().map(|it| &it.id[..]).collect::<Vec<_>>())
-        .bind(deliveries.iter().map(|it| &it.event[..]).collect::<Vec<_>>())
-        .bind(deliveries.iter().map(|it| &it.body[..]).collect::<Vec<_>>())
-        .bind(deliveries.iter().map(|it| it.at).collect::<Vec<_>>())
-        .fetch_all(&self.intake)
-        .await?;
-        Ok(stored.into_iter().collect())
+        self.writer().store(deliveries).await
     }
 
     /// Deliveries that nobody has learned from since this instant, oldest first, at most so many.

@@ -29,11 +29,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection, PgPool};
 
 pub use brake::Brake;
-pub use deliveries::Delivery;
+pub use deliveries::{Delivery, Writer};
 pub use journal::{Entry, JournalPage};
 pub use learn::{Heard, Learned, PullHint};
 pub use leases::{Findings, Lease, LeaseLost};
@@ -50,6 +50,12 @@ const CHANNEL: &str = "mayfly_due";
 /// How many transactions that store deliveries run at once: while one is flushed to disk, the next is
 /// filled.
 pub(crate) const WRITERS: u32 = 2;
+
+/// How many learn at once, of each process: one, and whoever looks for what was left behind.
+const LEARNERS: u32 = 2;
+
+/// How long a connection that nobody used is believed to be one: asking costs a round trip.
+const TRUSTED: Duration = Duration::from_secs(1);
 
 /// How long the migrator waits for another replica that is migrating.
 const MIGRATION_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
@@ -89,8 +95,7 @@ pub enum LedgerError {
 #[derive(Clone, Debug)]
 pub struct Ledger {
     pool: PgPool,
-    /// For deliveries alone, so that nothing else that asks the ledger can keep one waiting: to store, and
-    /// to learn from them.
+    /// For learning alone, so that nothing else that asks the ledger can keep a delivery waiting.
     intake: PgPool,
     /// How long a row rests before the next hint.
     pause: Arc<Pause>,
@@ -106,9 +111,20 @@ impl Ledger {
             ("idle_in_transaction_session_timeout", "15s"),
         ]);
         let bounded = |most| {
-            PgPoolOptions::new().max_connections(most).acquire_timeout(Duration::from_secs(10))
+            PgPoolOptions::new()
+                .max_connections(most)
+                .acquire_timeout(Duration::from_secs(10))
+                .test_before_acquire(false)
+                .before_acquire(|connection, of_it| {
+                    Box::pin(async move {
+                        if of_it.idle_for > TRUSTED {
+                            connection.ping().await?;
+                        }
+                        Ok(true)
+                    })
+                })
         };
-        let intake = bounded(WRITERS + 1).connect_lazy_with(options.clone());
+        let intake = bounded(LEARNERS).connect_lazy_with(options.clone());
         let pool = bounded(max_connections).connect_with(options).await?;
         Ok(Self { pool, intake, pause: Arc::default() })
     }

@@ -115,11 +115,10 @@ pub async fn spare(server: &Postgres, instance: &str) -> Result<()> {
     let begun = Instant::now();
     let mut session = PgConnection::connect(&server.url("postgres")).await?;
     loop {
-        let spares: i64 =
-            sqlx::query_scalar("SELECT count(*) FROM pg_database WHERE datname ~ $1")
-                .bind(format!("^{instance}_spare_(?!new_)"))
-                .fetch_one(&mut session)
-                .await?;
+        let spares: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_database WHERE datname ~ $1")
+            .bind(format!("^{instance}_spare_(?!new_)"))
+            .fetch_one(&mut session)
+            .await?;
         if spares > 0 {
             session.close().await?;
             return Ok(());

@@ -107,7 +107,10 @@ impl<'a> Rounds<'a> {
     async fn tell(&mut self, number: u32, action: &str) -> Result<Instant> {
         let delivery = self.stage.delivery(number, action);
         let sent = Instant::now();
-        ensure!(self.sender.send(&delivery, &fresh_id().to_string()).await?, "a delivery was not taken");
+        ensure!(
+            self.sender.send(&delivery, &fresh_id().to_string()).await?,
+            "a delivery was not taken"
+        );
         Ok(sent)
     }
 

@@ -35,7 +35,7 @@ use self::files::Layout;
 use self::lock::Lock;
 use self::migration::Attempt;
 use self::namespace::Stand;
-use self::processes::{Identity, Process};
+use self::processes::{Identity, Process, Walks};
 use self::record::Record;
 use super::{Cluster, ClusterSeen};
 use crate::fault::{Fault, Progress};
@@ -69,6 +69,7 @@ struct Room {
     instance: String,
     grace: Duration,
     changes: Sender<PreviewName>,
+    walks: Walks,
     /// Processes that were asked to end, so that they are asked once.
     asked: Mutex<HashSet<Identity>>,
     /// Previews whose removal a task of this process carries through.
@@ -89,6 +90,7 @@ impl LocalCluster {
             instance: config.instance,
             grace: config.grace,
             changes,
+            walks: Walks::default(),
             asked: Mutex::default(),
             seen_off: Mutex::default(),
         });
@@ -113,17 +115,21 @@ impl Room {
         namespace::look(&self.directory(name), &self.stamp(name))
     }
 
-    /// Every living process of a namespace; walks `/proc`, so not on the runtime's own threads.
+    /// Every living process of a namespace; reads files, so not on the runtime's own threads.
     async fn processes(&self, name: &PreviewName) -> io::Result<Vec<Process>> {
         let directory = self.directory(name);
-        let scan = move || {
+        let of = directory.clone();
+        let leaders = move || {
+            let directory = of;
             // A record that cannot be read must not hide the processes that carry our marks.
             let records = Record::all(&directory).unwrap_or_default();
             let mut leaders: Vec<_> = records.into_values().flat_map(|it| it.leaders).collect();
             leaders.extend(Attempt::read(&directory).ok().flatten().and_then(Attempt::leader));
-            processes::scan(&directory, &leaders)
+            leaders.retain(|leader| leader.process.lives());
+            leaders
         };
-        tokio::task::spawn_blocking(scan).await.map_err(io::Error::other)?
+        let leaders = tokio::task::spawn_blocking(leaders).await.map_err(io::Error::other)?;
+        Ok(self.walks.census().await?.of(&directory, &leaders))
     }
 
     /// Takes the namespace's lock, if the namespace is there and stays.

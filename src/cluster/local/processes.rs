@@ -11,7 +11,8 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
@@ -81,32 +82,73 @@ impl Identity {
     }
 }
 
-/// Every living process that belongs to this namespace directory.
-pub(super) fn scan(namespace: &Path, leaders: &[Leader]) -> io::Result<Vec<Process>> {
-    let mut mark = format!("{NAMESPACE}=").into_bytes();
-    mark.extend(namespace.as_os_str().as_bytes());
-    let boot = boot_id()?;
-    let leaders: Vec<_> = leaders.iter().filter(|leader| leader.process.lives()).collect();
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc")? {
-        let name = entry?.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-        // One that exits while we look is not there.
-        let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        let marked = environ.split(|byte| *byte == 0).any(|entry| entry == mark);
-        if !marked && leaders.is_empty() {
-            continue;
+/// Every living process of the machine, as one walk through `/proc` found them.
+pub(super) struct Census(Vec<Entry>);
+
+struct Entry {
+    process: Process,
+    group: i32,
+    /// The namespace directory that its marks name.
+    namespace: Option<Vec<u8>>,
+}
+
+impl Census {
+    fn take() -> io::Result<Self> {
+        let boot = boot_id()?;
+        let mark = format!("{NAMESPACE}=");
+        let mut all = Vec::new();
+        for entry in fs::read_dir("/proc")? {
+            let name = entry?.file_name();
+            let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else {
+                continue;
+            };
+            // One that exits while we look is not there.
+            let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            let Some(Stat { identity, group }) = Stat::read(pid, &boot) else { continue };
+            let mut entries = environ.split(|byte| *byte == 0);
+            let namespace = entries.find_map(|it| it.strip_prefix(mark.as_bytes()));
+            let run = namespace.and_then(|_| marks(&environ));
+            let namespace = namespace.map(<[u8]>::to_vec);
+            all.push(Entry { process: Process { identity, run }, group, namespace });
         }
-        let Some(stat) = Stat::read(pid, &boot) else { continue };
-        let leader = leaders.iter().find(|leader| leader.process.pid == stat.group);
-        let run = match (marked, leader) {
-            (true, _) => marks(&environ),
-            (false, Some(leader)) => Some(leader.run.clone()),
-            (false, None) => continue,
-        };
-        found.push(Process { identity: stat.identity, run });
+        Ok(Self(all))
     }
-    Ok(found)
+
+    /// Those that belong to this namespace directory: by their marks, or as one of the group of a leader
+    /// that lived when the walk began.
+    pub(super) fn of(&self, namespace: &Path, leaders: &[Leader]) -> Vec<Process> {
+        let wanted = namespace.as_os_str().as_bytes();
+        let found = self.0.iter().filter_map(|it| {
+            if it.namespace.as_deref() == Some(wanted) {
+                return Some(it.process.clone());
+            }
+            let leader = leaders.iter().find(|leader| leader.process.pid == it.group)?;
+            Some(Process { run: Some(leader.run.clone()), ..it.process.clone() })
+        });
+        found.collect()
+    }
+}
+
+/// Walks for all who ask at the same time: a walk that began after somebody asked tells him too.
+#[derive(Default)]
+pub(super) struct Walks(tokio::sync::Mutex<Option<(Instant, Arc<Census>)>>);
+
+impl Walks {
+    /// Who lives now, or lived after this was called.
+    pub(super) async fn census(&self) -> io::Result<Arc<Census>> {
+        let asked = Instant::now();
+        let mut last = self.0.lock().await;
+        if let Some((begun, census)) = &*last
+            && *begun >= asked
+        {
+            return Ok(census.clone());
+        }
+        let begun = Instant::now();
+        let walk = tokio::task::spawn_blocking(Census::take);
+        let census = Arc::new(walk.await.map_err(io::Error::other)??);
+        *last = Some((begun, census.clone()));
+        Ok(census)
+    }
 }
 
 fn marks(environ: &[u8]) -> Option<Run> {
