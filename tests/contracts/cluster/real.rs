@@ -541,7 +541,7 @@ async fn the_way_in_is_open_with_the_first_pods_and_counts_as_none_until_they_ar
     it.cluster.ensure_namespace(&name, &order.shape, &urls).await.unwrap();
     assert!(it.read("Secret", &here, "database").await.is_some(), "before any pod reads it");
     it.cluster.ensure_workload(&name, &order).await.unwrap();
-    let route = it.read("Ingress", &here, WEB).await.expect("the way in");
+    let route = it.read("Ingress", &here, "web").await.expect("the way in");
     let revision = |route: &Value| route["metadata"]["annotations"]["mayfly.dev/revision"].clone();
     assert_eq!(revision(&route), Value::Null, "it does not say where it leads");
     let seen = it.cluster.observe(&name, &order.shape).await.route;
@@ -552,7 +552,7 @@ async fn the_way_in_is_open_with_the_first_pods_and_counts_as_none_until_they_ar
     let next = order_of(&it, 'b').await;
     until_ready(&*it.cluster, &name, &next.revision).await;
     it.cluster.ensure_route(&name, &next.shape, &next.revision).await.unwrap();
-    let led = it.read("Ingress", &here, WEB).await.unwrap();
+    let led = it.read("Ingress", &here, "web").await.unwrap();
     assert_eq!(led["metadata"]["uid"], route["metadata"]["uid"]);
     assert_eq!(revision(&led), next.revision.to_string());
 }
