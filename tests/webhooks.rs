@@ -291,7 +291,7 @@ async fn what_cannot_be_learned_whole_is_not_learned_and_is_tried_again_without_
     }
     let allow = "ALTER TABLE journal DROP CONSTRAINT for_a_test";
     sqlx::query(allow).execute(pool).await.unwrap();
-    site.world.clock.advance(TimeDelta::seconds(5));
+    site.world.clock.advance(TimeDelta::seconds(65));
     site.all_learned().await;
     assert_eq!(site.world.preview(7).await.memory.facts, facts(&body));
 }
@@ -304,7 +304,10 @@ async fn what_a_process_stored_before_it_died_is_learned_from_by_another() {
             site.github.add_repository(if repo == "acme/gone" { 666 } else { SHOP.0 }, repo);
             site.github.open_pull(repo, n, PullSpec::new("A change", &"a".repeat(40)));
             let body = bytes(&site.github.payload(repo, n, "opened"));
-            let (event, at) = ("pull_request".to_owned(), site.world.now() - TimeDelta::minutes(1));
+            // One is not of a configured repository, and old enough that none will know it.
+            let age = if repo == "acme/gone" { 120 } else { 1 };
+            let (event, at) =
+                ("pull_request".to_owned(), site.world.now() - TimeDelta::minutes(age));
             Delivery { id: format!("left-{n}"), event, body, at }
         })
         .into();

@@ -33,8 +33,12 @@ const LEFT_BEHIND: i64 = 64;
 /// How often they are looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// How old they are by then: whoever stored them comes to them sooner, or not at all.
-const LEFT_AFTER: TimeDelta = TimeDelta::seconds(5);
+/// How long what could not be learned from rests before it is tried again.
+const REST: TimeDelta = TimeDelta::minutes(1);
+
+/// How long a delivery is kept that says nothing to this process: another version, or the next
+/// configuration, may understand it.
+const KEPT: TimeDelta = TimeDelta::hours(1);
 
 /// Starts to learn, for as long as somebody may send. Must be called within a Tokio runtime.
 pub(super) fn start(reconciler: Arc<Reconciler>) -> mpsc::Sender<Heard> {
@@ -43,11 +47,14 @@ pub(super) fn start(reconciler: Arc<Reconciler>) -> mpsc::Sender<Heard> {
         let mut waiting = waiting;
         let mut look = interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // Each in a task of its own, so that a bug ends one batch and not the learning.
         while let Some(batch) = gather(&mut waiting, &mut look, &reconciler).await {
-            let reconciler = reconciler.clone();
             let is_storm = batch.len() >= STORM;
-            let _ = tokio::spawn(async move { learn(&reconciler, batch).await }).await;
+            let ids: Vec<_> = batch.iter().filter_map(|it| it.delivery.clone()).collect();
+            let learner = reconciler.clone();
+            // In a task of its own, so that a bug ends one batch and not the learning.
+            if tokio::spawn(async move { learn(&learner, batch).await }).await.is_err() {
+                put_off(&reconciler, &ids).await;
+            }
             if is_storm {
                 tokio::time::sleep(BREATH).await;
             }
@@ -61,13 +68,24 @@ pub(super) fn start(reconciler: Arc<Reconciler>) -> mpsc::Sender<Heard> {
 async fn gather(
     waiting: &mut mpsc::Receiver<Heard>,
     look: &mut Interval,
-    reconciler: &Reconciler,
+    reconciler: &Arc<Reconciler>,
 ) -> Option<Vec<Heard>> {
     let mut batch = Vec::new();
     while batch.is_empty() {
         tokio::select! {
             count = waiting.recv_many(&mut batch, BATCH) => if count == 0 { return None },
-            _ = look.tick() => batch = left_behind(reconciler).await.unwrap_or_default(),
+            _ = look.tick() => {
+                let reconciler = reconciler.clone();
+                let found = tokio::spawn(async move { left_behind(&reconciler).await }).await;
+                batch = match found {
+                    Ok(Ok(found)) => found,
+                    Ok(Err(error)) => {
+                        tracing::warn!(%error, "deliveries that were left behind are not looked for");
+                        Vec::new()
+                    }
+                    Err(_) => Vec::new(),
+                };
+            }
         }
     }
     Some(batch)
@@ -75,21 +93,35 @@ async fn gather(
 
 /// What was stored a while ago and never learned from: a process ended in between, or had no room.
 async fn left_behind(reconciler: &Reconciler) -> Result<Vec<Heard>, LedgerError> {
-    let ledger = &reconciler.ledger;
-    let (mut heard, mut of_no_use) = (Vec::new(), Vec::new());
-    for delivery in ledger.unlearned(reconciler.clock.now() - LEFT_AFTER, LEFT_BEHIND).await? {
+    let (ledger, now) = (&reconciler.ledger, reconciler.clock.now());
+    let (mut heard, mut unread) = (Vec::new(), Vec::new());
+    for delivery in ledger.unlearned(now, LEFT_BEHIND).await? {
         match understand(reconciler, &delivery.event, &delivery.body) {
             Ok(Said::Pull(hint)) => {
                 heard.push(Heard { hint: *hint, delivery: Some(delivery.id), at: delivery.at });
             }
-            // The configuration has changed since.
-            _ => of_no_use.push(delivery.id),
+            _ if now - delivery.at < KEPT => unread.push(delivery.id),
+            _ => {
+                tracing::warn!(
+                    delivery = delivery.id,
+                    "a delivery says nothing to this configuration any more; it is not learned from"
+                );
+                ledger.cross_off(&[delivery.id]).await?;
+            }
         }
     }
-    if !of_no_use.is_empty() {
-        ledger.cross_off(&of_no_use).await?;
+    if !unread.is_empty() {
+        ledger.put_off(&unread, now + REST).await?;
     }
     Ok(heard)
+}
+
+/// Has these learned from again later. What the ledger does not take now stays due.
+async fn put_off(reconciler: &Reconciler, ids: &[String]) {
+    let until = reconciler.clock.now() + REST;
+    if let Err(error) = reconciler.ledger.put_off(ids, until).await {
+        tracing::debug!(%error, "deliveries could not be put off");
+    }
 }
 
 /// Learns from all of these; where the ledger refuses, from one at a time, so that one does not take the
@@ -108,7 +140,7 @@ async fn learn(reconciler: &Reconciler, heard: Vec<Heard>) {
             outcomes
         }
     };
-    let mut is_due = false;
+    let (mut is_due, mut failed) = (false, Vec::new());
     for (one, outcome) in heard.iter().zip(outcomes) {
         let (preview, action) = (&one.hint.name, &one.hint.what);
         match outcome {
@@ -116,17 +148,16 @@ async fn learn(reconciler: &Reconciler, heard: Vec<Heard>) {
                 is_due |= matches!(learned, Learned::New(_) | Learned::Known(_));
                 tracing::debug!(delivery = one.delivery, %preview, %action, ?learned, "learned");
             }
-            Err(error @ LedgerError::Database(_)) => {
-                reconciler.metrics.delivery("unlearned");
-                tracing::warn!(delivery = one.delivery, %preview, %error,
-                    "a delivery is not learned from yet; it is tried again");
-            }
             Err(error) => {
                 reconciler.metrics.delivery("unlearned");
-                tracing::error!(delivery = one.delivery, %preview, %error,
-                    "a delivery cannot be learned from; mend that and redeliver it");
+                tracing::warn!(delivery = one.delivery, %preview, %error,
+                    "a delivery is not learned from yet; it is tried again in a minute");
+                failed.extend(one.delivery.clone());
             }
         }
+    }
+    if !failed.is_empty() {
+        put_off(reconciler, &failed).await;
     }
     if is_due {
         reconciler.wake.notify_one();

@@ -13,6 +13,9 @@ use tokio::time::timeout;
 
 use super::{Ledger, LedgerError};
 
+/// How long whoever stored a delivery has to come to it, before others look.
+const LEFT_AFTER: TimeDelta = TimeDelta::seconds(5);
+
 /// How long a session may take to be opened.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -49,7 +52,7 @@ impl Writer {
         // Where it fails, the session is not kept. One that broke while nobody used it was not to be seen.
         if let Some(mut session) = self.session.take() {
             match store(&mut session, deliveries).await {
-                Err(LedgerError::Database(sqlx::Error::Io(_))) => {}
+                Err(LedgerError::Database(error)) if is_over(&error) => {}
                 done => {
                     self.session = done.is_ok().then_some(session);
                     return done;
@@ -65,22 +68,33 @@ impl Writer {
     }
 }
 
+/// Whether it is the session that failed, and not what was asked: SQLSTATE classes 57P and 08.
+fn is_over(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|it| it.code());
+    let ended = code.is_some_and(|code| code.starts_with("57P") || code.starts_with("08"));
+    ended || matches!(error, sqlx::Error::Io(_) | sqlx::Error::Protocol(_))
+}
+
 async fn store(
     session: &mut PgConnection,
     deliveries: &[&Delivery],
 ) -> Result<HashSet<String>, LedgerError> {
+    // Two who store the same ones at once meet them in the same order.
+    let mut deliveries = deliveries.to_vec();
+    deliveries.sort_by(|a, b| a.id.cmp(&b.id));
     let stored: Vec<String> = sqlx::query_scalar(
         "WITH stored AS (
              INSERT INTO deliveries (id, event, body, received_at)
              SELECT * FROM UNNEST($1::text[], $2::text[], $3::bytea[], $4::timestamptz[])
              ON CONFLICT (id) DO NOTHING RETURNING id, received_at)
-         INSERT INTO unlearned (delivery_id, received_at) SELECT * FROM stored
+         INSERT INTO unlearned (delivery_id, due_at) SELECT id, received_at + $5 FROM stored
          RETURNING delivery_id",
     )
     .bind(deliveries.iter().map(|it| &it.id[..]).collect::<Vec<_>>())
     .bind(deliveries.iter().map(|it| &it.event[..]).collect::<Vec<_>>())
     .bind(deliveries.iter().map(|it| &it.body[..]).collect::<Vec<_>>())
     .bind(deliveries.iter().map(|it| it.at).collect::<Vec<_>>())
+    .bind(LEFT_AFTER)
     .fetch_all(session)
     .await?;
     Ok(stored.into_iter().collect())
@@ -97,18 +111,18 @@ impl Ledger {
         self.writer().store(deliveries).await
     }
 
-    /// Deliveries that nobody has learned from since this instant, oldest first, at most so many.
+    /// Deliveries that nobody has learned from and that are due by now, oldest first, at most so many.
     pub async fn unlearned(
         &self,
-        before: DateTime<Utc>,
+        now: DateTime<Utc>,
         limit: i64,
     ) -> Result<Vec<Delivery>, LedgerError> {
         let rows = sqlx::query(
-            "SELECT id, event, body, deliveries.received_at
+            "SELECT id, event, body, received_at
              FROM unlearned JOIN deliveries ON id = delivery_id
-             WHERE unlearned.received_at <= $1 ORDER BY unlearned.received_at LIMIT $2",
+             WHERE due_at <= $1 ORDER BY due_at LIMIT $2",
         )
-        .bind(before)
+        .bind(now)
         .bind(limit)
         .fetch_all(&self.intake)
         .await?;
@@ -121,6 +135,19 @@ impl Ledger {
             })
         };
         rows.iter().map(read).collect()
+    }
+
+    /// Has these learned from again, not before then.
+    pub async fn put_off(&self, ids: &[String], until: DateTime<Utc>) -> Result<(), LedgerError> {
+        sqlx::query(
+            "INSERT INTO unlearned (delivery_id, due_at) SELECT UNNEST($1::text[]), $2
+             ON CONFLICT (delivery_id) DO UPDATE SET due_at = EXCLUDED.due_at",
+        )
+        .bind(ids)
+        .bind(until)
+        .execute(&self.intake)
+        .await?;
+        Ok(())
     }
 
     /// Gives up learning from these, which say nothing that concerns this installation.
@@ -150,7 +177,9 @@ impl Ledger {
     ) -> Result<u64, LedgerError> {
         let gone = sqlx::query(
             "DELETE FROM deliveries WHERE id IN
-               (SELECT id FROM deliveries WHERE received_at < $1 ORDER BY received_at LIMIT $2)",
+               (SELECT id FROM deliveries WHERE received_at < $1
+                    AND NOT EXISTS (SELECT FROM unlearned WHERE delivery_id = id)
+                ORDER BY received_at LIMIT $2)",
         )
         .bind(now - older_than)
         .bind(limit)

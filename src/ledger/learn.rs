@@ -163,7 +163,7 @@ impl Change {
 
 impl Changes {
     fn hear(&mut self, row: &sqlx::postgres::PgRow, one: &Heard) -> Result<Learned, LedgerError> {
-        let (hint, at) = (&one.hint, one.at);
+        let hint = &one.hint;
         let key = hint.facts.key;
         let repository = hint.repository.clone();
         let change = match self.of.entry(key) {
@@ -172,9 +172,11 @@ impl Changes {
                 preview: read(row)?,
                 repository: repository.clone(),
                 rechosen: false,
-                at,
+                at: one.at,
             }),
         };
+        // One that was left behind is no news of the past.
+        let at = one.at.max(change.preview.memory.hinted_at).max(change.at);
         let memory = &mut change.preview.memory;
         let chosen = |memory: &Memory| -> Vec<bool> {
             hint.choosing.iter().map(|it| memory.facts.labels.contains(it)).collect()

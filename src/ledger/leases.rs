@@ -8,7 +8,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::previews::Preview;
-use super::remember::HINT_PAUSE_DOUBLED;
+use super::remember::{HINT_PAUSE_DOUBLED, PAUSE_MOST};
 use super::rows::read;
 use super::shapes::{ConditionShape, FactsShape, OverridesShape, ReceiptShape, storable};
 use super::told::ToldShape;
@@ -149,7 +149,7 @@ impl Ledger {
                                 WHEN hints = $20 THEN COALESCE(gone_at, $16)
                                 ELSE gone_at END,
                  wake_at = CASE WHEN pokes = $4 THEN $18 WHEN hints = $20 THEN $16
-                                ELSE $16 + $23 * power(2, LEAST($19, $24)) END,
+                                ELSE $16 + LEAST($23 * power(2, LEAST($19, $24)), $25) END,
                  failures = $19, lease_owner = NULL, lease_until = NULL, updated_at = $16
              WHERE id = $1 AND lease_owner = $2 AND epoch = $3",
         )
@@ -177,6 +177,7 @@ impl Ledger {
         .bind(i32::try_from(findings.memory.overrides.rotations).unwrap_or(i32::MAX))
         .bind(self.pause.get())
         .bind(i32::try_from(HINT_PAUSE_DOUBLED).unwrap_or(0))
+        .bind(PAUSE_MOST)
         .execute(&mut *tx)
         .await?;
         if recorded.rows_affected() == 0 {

@@ -17,15 +17,15 @@ use crate::forge::RepositoryRef;
 /// failed: the forge may be what has enough of us.
 pub(super) const HINT_PAUSE: TimeDelta = TimeDelta::milliseconds(500);
 
-/// How often it is doubled at most: up to 16 s.
+/// How often it is doubled at most.
 pub(super) const HINT_PAUSE_DOUBLED: u32 = 5;
 
 /// How much longer it is for each preview that is spoken of at the same time: a storm over the whole fleet
 /// leaves room for taking it in.
 const SPREAD: TimeDelta = TimeDelta::milliseconds(10);
 
-/// The longest that this makes it.
-const SPREAD_MOST: TimeDelta = TimeDelta::seconds(16);
+/// The longest that all this makes it.
+pub(super) const PAUSE_MOST: TimeDelta = TimeDelta::seconds(16);
 
 /// How long a row rests at present, in this process.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl Pause {
     /// So many previews were spoken of at once.
     pub(super) fn set(&self, previews: usize) {
         let spread = SPREAD * i32::try_from(previews).unwrap_or(i32::MAX);
-        let pause = spread.clamp(HINT_PAUSE, SPREAD_MOST);
+        let pause = spread.clamp(HINT_PAUSE, PAUSE_MOST);
         self.0.store(pause.num_milliseconds(), Ordering::Relaxed);
     }
 
@@ -64,7 +64,8 @@ pub(super) struct Remembered<'a> {
 impl Remembered<'_> {
     /// When it is due because of this.
     fn due_at(&self) -> DateTime<Utc> {
-        let pause = self.pause * (1 << self.preview.failures.min(HINT_PAUSE_DOUBLED));
+        let pause =
+            PAUSE_MOST.min(self.pause * (1 << self.preview.failures.min(HINT_PAUSE_DOUBLED)));
         self.at.max(self.preview.updated_at + pause)
     }
 

@@ -178,7 +178,7 @@ pub fn conditions(
         (
             Part::Route,
             state(&seen.route, |route| match &route.revision {
-                None => Some("leads to no revision yet".to_owned()),
+                None => Some("leads to no revision yet, or was changed by somebody".to_owned()),
                 Some(to) if want.is_some_and(|want| want != to) => {
                     Some(format!("leads to {}", to.commit.short()))
                 }

@@ -130,7 +130,9 @@ impl Reconciler {
                 if notice.is_some() {
                     deeds.told = Told::Unsure;
                     deeds.unheard = Some((fault.disposition, why.clone()));
-                } else if deeds.fault.is_none() {
+                } else if deeds.fault.as_ref().is_none_or(|(before, _)| {
+                    *before == Disposition::Transient && fault.disposition != Disposition::Transient
+                }) {
                     deeds.fault = Some((fault.disposition, why.clone()));
                     deeds.failed = Some(step.part());
                     if let (Desired::Up(spec), Disposition::Permanent, false) =

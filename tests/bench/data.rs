@@ -34,6 +34,15 @@ pub struct Site<'a> {
 impl<'a> Site<'a> {
     /// A site of its own on the server, with a seed of about this size, and a first preview.
     pub async fn new(server: &'a Postgres, megabytes: u32) -> Result<Self> {
+        Self::with(server, megabytes, 1 << 40).await
+    }
+
+    /// The same without any clone in advance.
+    pub async fn cold(server: &'a Postgres, megabytes: u32) -> Result<Self> {
+        Self::with(server, megabytes, 0).await
+    }
+
+    async fn with(server: &'a Postgres, megabytes: u32, spare_bytes: i64) -> Result<Self> {
         // Rows of some 2 kB that do not compress to nothing.
         let sql = format!(
             "CREATE TABLE items (id bigint PRIMARY KEY, text text);
@@ -54,7 +63,7 @@ impl<'a> Site<'a> {
             connection_limit: 20,
             seed_timeout: PATIENCE,
             seed_max_bytes: 1 << 40,
-            spare_bytes: 1 << 40,
+            spare_bytes,
         };
         let (changes, _) = mpsc::channel(16);
         let clock = Arc::new(ServerClock::default());
@@ -77,6 +86,13 @@ impl<'a> Site<'a> {
             pause(begun, "database").await?;
         }
         Ok((name, password))
+    }
+
+    /// The name of its template.
+    pub async fn template(&self, session: &mut PgConnection) -> Result<String> {
+        let named = "SELECT datname::text FROM pg_database WHERE starts_with(datname, $1)";
+        let begin = format!("{}_seed_", self.instance);
+        Ok(sqlx::query_scalar(named).bind(begin).fetch_one(session).await?)
     }
 
     pub async fn spare(&self) -> Result<()> {

@@ -60,22 +60,22 @@ impl Sender {
 }
 
 /// What came of a while of deliveries.
-struct Heard {
+pub struct Heard {
     /// How long each answer took, in order.
     answers: Vec<Duration>,
-    errors: usize,
+    pub errors: usize,
     per_second: f64,
 }
 
 impl Heard {
-    fn percentile(&self, of_hundred: usize) -> Duration {
+    pub fn percentile(&self, of_hundred: usize) -> Duration {
         let last = self.answers.len().saturating_sub(1);
         self.answers.get(last * of_hundred / 100).copied().unwrap_or_default()
     }
 }
 
 /// Delivers over so many connections for so long, each the next as soon as it is answered.
-async fn deliver(
+pub async fn deliver(
     to: SocketAddr,
     deliveries: &Arc<Vec<Signed>>,
     connections: usize,

@@ -6,6 +6,7 @@
 #![allow(missing_docs, clippy::cast_precision_loss, clippy::cast_possible_truncation)]
 
 mod api_server;
+mod clones;
 mod cluster;
 mod data;
 mod figure;
@@ -16,6 +17,7 @@ mod kill;
 mod kinds;
 mod machine;
 mod objects;
+mod pickup;
 mod plain;
 mod protocol;
 mod report;
@@ -46,9 +48,18 @@ async fn main() -> Result<()> {
     let last = if is_wanted(&["14"]) { small(&stage)? } else { Vec::new() };
     let length = Duration::from_secs(length);
     let mut rows = Vec::new();
+    if is_wanted(&["4"]) {
+        rows.extend(pickup::measure(&stage, quick).await?);
+    }
     if is_wanted(&["1", "2"]) {
         rows.extend(intake::measure(&stage, base.path(), rounds, length).await?);
         rows.push(kill::measure(base.path()).await?);
+    }
+    if is_wanted(&["3"]) {
+        rows.push(clones::beside(&stage, quick).await?);
+    }
+    if is_wanted(&["6"]) {
+        rows.extend(clones::cold(&stage.previews, quick).await?);
     }
     if is_wanted(&["5", "7"]) {
         rows.extend(data::measure(&stage.previews, quick).await?);

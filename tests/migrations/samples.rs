@@ -27,7 +27,7 @@ INSERT INTO deliveries (id, event, preview_id, body, received_at) VALUES
 const UNLEARNED: &str = r"
 INSERT INTO deliveries (id, event, body, received_at) VALUES
 ('a-delivery-after-8', 'pull_request', decode('7b7d', 'hex'), '2026-03-01T12:00:00Z');
-INSERT INTO unlearned (delivery_id, received_at) VALUES
+INSERT INTO unlearned (delivery_id, due_at) VALUES
 ('a-delivery-after-8', '2026-03-01T12:00:00Z');
 ";
 

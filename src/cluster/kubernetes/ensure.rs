@@ -1,7 +1,7 @@
 //! Makes it so: the fences, a revision's objects, and the way to it.
 //!
-//! Every call first sees that the namespace is ours. Refuses to lead visitors to a revision that is
-//! not ready, and to take away the one that is served before another is.
+//! Nothing is written before the namespace was seen to be ours, or was created by us a moment ago. Refuses to
+//! lead visitors to a revision that is not ready, and to take away the one that is served before another is.
 
 use futures_util::future::try_join_all;
 use serde_json::Value;
@@ -100,16 +100,18 @@ impl KubernetesCluster {
         let is_newest = newest(&all).is_some_and(|revision| revision == order.revision);
         let secret = secret(&self.config, name, &urls);
         self.calls.apply(&doing, Kind::Secret, Some(&here), &secret).await?;
+        // One that leads to nothing yet goes with the newest.
+        let leads = route.as_ref().is_some_and(|it| !route::is_undirected(it));
         let opened = async {
-            match route {
-                Some(_) => Ok(()),
-                None => self.open(&doing, name, &order.shape, &order.revision).await,
+            if !leads {
+                self.open(&doing, name, &order.shape, &order.revision).await;
             }
         };
-        tokio::try_join!(self.apply_services(&doing, name, order, &read, is_newest), opened)?;
+        let applied = self.apply_services(&doing, name, order, &read, is_newest);
+        tokio::join!(applied, opened).0?;
         let served = route.as_ref().and_then(revision_of);
         // Visitors of a route that does not say where it leads may be anywhere.
-        if route.is_some() && served.is_none() {
+        if leads && served.is_none() {
             return Ok(());
         }
         let keep: Vec<_> = served.iter().chain([&order.revision]).collect();
@@ -125,36 +127,27 @@ impl KubernetesCluster {
     ) -> Result<(), Fault> {
         let secrets = self.bring_secrets(doing, name, &order.shape).await?;
         let read = Read { deployments: &[], services: &[], secrets: secrets.as_deref() };
-        tokio::try_join!(
-            self.apply_services(doing, name, order, &read, false),
-            self.open(doing, name, &order.shape, &order.revision),
-        )?;
-        Ok(())
+        let applied = self.apply_services(doing, name, order, &read, false);
+        tokio::join!(applied, self.open(doing, name, &order.shape, &order.revision)).0
     }
 
     /// Opens the way in before there is somebody to serve behind it, so that whoever serves routes, names
-    /// them and issues certificates can begin. It does not say that it leads to a revision, and counts as
-    /// none until [`Self::lead`]; what stands in its way is told there.
-    async fn open(
-        &self,
-        doing: &str,
-        name: &PreviewName,
-        shape: &Shape,
-        revision: &Revision,
-    ) -> Result<(), Fault> {
-        let ready = async {
+    /// them and issues certificates can begin. It says that it leads to no revision, and counts as none until
+    /// [`Self::lead`]. What stands in its way keeps nothing from starting, and is told there.
+    async fn open(&self, doing: &str, name: &PreviewName, shape: &Shape, revision: &Revision) {
+        let opened = async {
             self.check_entry(doing).await?;
             let certificate = self.certificate(doing).await?;
             self.bring_certificate(doing, name, certificate.as_ref()).await?;
-            Ok::<_, Fault>(certificate)
+            let (kind, here) = (route::kind(&self.config), name.namespace());
+            let routes = route::routes(&self.config, name, shape, revision, certificate.as_ref());
+            let routes: Vec<_> = routes.into_iter().map(route::undirected).collect();
+            let calls = routes.iter().map(|it| self.calls.apply(doing, kind, Some(&here), it));
+            try_join_all(calls).await
         };
-        let Ok(certificate) = ready.await else { return Ok(()) };
-        let (kind, here) = (route::kind(&self.config), name.namespace());
-        let routes = route::routes(&self.config, name, shape, revision, certificate.as_ref());
-        let routes: Vec<_> = routes.into_iter().map(route::undirected).collect();
-        let calls = routes.iter().map(|it| self.calls.apply(doing, kind, Some(&here), it));
-        try_join_all(calls).await?;
-        Ok(())
+        if let Err(fault) = opened.await {
+            tracing::debug!(%fault, "the way in is not opened early");
+        }
     }
 
     /// The way to this revision, which has to be ready.

@@ -23,6 +23,11 @@ impl Fresh {
         created.insert(name.clone(), (now_milliseconds, urls.clone()));
     }
 
+    /// Forgets it: it goes.
+    pub(super) fn forget(&self, name: &PreviewName) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
     /// Whether it was, for these databases; once.
     pub(super) fn take(
         &self,

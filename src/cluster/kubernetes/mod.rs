@@ -259,6 +259,7 @@ impl Cluster for KubernetesCluster {
 
     async fn remove_namespace(&self, name: &PreviewName) -> Result<(), Fault> {
         let doing = format!("removing namespace {name}");
+        self.fresh.forget(name);
         let found = self.calls.get(&doing, Kind::Namespace, None, &name.namespace()).await?;
         match (marks::stand(found.as_ref(), &self.stamp(name)), found) {
             (Seen::Present(()), Some(namespace)) => {

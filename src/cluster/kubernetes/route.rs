@@ -57,11 +57,18 @@ pub(super) fn revision_of(route: &Value) -> Option<Revision> {
     Revision::parse(annotation(route, REVISION)?)
 }
 
-/// The same route, which does not say to which revision it leads.
+/// What a route says that was opened before there was a revision to lead to.
+const UNDIRECTED: &str = "none";
+
+/// The same route, which says that it leads to no revision yet.
 pub(super) fn undirected(mut route: Value) -> Value {
-    let annotations = route["metadata"]["annotations"].as_object_mut();
-    annotations.into_iter().for_each(|all| drop(all.remove(REVISION)));
+    route["metadata"]["annotations"][REVISION] = json!(UNDIRECTED);
     route
+}
+
+/// Whether a route was opened early, and leads to no revision yet.
+pub(super) fn is_undirected(route: &Value) -> bool {
+    annotation(route, REVISION) == Some(UNDIRECTED)
 }
 
 /// The routes from the public hosts to a revision, with this wildcard certificate, if there is one: one

@@ -88,8 +88,8 @@ pub(super) struct Census(Vec<Entry>);
 struct Entry {
     process: Process,
     group: i32,
-    /// The namespace directory that its marks name.
-    namespace: Option<Vec<u8>>,
+    /// The namespace directories that its marks name: one, unless somebody added to them.
+    namespaces: Vec<Vec<u8>>,
 }
 
 impl Census {
@@ -105,11 +105,11 @@ impl Census {
             // One that exits while we look is not there.
             let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
             let Some(Stat { identity, group }) = Stat::read(pid, &boot) else { continue };
-            let mut entries = environ.split(|byte| *byte == 0);
-            let namespace = entries.find_map(|it| it.strip_prefix(mark.as_bytes()));
-            let run = namespace.and_then(|_| marks(&environ));
-            let namespace = namespace.map(<[u8]>::to_vec);
-            all.push(Entry { process: Process { identity, run }, group, namespace });
+            let entries = environ.split(|byte| *byte == 0);
+            let named = entries.filter_map(|it| it.strip_prefix(mark.as_bytes()));
+            let namespaces: Vec<_> = named.map(<[u8]>::to_vec).collect();
+            let run = if namespaces.is_empty() { None } else { marks(&environ) };
+            all.push(Entry { process: Process { identity, run }, group, namespaces });
         }
         Ok(Self(all))
     }
@@ -119,7 +119,7 @@ impl Census {
     pub(super) fn of(&self, namespace: &Path, leaders: &[Leader]) -> Vec<Process> {
         let wanted = namespace.as_os_str().as_bytes();
         let found = self.0.iter().filter_map(|it| {
-            if it.namespace.as_deref() == Some(wanted) {
+            if it.namespaces.iter().any(|namespace| namespace == wanted) {
                 return Some(it.process.clone());
             }
             let leader = leaders.iter().find(|leader| leader.process.pid == it.group)?;

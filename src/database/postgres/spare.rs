@@ -23,6 +23,9 @@ use crate::fault::Fault;
 /// How often to look whether there are as many as there should be, when nobody takes one.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
+/// How long whoever has just got one is left alone: its first sessions come now.
+const BREATH: Duration = Duration::from_millis(500);
+
 /// How many others are tried when one was handed out to somebody else at the same moment.
 pub(super) const TRIES: i64 = 8;
 
@@ -87,7 +90,9 @@ pub(super) async fn keep(inner: Weak<Inner>) {
         }
         let called = there.spares.called.clone();
         drop(there);
-        let _ = timeout(LOOK_AGAIN, called.notified()).await;
+        if timeout(LOOK_AGAIN, called.notified()).await.is_ok() {
+            tokio::time::sleep(BREATH).await;
+        }
     }
 }
 
@@ -132,6 +137,9 @@ async fn fill(inner: &Inner, session: &mut PgConnection) -> Result<(), Fault> {
     let mut there = there(inner, session).await?;
     // What a drop that was cut off left can only be dropped again.
     drop_all(session, &there.remove(SPOILED).unwrap_or_default()).await?;
+    // Nor is one of use that was cut off before it was a spare.
+    let unfinished = format!("{}new_", inner.admin.spare_prefix);
+    drop_all(session, &there.remove(&unfinished).unwrap_or_default()).await?;
     let mut room = inner.config.spare_bytes;
     for digest in &inner.keep {
         let template = template::named(inner, digest);
@@ -157,11 +165,14 @@ async fn fill(inner: &Inner, session: &mut PgConnection) -> Result<(), Fault> {
             let fresh = format!("{}new_{random}", inner.admin.spare_prefix);
             let begun = Instant::now();
             create(inner, session, &fresh, &template).await?;
-            warm(inner, session, &fresh, &spare).await?;
+            if let Err(fault) = warm(inner, session, &fresh, &spare).await {
+                drop_by_force(session, &fresh).await?;
+                return Err(fault);
+            }
             inner.spares.with(&template, |demand| demand.cloned_in(begun.elapsed()));
         }
     }
-    // Of seeds that nobody uses any more, and those that were cut off before they were one.
+    // Of seeds that nobody uses any more.
     for spares in there.into_values() {
         drop_all(session, &spares).await?;
     }

@@ -543,11 +543,18 @@ async fn the_way_in_is_open_with_the_first_pods_and_counts_as_none_until_they_ar
     it.cluster.ensure_workload(&name, &order).await.unwrap();
     let route = it.read("Ingress", &here, "web").await.expect("the way in");
     let revision = |route: &Value| route["metadata"]["annotations"]["mayfly.dev/revision"].clone();
-    assert_eq!(revision(&route), Value::Null, "it does not say where it leads");
+    assert_eq!(revision(&route), "none", "it says that it leads nowhere");
     let seen = it.cluster.observe(&name, &order.shape).await.route;
     assert!(matches!(&seen, Seen::Present(route) if route.revision.is_none()), "{seen:?}");
     let fault = it.cluster.ensure_route(&name, &order.shape, &order.revision).await.unwrap_err();
     assert!(fault.why.contains("not ready"), "{fault}");
+    // Of commits that are never ready the newest is there alone, however many there were.
+    let failing = ordered(doomed("never-ready"), 'c');
+    it.cluster.ensure_workload(&name, &failing).await.unwrap();
+    for kind in ["Deployment", "Service"] {
+        assert!(it.read(kind, &here, &web('a')).await.is_none(), "{kind} of the first one");
+        assert!(it.read(kind, &here, &web('c')).await.is_some(), "{kind} of the second one");
+    }
     // The next commit's pods are ready: the same object leads to them.
     let next = order_of(&it, 'b').await;
     until_ready(&*it.cluster, &name, &next.revision).await;
