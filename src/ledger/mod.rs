@@ -29,8 +29,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, PgPool};
 
 pub use brake::Brake;
 pub use deliveries::{Delivery, Writer};
@@ -53,9 +53,6 @@ pub(crate) const WRITERS: u32 = 2;
 
 /// How many learn at once, of each process: one, and whoever looks for what was left behind.
 const LEARNERS: u32 = 2;
-
-/// How long a connection that nobody used is believed to be one: asking costs a round trip.
-const TRUSTED: Duration = Duration::from_secs(1);
 
 /// How long the migrator waits for another replica that is migrating.
 const MIGRATION_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
@@ -111,18 +108,7 @@ impl Ledger {
             ("idle_in_transaction_session_timeout", "15s"),
         ]);
         let bounded = |most| {
-            PgPoolOptions::new()
-                .max_connections(most)
-                .acquire_timeout(Duration::from_secs(10))
-                .test_before_acquire(false)
-                .before_acquire(|connection, of_it| {
-                    Box::pin(async move {
-                        if of_it.idle_for > TRUSTED {
-                            connection.ping().await?;
-                        }
-                        Ok(true)
-                    })
-                })
+            PgPoolOptions::new().max_connections(most).acquire_timeout(Duration::from_secs(10))
         };
         let intake = bounded(LEARNERS).connect_lazy_with(options.clone());
         let pool = bounded(max_connections).connect_with(options).await?;
