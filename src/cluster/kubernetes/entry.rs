@@ -4,12 +4,13 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::KubernetesCluster;
-use super::config::{Entry, Tls};
+use super::config::{Entry, KubernetesConfig, Tls};
 use super::kinds::Kind;
-use super::route;
+use super::marks::labels;
+use super::route::TLS_SECRET;
 use crate::fault::Fault;
 use crate::preview::PreviewName;
 
@@ -97,7 +98,21 @@ impl KubernetesCluster {
             );
             return Err(Fault::permanent(doing, why));
         };
-        let copy = route::certificate(&self.config, name, original);
+        let copy = copy_of(&self.config, name, original);
         self.calls.apply(doing, Kind::Secret, Some(&name.namespace()), &copy).await
     }
+}
+
+/// The copy of the wildcard certificate in the preview's namespace.
+fn copy_of(config: &KubernetesConfig, name: &PreviewName, original: &Value) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": { "name": TLS_SECRET, "labels": labels(&config.instance, name) },
+        "type": "kubernetes.io/tls",
+        "data": {
+            "tls.crt": original["data"]["tls.crt"],
+            "tls.key": original["data"]["tls.key"],
+        },
+    })
 }

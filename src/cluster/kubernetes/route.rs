@@ -222,24 +222,6 @@ pub(super) fn standing(config: &KubernetesConfig, live: &Value) -> Standing {
     Standing::Served
 }
 
-/// The copy of the wildcard certificate in the preview's namespace.
-pub(super) fn certificate(
-    config: &KubernetesConfig,
-    name: &PreviewName,
-    original: &Value,
-) -> Value {
-    json!({
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": { "name": TLS_SECRET, "labels": labels(&config.instance, name) },
-        "type": "kubernetes.io/tls",
-        "data": {
-            "tls.crt": original["data"]["tls.crt"],
-            "tls.key": original["data"]["tls.key"],
-        },
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
