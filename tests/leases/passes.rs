@@ -265,7 +265,7 @@ async fn a_shutdown_in_the_middle_of_a_pass_that_hangs_ends_by_its_deadline() {
     let (reconciler, cluster) = rude(&world, Mood::Hang, limits);
     let stop = CancellationToken::new();
     let running = tokio::spawn(reconciler.run(stop.clone()));
-    until("the pass has begun", async || leased(&world.ledger).await == 1).await;
+    cluster.has_begun().await;
     stop.cancel();
     until("the loop has ended", async || running.is_finished()).await;
     assert_eq!(leased(&world.ledger).await, 0);

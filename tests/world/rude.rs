@@ -17,7 +17,7 @@ use super::cluster::FakeCluster;
 pub enum Mood {
     /// Answer.
     Fine,
-    /// Never answer.
+    /// Say that it has begun, and never answer.
     Hang,
     /// Panic.
     Panic,
@@ -48,7 +48,10 @@ impl RudeCluster {
         let mood = *self.mood.lock().unwrap();
         match mood {
             Mood::Fine => {}
-            Mood::Hang => std::future::pending().await,
+            Mood::Hang => {
+                self.begun.add_permits(1);
+                std::future::pending().await
+            }
             Mood::Panic => panic!("told to panic"),
             Mood::Wait => {
                 self.begun.add_permits(1);
