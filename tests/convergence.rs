@@ -59,6 +59,8 @@ struct World {
     /// Whether what was ready before the workload was asked for runs on beside it.
     others: bool,
     route: Option<Revision>,
+    /// Whether the way in was opened with the workload, before it leads anywhere.
+    opened: bool,
     /// Where visitors are led: whoever serves routes hears of a change a moment later.
     heard: Option<Revision>,
     /// Removed by somebody else, who takes a moment.
@@ -131,6 +133,10 @@ impl World {
                     revision: Some(revision.clone()),
                     standing: Standing::Served,
                 }),
+                None if self.opened => {
+                    let standing = Standing::Served;
+                    Seen::Present(RouteSeen { revision: None, standing })
+                }
                 None => Seen::Absent,
             },
             record: self.record.clone(),
@@ -218,6 +224,7 @@ impl World {
                 };
                 self.others |= self.workload.as_ref().is_some_and(runs);
                 self.workload = Some((revision.clone(), Health::Progressing("starting".into())));
+                self.opened |= self.route.is_none();
             }
             Step::EnsureRoute(revision) => {
                 assert_eq!(
@@ -264,13 +271,15 @@ impl World {
             Step::RemoveRoute => {
                 assert!(self.record.is_absent(), "a name left behind that leads nowhere");
                 self.route = None;
+                self.opened = false;
             }
             Step::RemoveNamespace => {
                 assert!(
                     going || matches!(self.namespace, Seen::Leaving(_)),
                     "a namespace removed from a preview that should be up"
                 );
-                assert!(!going || self.route.is_none(), "a route left behind that leads nowhere");
+                let has_route = self.route.is_some() || self.opened;
+                assert!(!going || !has_route, "a route left behind that leads nowhere");
                 if !self.namespace.is_absent() {
                     self.namespace = Seen::Leaving("finalizers".into());
                 }
@@ -332,6 +341,7 @@ impl World {
             && self.database.is_absent()
             && !self.role
             && self.route.is_none()
+            && !self.opened
             && self.record.is_absent()
     }
 }
@@ -379,6 +389,7 @@ fn every_world() -> Vec<World> {
                                     workload: workload.clone(),
                                     others: route.is_some() && workload.is_some(),
                                     route: route.clone(),
+                                    opened: false,
                                     heard: route.clone(),
                                     record: record.clone(),
                                     reachable: !record.is_absent(),
@@ -613,6 +624,7 @@ fn at_most_two_words_are_said_per_revision() {
         workload: None,
         others: false,
         route: None,
+        opened: false,
         heard: None,
         record: Seen::Absent,
         reachable: false,

@@ -6,7 +6,7 @@ use std::fmt;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -25,16 +25,31 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use reqwest::Method;
 use serde_json::Value;
+use tracing::Dispatch;
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
 
 use crate::world::World;
 use crate::world::faults::Mode;
 use crate::world::listener::{Listener, OLD_SECRET, SECRET, state};
 use crate::world::wait::until;
 
+/// A second subscriber, which hears nothing. While a process has a single one, whoever meets a line or a
+/// span first decides for all whether it is of interest, and a test beside that has none says no.
+static DEAF: LazyLock<Dispatch> =
+    LazyLock::new(|| Dispatch::new(tracing_subscriber::registry().with(LevelFilter::OFF)));
+
 /// Log lines, kept.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Default for Lines {
+    fn default() -> Self {
+        LazyLock::force(&DEAF);
+        Self(Arc::default())
+    }
+}
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {

@@ -83,6 +83,20 @@ async fn a_refused_step_is_a_condition_and_a_word_on_the_pull_request_and_stops_
 }
 
 #[tokio::test]
+async fn what_a_person_has_to_mend_is_told_though_something_else_fails_at_the_same_time() {
+    let world = World::new().await;
+    world.faults.always("cluster.ensure_namespace", Mode::FailBefore);
+    world.faults.always("databases.ensure_database", Mode::Refuse);
+    world.open(7, 'a').await;
+    world.settle().await;
+    let (why, _) = failing(&world);
+    assert!(why.contains("change the configuration"), "{why}");
+    world.faults.heal();
+    world.settle_for(TimeDelta::minutes(6)).await;
+    assert!(world.serves(7, 'a'));
+}
+
+#[tokio::test]
 async fn the_url_is_not_told_before_resolvers_agree() {
     let world = World::new().await;
     let stale = "10.0.0.53 remembers \"no such name\" until 12:05:00 UTC";

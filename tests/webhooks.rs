@@ -311,7 +311,8 @@ async fn what_a_process_stored_before_it_died_is_learned_from_by_another() {
             Delivery { id: format!("left-{n}"), event, body, at }
         })
         .into();
-    site.world.ledger.store(&deliveries.iter().collect::<Vec<_>>()).await.unwrap();
+    let all: Vec<_> = deliveries.iter().collect();
+    site.world.ledger.writer().store(&all).await.unwrap();
     site.all_learned().await;
     assert_eq!(site.count("previews").await, 2, "one is not of a configured repository");
     assert_eq!(site.world.preview(7).await.memory.hinted_at, deliveries[0].at);
@@ -319,6 +320,48 @@ async fn what_a_process_stored_before_it_died_is_learned_from_by_another() {
     let learned: i64 =
         sqlx::query_scalar(learned).fetch_one(site.world.ledger.pool()).await.unwrap();
     assert_eq!(learned, 2, "each once");
+}
+
+#[tokio::test]
+async fn a_session_that_the_server_ended_meanwhile_costs_no_delivery() {
+    let site = Site::new().await;
+    for n in 7..10 {
+        site.deliver_new(&site.opened(n, "a")).await.ok(202);
+        let ended: i64 = sqlx::query_scalar(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+             WHERE datname = current_database() AND query LIKE 'WITH stored%'",
+        )
+        .fetch_one(site.world.ledger.pool())
+        .await
+        .unwrap();
+        assert!(ended > 0, "a writer keeps its session");
+    }
+    assert_eq!(site.count("previews").await, 3);
+}
+
+#[tokio::test]
+async fn a_delivery_whose_name_is_taken_takes_no_other_with_it_and_is_learned_when_it_is_free() {
+    let site = Site::new().await;
+    let pool = site.world.ledger.pool();
+    site.deliver_new(&site.opened(7, "a")).await.ok(202);
+    // As a configuration leaves it that gave the name to another repository before.
+    let other = "UPDATE previews SET repository_id = repository_id + 1 WHERE name = 'pr-7'";
+    sqlx::query(other).execute(pool).await.unwrap();
+    let bodies = [site.opened(8, "a"), site.opened(7, "b"), site.opened(9, "a")];
+    let ids = [(); 3].map(|()| site.fresh_id());
+    let sent = bodies.iter().zip(&ids).map(|(body, id)| site.request("pull_request", id, body));
+    for answer in join_all(sent.map(|request| site.listener.send(request))).await {
+        answer.ok(202);
+    }
+    until("the others are learned from", async || site.count("unlearned").await == 1).await;
+    assert_eq!(site.count("previews").await, 3);
+    sqlx::query("UPDATE previews SET gone_at = now() WHERE name = 'pr-7'")
+        .execute(pool)
+        .await
+        .unwrap();
+    site.world.clock.advance(TimeDelta::seconds(65));
+    site.all_learned().await;
+    assert_eq!(site.count("previews").await, 4);
 }
 
 #[tokio::test]

@@ -106,11 +106,6 @@ impl Ledger {
         Writer { pool: self.intake.clone(), session: None }
     }
 
-    /// Stores these; see [`Writer::store`].
-    pub async fn store(&self, deliveries: &[&Delivery]) -> Result<HashSet<String>, LedgerError> {
-        self.writer().store(deliveries).await
-    }
-
     /// Deliveries that nobody has learned from and that are due by now, oldest first, at most so many.
     pub async fn unlearned(
         &self,

@@ -38,11 +38,12 @@ pub use journal::{Entry, JournalPage};
 pub use learn::{Heard, Learned, PullHint};
 pub use leases::{Findings, Lease, LeaseLost};
 pub use previews::{Filter, Going, Preview};
-use remember::Pause;
 pub use resources::Kind;
 pub use survey::Survey;
 pub use tokens::{Role, TokenInfo};
 pub use wakeups::Wakeups;
+
+use self::remember::Pause;
 
 /// The channel on which a change to the queue is announced.
 const CHANNEL: &str = "mayfly_due";
@@ -51,7 +52,7 @@ const CHANNEL: &str = "mayfly_due";
 /// filled.
 pub(crate) const WRITERS: u32 = 2;
 
-/// How many learn at once, of each process: one, and whoever looks for what was left behind.
+/// How many learn at once in this process: from deliveries, and from what a sweep finds.
 const LEARNERS: u32 = 2;
 
 /// How long the migrator waits for another replica that is migrating.

@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use super::Reconciler;
 use super::apply::{StepError, apply};
 use super::outcome::{Deeds, seam};
-use crate::fault::{Disposition, Progress};
+use crate::fault::{Disposition, Fault, Progress};
 use crate::ledger::{Kind, Lease, LeaseLost, LedgerError};
 use crate::preview::plan::failure;
 use crate::preview::{Desired, Memory, Observed, Plan, Receipt, Step, Told};
@@ -103,7 +103,7 @@ impl Reconciler {
         &self,
         deeds: &mut Deeds,
         step: &Step,
-        outcome: Result<Progress, crate::fault::Fault>,
+        outcome: Result<Progress, Fault>,
         took: Duration,
         ground: Ground<'_>,
     ) -> Option<VecDeque<Step>> {

@@ -100,7 +100,9 @@ impl Default for Metrics {
         mayfly.register("step_seconds", "How long steps took", this.step_seconds.clone());
         let help = "Faults by seam and by what is made of them";
         mayfly.register("faults", help, this.faults.clone());
-        mayfly.register("deliveries", "Webhook deliveries by answer", this.deliveries.clone());
+        let help =
+            "Webhook deliveries by answer, and as unlearned each failed try to learn from one";
+        mayfly.register("deliveries", help, this.deliveries.clone());
         mayfly.register("brake_engaged", "Removals held by the brake", this.brake.clone());
         let help = "From hearing of a change, by a webhook unless it was lost, to Ready";
         mayfly.register("webhook_to_ready_seconds", help, this.webhook_to_ready.clone());

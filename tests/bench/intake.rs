@@ -12,12 +12,11 @@ use http_body_util::{BodyExt, Full};
 use hyper::Request;
 use hyper::body::Bytes;
 use hyper::client::conn::http1::SendRequest;
-use hyper_util::rt::TokioIo;
 use mayfly::clock::fresh_id;
 use mayfly::demo::postgres::binaries;
-use tokio::net::TcpStream;
 use tokio::process::Command;
 
+use super::plain::connect;
 use super::report::{Goal, Row, Spread};
 use super::stage::{Signed, Stage, run};
 
@@ -32,12 +31,7 @@ pub struct Sender {
 
 impl Sender {
     pub async fn connect(to: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect(to).await?;
-        stream.set_nodelay(true)?;
-        let (requests, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
-        Ok(Self { to, requests })
+        Ok(Self { to, requests: connect(to).await? })
     }
 
     /// Sends it under an id; whether it was answered with 202.

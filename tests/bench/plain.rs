@@ -19,16 +19,20 @@ use super::protocol::BARE;
 /// How many objects a page of a list has, as kubectl and client-go ask for them.
 const PAGE: usize = 500;
 
+/// One connection over which requests go one after the other.
+pub async fn connect(to: SocketAddr) -> Result<SendRequest<Full<Bytes>>> {
+    let stream = TcpStream::connect(to).await?;
+    stream.set_nodelay(true)?;
+    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
 pub struct Plain(SendRequest<Full<Bytes>>);
 
 impl Plain {
     pub async fn connect(to: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect(to).await?;
-        stream.set_nodelay(true)?;
-        let (sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
-        Ok(Self(sender))
+        Ok(Self(connect(to).await?))
     }
 
     /// Applies an object.

@@ -318,7 +318,7 @@ impl World {
         };
         let (event, at) = ("pull_request".to_owned(), self.now());
         let delivery = Delivery { id: id.clone(), event, body: b"{}".to_vec(), at };
-        self.ledger.store(&[&delivery]).await.unwrap();
+        self.ledger.writer().store(&[&delivery]).await.unwrap();
         self.ledger.learn(&Heard { hint, delivery: Some(id), at }).await.unwrap()
     }
 

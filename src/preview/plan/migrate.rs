@@ -20,7 +20,7 @@ pub(super) fn migrated<'a>(
     failing: &mut Option<&'a String>,
 ) -> Ground {
     let Some(migrations) = &seen.migrations else { return ground };
-    let stands = Ground::seen(ground.is_seen());
+    let stands = ground.if_seen();
     let want = &spec.revision;
     let ended = match (&migrations.remembered, &migrations.run) {
         (Some(ended), _) => ended,

@@ -74,6 +74,11 @@ impl Ground {
         if is_there { Self::Seen } else { Self::Missing }
     }
 
+    /// For what may not stand on what is only planned.
+    fn if_seen(self) -> Self {
+        Self::seen(self.is_seen())
+    }
+
     fn is_seen(self) -> bool {
         self == Self::Seen
     }

@@ -48,7 +48,7 @@ pub(super) fn up(spec: &Spec, seen: &Observed) -> Plan {
     let stands = migrated(spec, seen, ground, &mut draft, &mut failing);
     let ready = match &seen.workload {
         Seen::Present(workload) if workload.revision == *want => match &workload.health {
-            Health::Ready => Ground::seen(stands.is_seen()),
+            Health::Ready => stands.if_seen(),
             Health::Progressing(why) => {
                 draft.waits.push(format!("workload: {why}"));
                 Ground::Missing
