@@ -10,16 +10,16 @@ use super::spare::{TRIES, prefix};
 use super::{Inner, logins, template};
 use crate::database::{Login, Seed};
 
-/// Begins it; `false` where that takes the long way.
-pub(super) async fn begin(
+/// The spares that it can begin with, the oldest first: none where that takes the long way.
+pub(super) async fn spares(
     inner: &Inner,
     session: &mut PgConnection,
     seed: &Seed,
     wanted: &Wanted<'_>,
-) -> bool {
-    let (name, password) = (wanted.name, wanted.password.clone());
-    if !wanted.components.is_empty() || password.login() != Login::First {
-        return false;
+) -> Vec<String> {
+    let name = wanted.name;
+    if !wanted.components.is_empty() || wanted.password.login() != Login::First {
+        return Vec::new();
     }
     let template = template::name(inner, seed);
     let spares = sqlx::query_scalar(
@@ -31,28 +31,36 @@ pub(super) async fn begin(
            AND EXISTS (SELECT FROM pg_database WHERE datname = $6 AND datistemplate
                        AND NOT datallowconn AND pg_get_userbyid(datdba) = $2)
          ORDER BY oid LIMIT $7",
-    )
-    .bind(prefix(inner, &template))
-    .bind(&inner.admin.owner)
-    .bind(name.database())
-    .bind(name.role())
-    .bind(name.second_role())
-    .bind(&template)
-    .bind(TRIES)
-    .fetch_all(&mut *session);
-    // A verifier takes as long as a round trip.
-    let verifier = tokio::task::spawn_blocking(move || logins::verifier(&password));
-    let (Ok(verifier), Ok::<Vec<String>, _>(spares)) = tokio::join!(verifier, spares) else {
-        return false;
-    };
-    let login = logins::first(inner, name, &verifier);
+    );
+    let spares = spares
+        .bind(prefix(inner, &template))
+        .bind(&inner.admin.owner)
+        .bind(name.database())
+        .bind(name.role())
+        .bind(name.second_role())
+        .bind(&template)
+        .bind(TRIES)
+        .fetch_all(session);
+    spares.await.unwrap_or_default()
+}
+
+/// Begins it with one of these; `false` where that did not do.
+pub(super) async fn begin(
+    inner: &Inner,
+    session: &mut PgConnection,
+    seed: &Seed,
+    wanted: &Wanted<'_>,
+    verifier: &str,
+    spares: Vec<String>,
+) -> bool {
+    let login = logins::first(inner, wanted.name, verifier);
     for spare in spares {
-        let (spare, database) = (ident(&spare), name.database());
+        let (spare, database) = (ident(&spare), wanted.name.database());
         let rename = format!("ALTER DATABASE {spare} RENAME TO {}", ident(&database));
         let opening = opening(wanted, &database);
         match run(session, &format!("{login}; {rename}; {opening}")).await {
             Ok(()) => {
-                inner.spares.wanted(&template);
+                inner.spares.wanted(&template::name(inner, seed));
                 inner.spares.call();
                 return true;
             }

@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 
 use super::Inner;
 use super::admin::{code, fault, ident, literal, run};
-use super::begin::begin;
+use super::begin::{begin, spares};
 use super::look::{comment, finished};
 use super::remove::drop_by_force;
 use super::spare::hand_out;
@@ -35,10 +35,16 @@ pub(super) async fn ensure(
     seed: &Seed,
     wanted: &Wanted<'_>,
 ) -> Result<Progress, Fault> {
-    if begin(inner, session, seed, wanted).await {
+    // It takes as long to compute as a round trip.
+    let password = wanted.password.clone();
+    let verifier = tokio::task::spawn_blocking(move || logins::verifier(&password));
+    let (verifier, spares) = tokio::join!(verifier, spares(inner, session, seed, wanted));
+    let doing = || format!("making database {}", wanted.name.database());
+    let verifier = verifier.map_err(|panic| Fault::permanent(doing(), panic))?;
+    if begin(inner, session, seed, wanted, &verifier, spares).await {
         return Ok(Progress::Done);
     }
-    logins::ensure(inner, session, wanted).await?;
+    logins::ensure(inner, session, wanted, &verifier).await?;
     // The preview's own, which tells that all are there, last.
     let components = wanted.components.iter().map(|it| it.database(wanted.name));
     for database in components.chain([wanted.name.database()]) {

@@ -24,10 +24,11 @@ pub(super) async fn ensure(
     inner: &Inner,
     session: &mut PgConnection,
     wanted: &Wanted<'_>,
+    verifier: &str,
 ) -> Result<(), Fault> {
     let (name, login) = (wanted.name, wanted.password.login());
     let app = &inner.admin.app;
-    let open = open(inner, &verifier(wanted.password));
+    let open = open(inner, verifier);
     let first = name.role();
     if login == Login::First {
         return make(session, app, &first, &open, &marks(app)).await;
