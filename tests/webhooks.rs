@@ -344,6 +344,7 @@ async fn a_delivery_whose_name_is_taken_takes_no_other_with_it_and_is_learned_wh
     let site = Site::new().await;
     let pool = site.world.ledger.pool();
     site.deliver_new(&site.opened(7, "a")).await.ok(202);
+    site.all_learned().await;
     // As a configuration leaves it that gave the name to another repository before.
     let other = "UPDATE previews SET repository_id = repository_id + 1 WHERE name = 'pr-7'";
     sqlx::query(other).execute(pool).await.unwrap();

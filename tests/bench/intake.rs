@@ -124,16 +124,17 @@ async fn one(
 /// pgbench's inserts a second, and their mean latency in milliseconds.
 async fn pgbench(
     stage: &Stage,
-    script: &std::path::Path,
+    (script, body): (&std::path::Path, &str),
     clients: usize,
     length: Duration,
 ) -> Result<(f64, f64)> {
     let program = binaries().context("no PostgreSQL")?.join("pgbench");
     let seconds = length.as_secs().max(1).to_string();
-    let clients = clients.to_string();
+    let (clients, body) = (clients.to_string(), format!("body={body}"));
     let mut command = Command::new(program);
-    command.args(["-n", "-M", "prepared", "-c", &clients, "-j", "2", "-T", &seconds, "-f"]);
-    let output = command.arg(script).arg(stage.ledger.url("mayfly")).output().await?;
+    command.args(["-n", "-M", "prepared", "-c", &clients, "-j", "2", "-T", &seconds]);
+    command.args(["-D", &body, "-f"]).arg(script).arg(stage.ledger.url("mayfly"));
+    let output = command.output().await?;
     let said = String::from_utf8_lossy(&output.stdout);
     let after = |word: &str| {
         let (_, rest) = said.split_once(word)?;
@@ -161,13 +162,12 @@ pub async fn measure(
     for (label, bytes, goal) in [("22 kB", 22_000, 1.2), ("1 kB", 1_000, 2.0)] {
         let deliveries = Arc::new(stage.deliveries(bytes));
         let script = directory.join("insert.sql");
-        let body: String = deliveries[0].body.iter().map(|it| format!("{it:02x}")).collect();
+        // A parameter: the bytes travel to the server with each insert, as a delivery's do.
+        let body = std::str::from_utf8(&deliveries[0].body)?;
         std::fs::write(
             &script,
-            format!(
-                "INSERT INTO bench (id, event, body, received_at) VALUES \
-                 (gen_random_uuid()::text, 'pull_request', '\\x{body}', now());\n"
-            ),
+            "INSERT INTO bench (id, event, body, received_at) VALUES \
+             (gen_random_uuid()::text, 'pull_request', convert_to(:body, 'UTF8'), now());\n",
         )?;
         let warm = deliver(stage.main, &deliveries, 16, length / 2).await;
         ensure!(warm.errors == 0, "{} of the first deliveries were not taken", warm.errors);
@@ -177,7 +177,7 @@ pub async fn measure(
         for _ in 0..rounds {
             let mut best = 0_f64;
             for clients in [1, 4, 16, 32] {
-                let (per_second, mean) = pgbench(stage, &script, clients, length).await?;
+                let (per_second, mean) = pgbench(stage, (&script, body), clients, length).await?;
                 if clients == 1 {
                     means.push(mean);
                 }

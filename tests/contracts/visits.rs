@@ -17,6 +17,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_rustls::TlsAcceptor;
 
 use crate::world::repository;
+use crate::world::wait::soon;
 
 fn commit(digit: char) -> CommitSha {
     CommitSha::parse(&digit.to_string().repeat(40)).unwrap()
@@ -126,7 +127,7 @@ async fn the_host_is_asked_where_dns_leads_and_as_a_browser_asks_it() {
     let port = server.address.port();
     let visitor = HttpVisitor::new(site(false, port), &VisitConfig::default()).unwrap();
     assert_eq!(visit(&visitor, &shape(Proof::Header)).await, Ok(()));
-    let asked = server.asked.recv().await.unwrap().to_lowercase();
+    let asked = soon("it is asked", server.asked.recv()).await.unwrap().to_lowercase();
     assert!(asked.starts_with("get /healthz http/1.1\r\n"), "{asked}");
     assert!(asked.contains(&format!("host: pr-7.preview.example.test:{port}\r\n")), "{asked}");
     // Where the controller cannot go the public way, it goes another, and says the same.
@@ -134,7 +135,7 @@ async fn the_host_is_asked_where_dns_leads_and_as_a_browser_asks_it() {
     let public = Site { port: None, ..site(false, 1) };
     let visitor = HttpVisitor::new(public, &config).unwrap();
     assert_eq!(visit(&visitor, &shape(Proof::Header)).await, Ok(()));
-    let asked = server.asked.recv().await.unwrap().to_lowercase();
+    let asked = soon("it is asked", server.asked.recv()).await.unwrap().to_lowercase();
     assert!(asked.contains("host: pr-7.preview.example.test\r\n"), "{asked}");
 }
 

@@ -261,7 +261,7 @@ async fn a_shutdown_lets_passes_end_and_leaves_no_lease() {
 async fn a_shutdown_in_the_middle_of_a_pass_that_hangs_ends_by_its_deadline() {
     let world = World::new().await;
     world.open(1, 'a').await;
-    let limits = Limits { pass_deadline: Duration::from_millis(100), ..Limits::default() };
+    let limits = Limits { pass_deadline: Duration::from_secs(2), ..Limits::default() };
     let (reconciler, cluster) = rude(&world, Mood::Hang, limits);
     let stop = CancellationToken::new();
     let running = tokio::spawn(reconciler.run(stop.clone()));

@@ -31,7 +31,7 @@ use mayfly::clock::{Clock, fresh_id};
 use mayfly::config::SweepConfig;
 use mayfly::database::Seed;
 use mayfly::forge::RepositoryRef;
-use mayfly::ledger::{Delivery, Heard, Learned, Ledger, Preview, PullHint};
+use mayfly::ledger::{Delivery, Heard, Learned, Ledger, Preview, PullHint, Writer};
 use mayfly::preview::{
     Choices, CommitSha, Memory, Phase, Policy, PreviewName, Production, PullFacts, PullKey,
     PullNumber, PullState, RepositoryId, Site, Suffix,
@@ -92,6 +92,7 @@ pub struct World {
     pub images: FakeImages,
     pub faults: Faults,
     deliveries: AtomicU32,
+    writer: tokio::sync::Mutex<Writer>,
     updates: AtomicU32,
 }
 
@@ -199,6 +200,7 @@ impl World {
         let reconciler = replica(&ledger, seams, clock.clone(), limits);
         let sweeper = Sweeper::new(reconciler.clone(), sweep_config());
         Self {
+            writer: tokio::sync::Mutex::new(ledger.writer()),
             ledger,
             reconciler,
             sweeper,
@@ -318,7 +320,7 @@ impl World {
         };
         let (event, at) = ("pull_request".to_owned(), self.now());
         let delivery = Delivery { id: id.clone(), event, body: b"{}".to_vec(), at };
-        self.ledger.writer().store(&[&delivery]).await.unwrap();
+        self.writer.lock().await.store(&[&delivery]).await.unwrap();
         self.ledger.learn(&Heard { hint, delivery: Some(id), at }).await.unwrap()
     }
 

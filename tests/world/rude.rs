@@ -11,6 +11,7 @@ use mayfly::workload::{DatabaseUrls, Shape, WorkloadOrder};
 use tokio::sync::Semaphore;
 
 use super::cluster::FakeCluster;
+use super::wait::soon;
 
 /// What the next such calls do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,14 +56,14 @@ impl RudeCluster {
             Mood::Panic => panic!("told to panic"),
             Mood::Wait => {
                 self.begun.add_permits(1);
-                self.told.acquire().await.unwrap().forget();
+                soon("somebody lets it go on", self.told.acquire()).await.unwrap().forget();
             }
         }
     }
 
     /// Waits until a look, or the step that a new preview begins with, has begun.
     pub async fn has_begun(&self) {
-        self.begun.acquire().await.unwrap().forget();
+        soon("it has begun", self.begun.acquire()).await.unwrap().forget();
     }
 
     /// Lets one look go on.

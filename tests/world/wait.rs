@@ -10,6 +10,12 @@ pub async fn until(what: &str, condition: impl AsyncFnMut() -> bool) {
     within(PATIENCE, what, condition).await;
 }
 
+/// What comes of it; panics when nothing has within [`PATIENCE`].
+pub async fn soon<T>(what: &str, comes: impl Future<Output = T>) -> T {
+    let came = tokio::time::timeout(PATIENCE, comes).await;
+    came.unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {what}"))
+}
+
 /// Asks until the answer is yes; panics when it is not within this long.
 pub async fn within(patience: Duration, what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + patience;

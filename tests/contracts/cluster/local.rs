@@ -9,6 +9,7 @@ use mayfly::preview::Suffix;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::*;
+use crate::world::wait::soon;
 
 const LONG: Duration = Duration::from_secs(3600);
 const SHORT: Duration = Duration::from_millis(100);
@@ -161,14 +162,22 @@ async fn a_workload_that_keeps_exiting_is_started_less_and_less_often_and_says_w
     for _ in 0..3 {
         let started = Instant::now();
         machine.cluster.ensure_workload(&name, &order).await.unwrap();
-        assert_eq!(machine.changes.recv().await, Some(name.clone()), "an exit asks for a look");
+        assert_eq!(
+            soon("a change is told", machine.changes.recv()).await,
+            Some(name.clone()),
+            "an exit asks for a look"
+        );
         let waiting = health(&machine.cluster, &name).await.unwrap().1;
         let Health::Progressing(text) = waiting else { panic!("{waiting:?}") };
         assert!(text.contains("starts again in"), "{text}");
         assert!(text.ends_with("cannot reach [31mpostgres://pr_7:***@db/pr_7"), "{text}");
         // Asked again too early, it waits all the same.
         machine.cluster.ensure_workload(&name, &order).await.unwrap();
-        assert_eq!(machine.changes.recv().await, Some(name.clone()), "so does a back-off's end");
+        assert_eq!(
+            soon("a change is told", machine.changes.recv()).await,
+            Some(name.clone()),
+            "so does a back-off's end"
+        );
         until("it may be started again", async || {
             matches!(health(&machine.cluster, &name).await, Some((_, Health::Dead(_))))
         })

@@ -9,6 +9,7 @@ use sqlx::{Connection, PgConnection};
 
 use super::*;
 use crate::world::postgres::empty_database;
+use crate::world::wait::soon;
 
 /// An order whose migrations are this script.
 fn script(digit: char, text: &str, timeout: Duration) -> WorkloadOrder {
@@ -41,7 +42,11 @@ async fn migrations_that_fail_say_with_which_code_and_their_last_lines() {
     let mut order = script('a', text, LONG);
     order.env.push(("DATABASE_URL".to_owned(), "postgres://pr_7:hunter2@db/pr_7".to_owned()));
     begin(&machine, &order).await;
-    assert_eq!(machine.changes.recv().await, Some(name(7)), "an end asks for a look");
+    assert_eq!(
+        soon("a change is told", machine.changes.recv()).await,
+        Some(name(7)),
+        "an end asks for a look"
+    );
     let (why, log) = failed(&machine.cluster, &order).await;
     let told = "its migrations failed: exit code 3; a new commit or a redeploy runs them again";
     assert_eq!(why, told);
