@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::{Connection, PgConnection, PgPool, Row};
+use sqlx::{Connection, PgConnection, PgExecutor, PgPool, Row};
 use tokio::time::timeout;
 
 use super::{Ledger, LedgerError};
@@ -75,6 +75,23 @@ fn is_over(error: &sqlx::Error) -> bool {
     ended || matches!(error, sqlx::Error::Io(_) | sqlx::Error::Protocol(_))
 }
 
+/// Has these learned from, again or still, not before then.
+pub(super) async fn put_off(
+    executor: impl PgExecutor<'_>,
+    ids: &[String],
+    until: DateTime<Utc>,
+) -> Result<(), LedgerError> {
+    sqlx::query(
+        "INSERT INTO unlearned (delivery_id, due_at) SELECT UNNEST($1::text[]), $2
+         ON CONFLICT (delivery_id) DO UPDATE SET due_at = EXCLUDED.due_at",
+    )
+    .bind(ids)
+    .bind(until)
+    .execute(executor)
+    .await?;
+    Ok(())
+}
+
 async fn store(
     session: &mut PgConnection,
     deliveries: &[&Delivery],
@@ -103,7 +120,7 @@ async fn store(
 impl Ledger {
     /// Whoever stores many.
     pub fn writer(&self) -> Writer {
-        Writer { pool: self.intake.clone(), session: None }
+        Writer { pool: self.pool.clone(), session: None }
     }
 
     /// Deliveries that nobody has learned from and that are due by now, oldest first, at most so many.
@@ -134,15 +151,7 @@ impl Ledger {
 
     /// Has these learned from again, not before then.
     pub async fn put_off(&self, ids: &[String], until: DateTime<Utc>) -> Result<(), LedgerError> {
-        sqlx::query(
-            "INSERT INTO unlearned (delivery_id, due_at) SELECT UNNEST($1::text[]), $2
-             ON CONFLICT (delivery_id) DO UPDATE SET due_at = EXCLUDED.due_at",
-        )
-        .bind(ids)
-        .bind(until)
-        .execute(&self.intake)
-        .await?;
-        Ok(())
+        put_off(&self.intake, ids, until).await
     }
 
     /// Gives up learning from these, which say nothing that concerns this installation.

@@ -12,6 +12,7 @@ use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use super::births;
+use super::deliveries::put_off;
 use super::previews::Preview;
 use super::remember::{Remembered, remember};
 use super::rows::read;
@@ -95,7 +96,7 @@ impl Ledger {
     }
 
     /// Learns from all of these, in their order, in one transaction. What is wrong with one of them is
-    /// its own outcome, and leaves the others alone.
+    /// its own outcome, and leaves the others alone; its delivery is still to be learned from.
     pub async fn learn_all(
         &self,
         heard: &[Heard],
@@ -134,6 +135,11 @@ impl Ledger {
         }
         remember(&mut tx, &changes.remembered()).await?;
         note(&mut tx, heard, &outcomes).await?;
+        let failed = || heard.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_err());
+        let ids: Vec<_> = failed().filter_map(|(one, _)| one.delivery.clone()).collect();
+        if let Some((one, _)) = failed().next().filter(|_| !ids.is_empty()) {
+            put_off(&mut *tx, &ids, one.at).await?;
+        }
         tx.commit().await?;
         Ok(outcomes)
     }

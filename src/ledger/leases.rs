@@ -183,26 +183,23 @@ impl Ledger {
         if recorded.rows_affected() == 0 {
             return Ok(Err(LeaseLost));
         }
-        for (action, reason) in &findings.deeds {
-            sqlx::query(
-                "INSERT INTO journal (at, preview_id, actor, action, reason)
-                 VALUES ($1, $2, 'mayfly', $3, $4)",
-            )
-            .bind(now)
-            .bind(lease.preview.id)
-            .bind(action)
-            .bind(storable(reason))
-            .execute(&mut *tx)
-            .await?;
-        }
+        let mut entries: Vec<_> =
+            findings.deeds.iter().map(|(action, reason)| (*action, storable(reason))).collect();
         if findings.phase != lease.preview.phase {
+            entries.push(("phase", findings.phase.as_str().into()));
+        }
+        if !entries.is_empty() {
+            let (actions, reasons): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
             sqlx::query(
                 "INSERT INTO journal (at, preview_id, actor, action, reason)
-                 VALUES ($1, $2, 'mayfly', 'phase', $3)",
+                 SELECT $1, $2, 'mayfly', action, reason
+                 FROM UNNEST($3::text[], $4::text[]) WITH ORDINALITY AS it(action, reason, place)
+                 ORDER BY place",
             )
             .bind(now)
             .bind(lease.preview.id)
-            .bind(findings.phase.as_str())
+            .bind(actions)
+            .bind(reasons)
             .execute(&mut *tx)
             .await?;
         }

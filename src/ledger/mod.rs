@@ -93,7 +93,9 @@ pub enum LedgerError {
 #[derive(Clone, Debug)]
 pub struct Ledger {
     pool: PgPool,
-    /// For learning alone, so that nothing else that asks the ledger can keep a delivery waiting.
+    /// For learning alone, so that nothing else that asks the ledger can keep a delivery waiting. Its
+    /// commits do not wait for the disk: what a crash of the server loses is learned again, and whatever
+    /// follows from it is behind it in the server's log, and waits.
     intake: PgPool,
     /// How long a row rests before the next hint.
     pause: Arc<Pause>,
@@ -111,7 +113,8 @@ impl Ledger {
         let bounded = |most| {
             PgPoolOptions::new().max_connections(most).acquire_timeout(Duration::from_secs(10))
         };
-        let intake = bounded(LEARNERS).connect_lazy_with(options.clone());
+        let learned = options.clone().options([("synchronous_commit", "off")]);
+        let intake = bounded(LEARNERS).connect_lazy_with(learned);
         let pool = bounded(max_connections).connect_with(options).await?;
         Ok(Self { pool, intake, pause: Arc::default() })
     }

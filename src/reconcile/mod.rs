@@ -220,15 +220,10 @@ impl Reconciler {
         let limit = i64::try_from(room).unwrap_or(i64::MAX);
         let now = self.clock.now();
         let claimed = self.ledger.claim(self.replica, limit, self.limits.lease, now).await?;
-        if claimed.is_empty() {
-            return Ok(self.until(self.ledger.next_due().await?));
-        }
+        let is_all = claimed.len() < room;
         self.start(claimed, running, leases);
-        Ok(if running.len() < self.limits.concurrent_passes {
-            Duration::ZERO
-        } else {
-            self.limits.poll
-        })
+        // With no room left, the end of a pass is what is waited for.
+        Ok(if is_all { self.until(self.ledger.next_due().await?) } else { self.limits.poll })
     }
 
     fn until(&self, due: Option<DateTime<Utc>>) -> Duration {

@@ -3,12 +3,13 @@
 //! Against an API server whose answers all take the same time, so that what is counted is round trips and
 //! not the machine. Refuses to call a preview declared that lacks one of its objects.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
 use super::api_server::{ApiServer, Asked};
+use super::kinds::{OBJECTS, complete};
 use super::plain::Plain;
 use super::report::{Goal, Row, Spread, percentile};
 use super::rounds::Rounds;
@@ -16,31 +17,12 @@ use super::rounds::Rounds;
 /// What one request takes where round trips are counted.
 pub const TRIP: Duration = Duration::from_millis(10);
 
-/// The objects of a preview.
-const OBJECTS: [(&str, usize); 9] = [
-    ("namespaces", 1),
-    ("resourcequotas", 1),
-    ("limitranges", 1),
-    ("networkpolicies", 2),
-    ("serviceaccounts", 1),
-    ("secrets", 1),
-    ("deployments", 1),
-    ("services", 1),
-    ("ingresses", 1),
-];
+/// Where the numbers of its pull requests begin.
+pub const FIRST: u32 = 2001;
 
 /// When the last of a preview's objects was there, if all of them are.
 pub fn there(server: &ApiServer, namespace: &str) -> Option<Instant> {
-    let mut moments: HashMap<String, Vec<Instant>> = HashMap::new();
-    for ((resource, ..), at) in server.objects().of(namespace) {
-        moments.entry(resource).or_default().push(at);
-    }
-    let last = OBJECTS.iter().map(|(resource, count)| {
-        let of_it = moments.get_mut(*resource)?;
-        of_it.sort_unstable();
-        of_it.get(count - 1).copied()
-    });
-    last.collect::<Option<Vec<_>>>()?.into_iter().max()
+    complete(server.objects().of(namespace).into_iter().map(|((resource, ..), at)| (resource, at)))
 }
 
 /// How long whoever applies the same objects one after the other takes, in round trips.
@@ -72,22 +54,23 @@ async fn sequential(server: &ApiServer, number: u32) -> Result<f64> {
 }
 
 /// Measures the three rows.
-pub async fn measure(rounds: &mut Rounds<'_>, quick: bool) -> Result<Vec<Row>> {
+pub async fn measure(rounds: &mut Rounds<'_>, server: &ApiServer, quick: bool) -> Result<Vec<Row>> {
     let count = if quick { 10 } else { 60 };
     // The first one finds no template, and nobody has asked for the version yet.
     let warm = rounds.open().await?;
+    rounds.rest(&warm).await?;
     rounds.close(warm.number).await?;
     let (mut trips, mut readys, mut asked, mut theirs) = (vec![], vec![], vec![], vec![]);
     let mut last_asked = Vec::new();
     for _ in 0..count {
-        rounds.server.set_latency(TRIP);
+        server.set_latency(TRIP);
         let opened = rounds.open_warm().await?;
-        theirs.push(sequential(rounds.server, opened.number).await?);
-        rounds.server.set_latency(Duration::ZERO);
-        trips.push(opened.objects.as_secs_f64() / TRIP.as_secs_f64());
-        readys.push(milliseconds(opened.ready));
-        asked.push(opened.asked.len() as f64);
-        last_asked = opened.asked;
+        readys.push(milliseconds(rounds.rest(&opened).await?));
+        theirs.push(sequential(server, opened.number).await?);
+        server.set_latency(Duration::ZERO);
+        trips.push(opened.objects().as_secs_f64() / TRIP.as_secs_f64());
+        last_asked = server.asked(opened.sent, opened.there);
+        asked.push(last_asked.len() as f64);
         rounds.close(opened.number).await?;
     }
     eprintln!("one open asks the API server for: {}", counted(&last_asked));
@@ -95,6 +78,7 @@ pub async fn measure(rounds: &mut Rounds<'_>, quick: bool) -> Result<Vec<Row>> {
     for _ in 0..count {
         let opened = rounds.open_warm().await?;
         declared.push(milliseconds(opened.declared));
+        rounds.rest(&opened).await?;
         gone.push(milliseconds(rounds.close(opened.number).await?));
     }
     let middle = |of: &[f64]| Spread::of(of.to_vec()).median;

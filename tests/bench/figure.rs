@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::report::{Goal, Report, Row};
+use super::report::{Goal, Report, Row, Spread};
 
 const LABELS: f64 = 560.0;
 const SCALE: f64 = 360.0;
@@ -19,17 +19,18 @@ const REACH: f64 = 16.0;
 
 /// Writes them beside the report.
 pub fn write(report: &Report, place: &Path) -> Result<()> {
-    std::fs::write(place.join("all.svg"), svg(&report.rows.iter().collect::<Vec<_>>()))?;
-    let mut numbers: Vec<_> = report.rows.iter().map(|row| row.number).collect();
+    let run = || report.rows.iter().filter_map(|row| Some((row, row.figure?)));
+    std::fs::write(place.join("all.svg"), svg(&run().collect::<Vec<_>>()))?;
+    let mut numbers: Vec<_> = run().map(|(row, _)| row.number).collect();
     numbers.dedup();
     for number in numbers {
-        let rows: Vec<_> = report.rows.iter().filter(|row| row.number == number).collect();
+        let rows: Vec<_> = run().filter(|(row, _)| row.number == number).collect();
         std::fs::write(place.join(format!("row-{number}.svg")), svg(&rows))?;
     }
     Ok(())
 }
 
-fn svg(rows: &[&Row]) -> String {
+fn svg(rows: &[(&Row, Spread)]) -> String {
     let (width, height) = (LABELS + SCALE + 20.0, LINE * (rows.len() as f64 + 2.0));
     let mut text = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
@@ -49,11 +50,11 @@ fn svg(rows: &[&Row]) -> String {
              <text x=\"{x:.1}\" y=\"15\" text-anchor=\"middle\" fill=\"#333\">{label}</text>"
         );
     }
-    for (at, row) in rows.iter().enumerate() {
+    for (at, (row, figure)) in rows.iter().enumerate() {
         let y = LINE * (at as f64 + 1.7);
-        let colour = if row.held { "#1a7f37" } else { "#cf222e" };
+        let colour = if row.held == Some(true) { "#1a7f37" } else { "#cf222e" };
         let [least, median, most] =
-            [row.figure.least, row.figure.median, row.figure.most].map(|it| place(share(row, it)));
+            [figure.least, figure.median, figure.most].map(|it| place(share(row, it)));
         let what = escaped(&format!("{}  {}", row.number, row.what));
         let _ = writeln!(
             text,

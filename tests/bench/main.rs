@@ -19,7 +19,9 @@ mod machine;
 mod objects;
 mod pickup;
 mod plain;
+mod plane;
 mod protocol;
+mod real;
 mod report;
 mod rounds;
 mod setup;
@@ -35,7 +37,7 @@ use machine::{Ticks, resident_mebibytes};
 use report::{Goal, Report, Row, Spread};
 use rounds::Rounds;
 use setup::Place;
-use stage::{Stage, binary};
+use stage::{CLUSTERED, Stage, binary};
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -67,11 +69,14 @@ async fn main() -> Result<()> {
     if is_wanted(&["8", "9", "10", "11", "13"]) {
         rows.extend(in_cluster(&stage, base.path(), quick).await?);
     }
+    if is_wanted(&["8b"]) {
+        rows.extend(real::measure(&stage, base.path(), quick).await?);
+    }
     if is_wanted(&["12"]) {
         rows.extend(growth::measure(&stage.ledger, base.path(), quick).await?);
     }
     rows.extend(last);
-    rows.sort_by_key(|row| row.number.parse::<u32>().ok());
+    rows.sort_by_key(|row| row.number.trim_end_matches(char::is_alphabetic).parse::<u32>().ok());
     let foreign_cpu = Ticks::now().foreign_since(begin);
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let report = Report { version: env!("CARGO_PKG_VERSION"), cores, quick, foreign_cpu, rows };
@@ -94,11 +99,12 @@ async fn in_cluster(stage: &Stage, directory: &Path, quick: bool) -> Result<Vec<
     let server = ApiServer::start().await?;
     let kubeconfig = server.kubeconfig(directory)?;
     let place = Place::Cluster(&kubeconfig, server.address);
-    let mut clustered = stage.beside(directory, &place).await?;
+    let mut clustered = stage.beside(directory, CLUSTERED, &place).await?;
     let mut rows = Vec::new();
     if is_wanted(&["8", "9", "10"]) {
-        let mut rounds = Rounds::new(&clustered, &server).await?;
-        rows.extend(cluster::measure(&mut rounds, quick).await?);
+        let sight = |namespace: &str| cluster::there(&server, namespace);
+        let mut rounds = Rounds::new(&clustered, cluster::FIRST, &sight).await?;
+        rows.extend(cluster::measure(&mut rounds, &server, quick).await?);
     }
     if is_wanted(&["11", "13"]) {
         rows.extend(fleet::measure(&mut clustered, &server, quick).await?);

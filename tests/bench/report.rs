@@ -64,8 +64,9 @@ pub struct Row {
     /// What it is measured against, in its own unit; empty where the goal is absolute.
     pub baseline: String,
     pub ours: String,
-    pub figure: Spread,
-    pub held: bool,
+    /// `None`: not run.
+    pub figure: Option<Spread>,
+    pub held: Option<bool>,
 }
 
 impl Row {
@@ -76,8 +77,14 @@ impl Row {
         (baseline, ours): (String, String),
         figure: Spread,
     ) -> Self {
-        let held = goal.is_met(figure.median);
-        Self { number, what: what.to_owned(), goal, baseline, ours, figure, held }
+        let held = Some(goal.is_met(figure.median));
+        Self { number, what: what.to_owned(), goal, baseline, ours, figure: Some(figure), held }
+    }
+
+    /// What this machine cannot measure, and why.
+    pub fn not_run(number: &'static str, what: &str, goal: Goal, why: &str) -> Self {
+        let (what, ours) = (what.to_owned(), why.to_owned());
+        Self { number, what, goal, baseline: String::new(), ours, figure: None, held: None }
     }
 }
 
@@ -99,15 +106,21 @@ impl Report {
                 .map(str::to_owned),
         ];
         lines.extend(self.rows.iter().map(|row| {
-            let Spread { median, least, most } = row.figure;
+            let figure =
+                |it: Spread| format!("{:.2} ({:.2} … {:.2})", it.median, it.least, it.most);
             [
                 row.number.to_owned(),
                 row.what.clone(),
                 row.goal.text(),
                 row.baseline.clone(),
                 row.ours.clone(),
-                format!("{median:.2} ({least:.2} … {most:.2})"),
-                if row.held { "held" } else { "NOT HELD" }.to_owned(),
+                row.figure.map(figure).unwrap_or_default(),
+                match row.held {
+                    Some(true) => "held",
+                    Some(false) => "NOT HELD",
+                    None => "not run",
+                }
+                .to_owned(),
             ]
         }));
         let width = |column: usize| lines.iter().map(|it| it[column].chars().count()).max();

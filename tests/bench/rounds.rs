@@ -9,14 +9,9 @@ use sqlx::{Connection, PgConnection, Row as _};
 
 use mayfly::clock::fresh_id;
 
-use super::api_server::{ApiServer, Asked};
-use super::cluster::there;
 use super::data::spare;
 use super::intake::Sender;
-use super::stage::{CLUSTERED, SHOP, SHOP_ID, Stage, open_pull};
-
-/// No other site on the same server has previews of these numbers.
-const FIRST: u32 = 2001;
+use super::stage::{SHOP, SHOP_ID, Stage, open_pull};
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -24,48 +19,59 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How often the ledger is asked for what is waited for.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
+/// When the last of a preview's objects was there, if all of them are, by its namespace.
+pub type Sight<'a> = &'a (dyn Fn(&str) -> Option<Instant> + Sync);
+
 /// The pull requests of one site, one after the other.
 pub struct Rounds<'a> {
     stage: &'a Stage,
-    pub server: &'a ApiServer,
+    sight: Sight<'a>,
     ledger: PgConnection,
     databases: PgConnection,
     sender: Sender,
     next: u32,
 }
 
-/// How long it took to open one, each from just before its delivery was sent.
+/// One that was opened, and has all that it is made of.
 pub struct Opened {
     pub number: u32,
-    /// Until the last of its objects was there.
-    pub objects: Duration,
-    /// Until its database had its name, and its phase was another than that of what nobody looked at.
+    /// Just before its delivery was sent.
+    pub sent: Instant,
+    /// When the last of its objects was there.
+    pub there: Instant,
+    /// How long until then, until its database had its name, and until its phase was another than that of
+    /// what nobody looked at.
     pub declared: Duration,
-    pub ready: Duration,
-    /// Requests to the API server until its objects were there.
-    pub asked: Vec<Asked>,
+}
+
+impl Opened {
+    /// How long until the last of its objects was there.
+    pub fn objects(&self) -> Duration {
+        self.there.saturating_duration_since(self.sent)
+    }
 }
 
 impl<'a> Rounds<'a> {
-    pub async fn new(stage: &'a Stage, server: &'a ApiServer) -> Result<Self> {
+    /// No other site on the same servers may have previews of the numbers from this one on.
+    pub async fn new(stage: &'a Stage, first: u32, sight: Sight<'a>) -> Result<Self> {
         stage.github.set_remaining(1_000_000);
         Ok(Self {
             stage,
-            server,
-            ledger: PgConnection::connect(&stage.ledger.url(stage.database)).await?,
+            sight,
+            ledger: PgConnection::connect(&stage.ledger.url(stage.name.database)).await?,
             databases: PgConnection::connect(&stage.previews.url("postgres")).await?,
             sender: Sender::connect(stage.main).await?,
-            next: FIRST,
+            next: first,
         })
     }
 
     /// The same, with a database in store: there is one as soon as the first preview has its own.
     pub async fn open_warm(&mut self) -> Result<Opened> {
-        spare(&self.stage.previews, CLUSTERED).await?;
+        spare(&self.stage.previews, self.stage.name.instance).await?;
         self.open().await
     }
 
-    /// Opens another pull request, and waits until its preview has come to rest.
+    /// Opens another pull request, and waits until its preview has all that it is made of.
     pub async fn open(&mut self) -> Result<Opened> {
         let number = self.next;
         self.next += 1;
@@ -82,16 +88,53 @@ impl<'a> Rounds<'a> {
         }
         let declared = named.max(sent.elapsed());
         let there = loop {
-            match there(self.server, &format!("pr-{number}")) {
+            match (self.sight)(&format!("pr-{number}")) {
                 Some(at) => break at,
                 None => wait(sent, "its objects").await?,
             }
         };
-        let objects = there.saturating_duration_since(sent);
-        let asked = self.server.asked(sent, there);
-        let ready = self.until(sent, number, |it| it.phase == "Ready").await?;
-        self.until(sent, number, |it| it.rests).await?;
-        Ok(Opened { number, objects, declared: declared.max(objects), ready, asked })
+        let declared = declared.max(there.saturating_duration_since(sent));
+        Ok(Opened { number, sent, there, declared })
+    }
+
+    /// Waits until the preview is Ready and has come to rest; how long it took until it was Ready.
+    pub async fn rest(&mut self, of: &Opened) -> Result<Duration> {
+        let ready = self.until(of.sent, of.number, |it| it.phase == "Ready").await?;
+        self.until(of.sent, of.number, |it| it.rests).await?;
+        Ok(ready)
+    }
+
+    /// Opens so many pull requests at once, and waits until each preview has come to rest; how long
+    /// each took until its objects were there, in order.
+    pub async fn open_at_once(&mut self, count: u32) -> Result<Vec<Duration>> {
+        let numbers = self.next..self.next + count;
+        self.next += count;
+        let (to, github) = (self.stage.main, &self.stage.github);
+        let opening = numbers.clone().map(async |number| {
+            open_pull(github, number, &[]);
+            let (mut sender, delivery) =
+                (Sender::connect(to).await?, self.stage.delivery(number, "opened"));
+            let sent = Instant::now();
+            let taken = sender.send(&delivery, &fresh_id().to_string()).await?;
+            ensure!(taken, "a delivery was not taken");
+            anyhow::Ok(sent)
+        });
+        let sent = futures_util::future::try_join_all(opening).await?;
+        let mut took = Vec::new();
+        for (number, sent) in numbers.clone().zip(sent) {
+            let there = loop {
+                match (self.sight)(&format!("pr-{number}")) {
+                    Some(at) => break at,
+                    None => wait(sent, "its objects").await?,
+                }
+            };
+            took.push(there.saturating_duration_since(sent));
+        }
+        for number in numbers {
+            self.until(Instant::now(), number, |it| it.phase == "Ready" && it.rests).await?;
+        }
+        took.sort_unstable();
+        Ok(took)
     }
 
     /// Closes it; how long it took until nothing is left, and the receipt says so.

@@ -14,7 +14,7 @@ use mayfly::demo::postgres::Postgres;
 use mayfly::forge::signature::sign;
 use rustix::process::{Pid, Signal, kill_process};
 use secrecy::SecretString;
-use sqlx::{Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::process::{Child, Command};
 
 use super::setup::{Place, configuration};
@@ -30,8 +30,21 @@ const SECRET: &str = "the secret of the bench";
 /// The repository's id.
 pub const SHOP_ID: i64 = 4711;
 
-/// The instance whose previews run in a cluster.
-pub const CLUSTERED: &str = "benchk8s";
+/// What an installation is called, and its database on the ledger's server.
+#[derive(Clone, Copy)]
+pub struct Name {
+    pub instance: &'static str,
+    pub database: &'static str,
+}
+
+/// The one that only hears of pull requests.
+const ALONE: Name = Name { instance: "bench", database: "mayfly" };
+
+/// The one whose previews run in a stand-in for a cluster.
+pub const CLUSTERED: Name = Name { instance: "benchk8s", database: "mayfly_cluster" };
+
+/// The one whose previews run in a real one.
+pub const REAL: Name = Name { instance: "benchreal", database: "mayfly_real" };
 
 /// One installation: its process, and the forge that it talks to.
 pub struct Stage {
@@ -42,8 +55,7 @@ pub struct Stage {
     pub mayfly: Child,
     /// From its start to its first good answer.
     pub started_in: Duration,
-    /// Its database on the ledger's server.
-    pub database: &'static str,
+    pub name: Name,
     operations: u16,
     config: PathBuf,
 }
@@ -54,26 +66,30 @@ impl Stage {
         let servers = (Arc::new(durable(directory).await?), Arc::new(durable(directory).await?));
         run(&servers.0, "postgres", &["CREATE DATABASE mayfly"]).await?;
         let github = forge(PULLS).await?;
-        Self::begin(directory, servers, github, ("bench", "mayfly"), &Place::Local).await
+        Self::begin(directory, servers, github, ALONE, &Place::Local).await
     }
 
     /// Another installation on the same servers, whose previews run in that cluster.
-    pub async fn beside(&self, directory: &Path, place: &Place<'_>) -> Result<Self> {
-        run(&self.ledger, "postgres", &["CREATE DATABASE mayfly_cluster"]).await?;
+    pub async fn beside(&self, directory: &Path, name: Name, place: &Place<'_>) -> Result<Self> {
+        let mut session = PgConnection::connect(&self.ledger.url("postgres")).await?;
+        let create = AssertSqlSafe(format!("CREATE DATABASE {}", name.database));
+        sqlx::raw_sql(create).execute(&mut session).await?;
+        session.close().await?;
         let servers = (self.ledger.clone(), self.previews.clone());
         let github = forge(0).await?;
-        Self::begin(directory, servers, github, (CLUSTERED, "mayfly_cluster"), place).await
+        Self::begin(directory, servers, github, name, place).await
     }
 
     async fn begin(
         directory: &Path,
         (ledger, previews): (Arc<Postgres>, Arc<Postgres>),
         github: GitHubStandIn,
-        (instance, database): (&str, &'static str),
+        name: Name,
         place: &Place<'_>,
     ) -> Result<Self> {
         let ports = [(); 4].map(|()| free_port());
         let seed = std::path::absolute("seed-data/shop")?;
+        let Name { instance, database } = name;
         let config = directory.join(format!("{instance}.yaml"));
         let data = directory.join(instance);
         std::fs::create_dir_all(&data)?;
@@ -94,7 +110,7 @@ impl Stage {
             main,
             mayfly,
             started_in: Duration::ZERO,
-            database,
+            name,
             operations,
             config,
         };
@@ -124,7 +140,7 @@ impl Stage {
 
     /// Starts it again, and does not wait.
     pub fn start(&mut self) -> Result<()> {
-        let ledger = (&*self.ledger, self.database);
+        let ledger = (&*self.ledger, self.name.database);
         let mut serve = call("serve", &self.config, &self.github, ledger, &self.previews);
         self.mayfly = serve.spawn()?;
         Ok(())
@@ -160,9 +176,14 @@ async fn forge(pulls: u32) -> Result<GitHubStandIn> {
     Ok(github)
 }
 
+/// The head of a pull request.
+pub fn commit(number: u32) -> String {
+    format!("{number:040x}")
+}
+
 /// Opens a pull request of a member with these labels.
 pub fn open_pull(github: &GitHubStandIn, number: u32, labels: &[&str]) {
-    let mut spec = PullSpec::new("A change", &format!("{number:040x}"));
+    let mut spec = PullSpec::new("A change", &commit(number));
     spec.labels = labels.iter().map(|&it| it.to_owned()).collect();
     github.open_pull(SHOP, number, spec);
 }
