@@ -32,7 +32,8 @@ test-node:
 # How fast it is, next to what the machine can do: docs/performance.md. QUICK=1 is one short round,
 # ONLY=8,9 some of its rows.
 bench: deps
-	cargo build --release --quiet --bin mayfly --example bench --example test-cluster
+	cargo build --release --quiet --bin mayfly --example bench
+	! tests/tools/build --no-build control-plane >/dev/null 2>&1 || cargo build --quiet --example test-cluster
 	$(TARGET)/release/examples/bench
 
 # What else a change has to pass.

@@ -606,8 +606,21 @@ async fn a_hundred_deliveries_of_one_pull_request_at_once_are_one_row() {
     for answer in &answers {
         assert_eq!(answer.ok(202)["outcome"], "accepted");
     }
+    site.all_learned().await;
     assert_eq!(site.count("previews").await, 1);
     assert_eq!(site.count("deliveries").await, 100);
+    // Those that came together are one entry of the journal, which says how many they were.
+    let learned = "SELECT reason FROM journal WHERE action = 'learned'";
+    let reasons: Vec<String> =
+        sqlx::query_scalar(learned).fetch_all(site.world.ledger.pool()).await.unwrap();
+    let times = |reason: &String| match reason.as_str() {
+        "opened" => 1,
+        many => {
+            many.strip_prefix("opened, ").unwrap().strip_suffix(" times").unwrap().parse().unwrap()
+        }
+    };
+    assert_eq!(reasons.iter().map(times).sum::<usize>(), 100, "{reasons:?}");
+    assert!(reasons.len() < 100, "{reasons:?}");
     site.world.settle().await;
     assert!(site.world.serves(7, 'a'));
     assert_eq!(site.world.cluster.orders().len(), 1);

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::sync::mpsc::Sender;
-use tokio_util::sync::CancellationToken;
 
 use super::{StartError, names};
 use crate::clock::Clock;
@@ -26,13 +25,14 @@ pub(super) struct Places {
     pub(super) embedded: Option<Arc<EmbeddedDns>>,
     /// The local cluster, whose routes a proxy of ours serves.
     pub(super) local: Option<LocalClusterConfig>,
+    /// The other one, which is to be watched.
+    pub(super) watched: Option<Arc<KubernetesCluster>>,
 }
 
 pub(super) async fn places(
     config: &Config,
     clock: Arc<dyn Clock>,
     changes: Sender<PreviewName>,
-    stop: CancellationToken,
 ) -> Result<Places, StartError> {
     let place = match &config.cluster {
         ClusterConfig::Local(local) => {
@@ -43,8 +43,7 @@ pub(super) async fn places(
             Place::Local(local.clone())
         }
         ClusterConfig::Kubernetes(config) => {
-            let (config, changes) = ((**config).clone(), changes.clone());
-            let cluster = KubernetesCluster::connect(config, clock.clone(), changes, stop).await?;
+            let cluster = KubernetesCluster::connect((**config).clone(), clock.clone()).await?;
             Place::Kubernetes(Arc::new(cluster))
         }
     };
@@ -61,7 +60,7 @@ pub(super) async fn places(
         clock,
         notes,
     )?;
-    let (cluster, local): (Arc<dyn Cluster>, _) = match place {
+    let (cluster, local, watched): (Arc<dyn Cluster>, _, _) = match place {
         Place::Local(local) => {
             let config = LocalConfig {
                 data_dir: local.data_dir.clone(),
@@ -69,11 +68,11 @@ pub(super) async fn places(
                 instance: config.instance.clone(),
                 grace: local.grace,
             };
-            (Arc::new(LocalCluster::new(config, changes)?), Some(local))
+            (Arc::new(LocalCluster::new(config, changes)?), Some(local), None)
         }
-        Place::Kubernetes(cluster) => (cluster, None),
+        Place::Kubernetes(cluster) => (cluster.clone(), None, Some(cluster)),
     };
-    Ok(Places { cluster, dns, embedded, local })
+    Ok(Places { cluster, dns, embedded, local, watched })
 }
 
 /// Where previews run.

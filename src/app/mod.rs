@@ -93,11 +93,12 @@ impl App {
         let clock = Arc::new(ServerClock::default());
         clock.follow(ledger.server_time().await?);
         let (changes, changed) = mpsc::channel(CHANGES);
-        let adapters::Places { cluster, dns, embedded, local } =
-            adapters::places(&config, clock.clone(), changes.clone(), stop.clone()).await?;
+        let adapters::Places { cluster, dns, embedded, local, watched } =
+            adapters::places(&config, clock.clone(), changes.clone()).await?;
         let seeds: Vec<_> = config.repositories.iter().flat_map(|it| it.seeds()).collect();
         let databases =
-            PostgresDatabases::connect(config.databases, &seeds, clock.clone(), changes).await?;
+            PostgresDatabases::connect(config.databases, &seeds, clock.clone(), changes.clone());
+        let databases = databases.await?;
         warn_of_one_server(&ledger, &databases).await;
         let github = GitHub::new(config.github)?;
         let mut metrics = Metrics::default();
@@ -145,6 +146,10 @@ impl App {
         let door = Door { stop: stop.clone(), ..Door::default() };
         tasks.spawn(serve(door.clone(), main, http::router(state.clone())));
         tasks.spawn(serve(door.clone(), operations, http::operations(state)));
+        // Listing what there is takes a while where it is much: nobody who asks waits for it.
+        if let Some(cluster) = watched {
+            cluster.watch(&changes, &stop);
+        }
         tasks.spawn(poke_changed(reconciler.clone(), changed, stop.clone()));
         tasks.spawn(Sweeper::new(reconciler.clone(), config.sweep).run(stop.clone()));
         tasks.spawn(first_look(reconciler.clone(), stop.clone()));

@@ -91,11 +91,7 @@ pub(super) async fn run(args: RenderArgs) -> anyhow::Result<()> {
     }
     ledger.close().await;
     let repository = repository.with_images(images);
-    // It looks once: no watch is needed.
-    let (changes, _) = mpsc::channel(1);
-    let stop = CancellationToken::new();
-    stop.cancel();
-    let cluster = KubernetesCluster::connect((**place).clone(), clock, changes, stop).await?;
+    let cluster = KubernetesCluster::connect((**place).clone(), clock).await?;
     let databases = repository.shape.databases();
     let components = databases.into_iter().map(|it| (it, NO_URL.to_owned())).collect();
     let databases = DatabaseUrls { own: NO_URL.to_owned(), components };

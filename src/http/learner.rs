@@ -15,17 +15,17 @@ use super::webhook::{Said, understand};
 use crate::ledger::{Heard, Learned, LedgerError};
 use crate::reconcile::Reconciler;
 
-/// How many wait in this process.
+/// How many wait in this process; as many may share one transaction.
 const WAITING: usize = 4096;
-
-/// How many share one transaction.
-const BATCH: usize = 512;
 
 /// So many at once are a storm: then others are waited for, so that each preview is written less often.
 const STORM: usize = 16;
 
-/// How long, in a storm.
+/// How long after the first such batch; after the second one twice as long, and so on.
 const BREATH: Duration = Duration::from_millis(50);
+
+/// How many batches of a storm make it longer: to half a second, which a preview rests between two hints anyway.
+const LONG_STORM: u32 = 10;
 
 /// How many of those that nobody came to are read at a time, with their bodies.
 const LEFT_BEHIND: i64 = 64;
@@ -47,48 +47,49 @@ pub(super) fn start(reconciler: Arc<Reconciler>) -> mpsc::Sender<Heard> {
         let mut waiting = waiting;
         let mut look = interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while let Some(batch) = gather(&mut waiting, &mut look, &reconciler).await {
-            let is_storm = batch.len() >= STORM;
+        let mut storm = 0;
+        while let Some((batch, is_fresh)) = gather(&mut waiting, &mut look, &reconciler).await {
+            let is_storm = is_fresh && batch.len() >= STORM;
             let ids: Vec<_> = batch.iter().filter_map(|it| it.delivery.clone()).collect();
             let learner = reconciler.clone();
             // In a task of its own, so that a bug ends one batch and not the learning.
             if tokio::spawn(async move { learn(&learner, batch).await }).await.is_err() {
                 put_off(&reconciler, &ids).await;
             }
-            if is_storm {
-                tokio::time::sleep(BREATH).await;
-            }
+            storm = if is_storm { LONG_STORM.min(storm + 1) } else { 0 };
+            tokio::time::sleep(BREATH * storm).await;
         }
     });
     sender
 }
 
-/// Waits for one, and takes with it what else is there; now and then, what was left behind. `None` when
-/// nobody can send any more.
+/// Waits for one, and takes with it what else is there; now and then, what was left behind. With them,
+/// whether they just came. `None` when nobody can send any more.
 async fn gather(
     waiting: &mut mpsc::Receiver<Heard>,
     look: &mut Interval,
     reconciler: &Arc<Reconciler>,
-) -> Option<Vec<Heard>> {
-    let mut batch = Vec::new();
-    while batch.is_empty() {
+) -> Option<(Vec<Heard>, bool)> {
+    loop {
+        let mut batch = Vec::new();
         tokio::select! {
-            count = waiting.recv_many(&mut batch, BATCH) => if count == 0 { return None },
-            _ = look.tick() => {
-                let reconciler = reconciler.clone();
-                let found = tokio::spawn(async move { left_behind(&reconciler).await }).await;
-                batch = match found {
-                    Ok(Ok(found)) => found,
-                    Ok(Err(error)) => {
-                        tracing::warn!(%error, "deliveries that were left behind are not looked for");
-                        Vec::new()
-                    }
-                    Err(_) => Vec::new(),
-                };
+            count = waiting.recv_many(&mut batch, WAITING) => return (count > 0).then_some((batch, true)),
+            _ = look.tick() => {}
+        }
+        let reconciler = reconciler.clone();
+        match tokio::spawn(async move { left_behind(&reconciler).await }).await {
+            Ok(Ok(found)) if found.is_empty() => {}
+            Ok(Ok(found)) => {
+                // There may be more.
+                look.reset_immediately();
+                return Some((found, false));
             }
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "deliveries that were left behind are not looked for");
+            }
+            Err(_) => {}
         }
     }
-    Some(batch)
 }
 
 /// What was stored a while ago and never learned from: a process ended in between, or had no room.

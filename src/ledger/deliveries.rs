@@ -69,7 +69,7 @@ impl Writer {
 }
 
 /// Whether it is the session that failed, and not what was asked: SQLSTATE classes 57P and 08.
-fn is_over(error: &sqlx::Error) -> bool {
+pub(super) fn is_over(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|it| it.code());
     let ended = code.is_some_and(|code| code.starts_with("57P") || code.starts_with("08"));
     ended || matches!(error, sqlx::Error::Io(_) | sqlx::Error::Protocol(_))

@@ -4,6 +4,7 @@
 //! there is; so a delivery is learned from once, by whoever comes first. Refuses to decide anything: it
 //! remembers and pokes.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
@@ -12,7 +13,7 @@ use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use super::births;
-use super::deliveries::put_off;
+use super::deliveries::{is_over, put_off};
 use super::previews::Preview;
 use super::remember::{Remembered, remember};
 use super::rows::read;
@@ -21,7 +22,7 @@ use super::{CHANNEL, Ledger, LedgerError};
 use crate::forge::RepositoryRef;
 use crate::preview::{Memory, PreviewName, PullFacts, PullKey, PullState};
 
-/// How often what was learned is tried that got into a deadlock with others' changes.
+/// How often it is tried where it gets into a deadlock with others' changes, or the session has ended.
 const TRIES: usize = 3;
 
 /// SQLSTATE `deadlock_detected`.
@@ -104,7 +105,9 @@ impl Ledger {
         let mut tried = 1;
         loop {
             match self.try_to_learn(heard).await {
-                Err(LedgerError::Database(error)) if is_deadlock(&error) && tried < TRIES => {
+                Err(LedgerError::Database(error))
+                    if (is_deadlock(&error) || is_over(&error)) && tried < TRIES =>
+                {
                     tried += 1;
                 }
                 other => return other,
@@ -214,7 +217,7 @@ async fn note(
         let all = heard.iter().zip(outcomes);
         all.filter_map(|(one, outcome)| Some((one, outcome.as_ref().ok()?)))
     };
-    let noted: Vec<_> = learned().filter_map(|(one, it)| Some((one, it.preview()?))).collect();
+    let noted = noted(learned().filter_map(|(one, it)| Some((it.preview()?, one))));
     if noted.is_empty() {
         return Ok(());
     }
@@ -227,16 +230,45 @@ async fn note(
              ORDER BY place)
          SELECT pg_notify($6, '') WHERE $7",
     )
-    .bind(noted.iter().map(|(one, _)| one.at).collect::<Vec<_>>())
-    .bind(noted.iter().map(|(_, id)| *id).collect::<Vec<_>>())
-    .bind(noted.iter().map(|(one, _)| one.hint.source).collect::<Vec<_>>())
-    .bind(noted.iter().map(|(one, _)| storable(&one.hint.what)).collect::<Vec<_>>())
-    .bind(noted.iter().map(|(one, _)| one.delivery.as_deref()).collect::<Vec<_>>())
+    .bind(noted.iter().map(|it| it.last.at).collect::<Vec<_>>())
+    .bind(noted.iter().map(|it| it.preview).collect::<Vec<_>>())
+    .bind(noted.iter().map(|it| it.last.hint.source).collect::<Vec<_>>())
+    .bind(noted.iter().map(Noted::reason).collect::<Vec<_>>())
+    .bind(noted.iter().map(|it| it.last.delivery.as_deref()).collect::<Vec<_>>())
     .bind(CHANNEL)
     .bind(learned().any(|(_, it)| matches!(it, Learned::New(_) | Learned::Known(_))))
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// What the journal says of one preview: what was said, and how often at once.
+struct Noted<'a> {
+    preview: Uuid,
+    last: &'a Heard,
+    times: usize,
+}
+
+impl Noted<'_> {
+    fn reason(&self) -> Cow<'_, str> {
+        let what = storable(&self.last.hint.what);
+        if self.times == 1 { what } else { format!("{what}, {} times", self.times).into() }
+    }
+}
+
+/// The same that was said of one preview several times at once is one entry, where it was said last.
+fn noted<'a>(learned: impl Iterator<Item = (Uuid, &'a Heard)>) -> Vec<Noted<'a>> {
+    let (mut noted, mut places) = (Vec::<Noted<'_>>::new(), HashMap::new());
+    for (preview, one) in learned {
+        let said = (preview, one.hint.source, &one.hint.what);
+        let place = *places.entry(said).or_insert(noted.len());
+        match noted.get_mut(place) {
+            Some(known) => (known.last, known.times) = (one, known.times + 1),
+            None => noted.push(Noted { preview, last: one, times: 1 }),
+        }
+    }
+    noted.sort_by_key(|it| it.last.at);
+    noted
 }
 
 fn is_deadlock(error: &sqlx::Error) -> bool {

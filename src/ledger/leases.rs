@@ -17,6 +17,9 @@ use crate::preview::condition::Condition;
 use crate::preview::phase::Phase;
 use crate::preview::{Memory, Reason, Receipt, Told};
 
+/// The epoch of a row's first lease.
+pub(crate) const FIRST_EPOCH: i64 = 1;
+
 /// The right to change one row, until it ends or is taken over.
 #[derive(Clone, Debug)]
 pub struct Lease {

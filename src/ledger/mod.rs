@@ -36,6 +36,7 @@ pub use brake::Brake;
 pub use deliveries::{Delivery, Writer};
 pub use journal::{Entry, JournalPage};
 pub use learn::{Heard, Learned, PullHint};
+pub(crate) use leases::FIRST_EPOCH;
 pub use leases::{Findings, Lease, LeaseLost};
 pub use previews::{Filter, Going, Preview};
 pub use resources::Kind;
@@ -114,7 +115,8 @@ impl Ledger {
             PgPoolOptions::new().max_connections(most).acquire_timeout(Duration::from_secs(10))
         };
         let learned = options.clone().options([("synchronous_commit", "off")]);
-        let intake = bounded(LEARNERS).connect_lazy_with(learned);
+        // Not asked first whether they are still there: what fails because of that is done once more.
+        let intake = bounded(LEARNERS).test_before_acquire(false).connect_lazy_with(learned);
         let pool = bounded(max_connections).connect_with(options).await?;
         Ok(Self { pool, intake, pause: Arc::default() })
     }

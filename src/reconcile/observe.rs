@@ -10,8 +10,9 @@ use super::hosts::{self, Resolved};
 use super::image::{is_by_commit, pinned};
 use super::rehearsal::remembered;
 use crate::cluster::ClusterSeen;
+use crate::database::DatabasesSeen;
 use crate::fault::Disposition;
-use crate::ledger::{Lease, LeaseLost, LedgerError, Preview};
+use crate::ledger::{FIRST_EPOCH, Lease, LeaseLost, LedgerError, Preview};
 use crate::preview::observed::{Confirmation, ImageSeen, Resolution, RouteSeen, Served, Standing};
 use crate::preview::parity::Versions;
 use crate::preview::phase::Phase;
@@ -55,29 +56,34 @@ pub(super) async fn look(
     let (seen_image, images) = pins;
     let effective = repository.chosen(&memory.choice(policy)).with_images(images);
     let repository = &effective;
-    let is_new = is_new(this, preview, &memory.desired(policy, now)).await?;
+    let is_new = is_new(this, lease, &memory.desired(policy, now)).await?;
     let confirmed = async {
         match read {
             Some(read) => read,
             None => confirm(this, preview, memory, policy, now).await,
         }
     };
-    let cluster = async {
-        match is_new {
-            true => ClusterSeen::nothing(),
-            false => this.seams.cluster.observe(name, &repository.shape).await,
-        }
+    let made = async || {
+        tokio::join!(
+            this.seams.cluster.observe(name, &repository.shape),
+            this.seams.databases.observe(name, &preview.password),
+        )
     };
-    let (read, mut cluster, databases, records) = tokio::join!(
+    let (read, mut seen, records) = tokio::join!(
         confirmed,
-        cluster,
-        this.seams.databases.observe(name, &preview.password),
+        async {
+            match is_new {
+                true => (ClusterSeen::nothing(), DatabasesSeen::nothing()),
+                false => made().await,
+            }
+        },
         hosts::records(this, hosts::known(preview, &repository.shape)),
     );
     let desired = memory.desired(policy, now);
     if is_new && matches!(desired, Desired::Down(_)) {
-        cluster = this.seams.cluster.observe(name, &repository.shape).await;
+        seen = made().await;
     }
+    let (cluster, databases) = seen;
     let nothing_left = [
         cluster.namespace.is_gone(),
         cluster.route.is_gone(),
@@ -154,13 +160,11 @@ pub(super) async fn look(
 
 /// Whether a preview that is to be there never was: the ledger knows of no intent. What is there of its
 /// name all the same, an ensure meets, and then the next look. On the way down everybody is asked.
-async fn is_new(
-    this: &Reconciler,
-    preview: &Preview,
-    desired: &Desired,
-) -> Result<bool, LedgerError> {
+async fn is_new(this: &Reconciler, lease: &Lease, desired: &Desired) -> Result<bool, LedgerError> {
+    let preview = &lease.preview;
     let may_be = preview.phase == Phase::Pending && matches!(desired, Desired::Up(_));
-    Ok(may_be && this.ledger.intended_nothing(preview.id).await?)
+    // Intents are written under a lease: under the first one there are none.
+    Ok(may_be && (lease.epoch == FIRST_EPOCH || this.ledger.intended_nothing(preview.id).await?))
 }
 
 /// Compares with production. What is not stated there is not asked for here.

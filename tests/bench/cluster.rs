@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use super::api_server::{ApiServer, Asked};
 use super::kinds::{OBJECTS, complete};
 use super::plain::Plain;
-use super::report::{Goal, Row, Spread, percentile};
+use super::report::{Goal, Row, Spread, milliseconds, percentile};
 use super::rounds::Rounds;
 
 /// What one request takes where round trips are counted.
@@ -144,8 +144,4 @@ fn counted(asked: &[Asked]) -> String {
     }
     let each: Vec<_> = counts.iter().map(|(what, count)| format!("{count} {what}")).collect();
     each.join(", ")
-}
-
-fn milliseconds(of: Duration) -> f64 {
-    of.as_secs_f64() * 1000.0
 }

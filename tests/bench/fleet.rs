@@ -18,7 +18,7 @@ use super::growth::multiply;
 use super::intake::Sender;
 use super::machine::{processor_seconds, resident_mebibytes};
 use super::plain::Plain;
-use super::report::{Goal, Row, Spread};
+use super::report::{Goal, Row, Spread, milliseconds};
 use super::rounds::Rounds;
 use super::stage::{CLUSTERED, Stage, open_pull, run};
 
@@ -218,8 +218,4 @@ async fn list(server: &ApiServer, watched: &BTreeSet<String>) -> Result<Duration
 
 fn resident(stage: &Stage) -> Result<f64> {
     Ok(resident_mebibytes(stage.mayfly.id().context("mayfly serve has ended")?))
-}
-
-fn milliseconds(of: Duration) -> f64 {
-    of.as_secs_f64() * 1000.0
 }

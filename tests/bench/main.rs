@@ -135,11 +135,15 @@ fn disk() -> std::path::PathBuf {
     std::env::var_os("BENCH_DIR").map_or_else(|| "/var/tmp".into(), Into::into)
 }
 
+/// The directory of the build.
+fn target() -> Result<std::path::PathBuf> {
+    let own = std::env::current_exe()?;
+    Ok(own.ancestors().nth(3).context("a program of a target directory")?.to_owned())
+}
+
 /// Where a run leaves its report: beside the build.
 fn scratch() -> Result<std::path::PathBuf> {
-    let own = std::env::current_exe()?;
-    let target = own.ancestors().nth(3).context("a program of a target directory")?;
-    let place = target.join("bench");
+    let place = target()?.join("bench");
     std::fs::create_dir_all(&place)?;
     Ok(place)
 }

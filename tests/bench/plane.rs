@@ -29,6 +29,7 @@ use tokio::task::JoinSet;
 use super::api_server::CLASS;
 use super::kinds::{OBJECTS, complete, kind};
 use super::stage::{REAL, commit};
+use super::target;
 
 /// Mayfly's account, and what its requests are counted as.
 const ACCOUNT: &str = "mayfly-bench";
@@ -65,11 +66,10 @@ impl Plane {
             return Ok(None);
         }
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let own = std::env::current_exe()?;
-        let mut starter = Command::new(own.with_file_name("test-cluster"));
+        let mut starter = Command::new(target()?.join("debug/examples/test-cluster"));
         starter.arg("control-plane").env_remove("KUBECONFIG");
         starter.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut starter = starter.spawn().context("test-cluster: cargo build --example")?;
+        let mut starter = starter.spawn().context("cargo build --example test-cluster")?;
         let said = starter.stdout.take().context("it has an output")?;
         let line = tokio::task::spawn_blocking(move || {
             let mut line = String::new();

@@ -15,7 +15,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use super::growth::multiply;
 use super::kinds::OBJECTS;
 use super::plane::{Plane, api};
-use super::report::{Goal, Row, Spread};
+use super::report::{Goal, Row, Spread, milliseconds};
 use super::rounds::Rounds;
 use super::setup::Place;
 use super::stage::{REAL, Stage};
@@ -168,8 +168,4 @@ async fn make(plane: &Plane, originals: &[(&str, String)], from: &str, to: Strin
         made.with_context(|| format!("{resource} of {to}"))?;
     }
     Ok(())
-}
-
-fn milliseconds(of: Duration) -> f64 {
-    of.as_secs_f64() * 1000.0
 }

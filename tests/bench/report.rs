@@ -23,6 +23,11 @@ impl Spread {
     }
 }
 
+/// A time in milliseconds.
+pub fn milliseconds(of: std::time::Duration) -> f64 {
+    of.as_secs_f64() * 1000.0
+}
+
 /// The least of these that so many of a hundred do not exceed; of fewer than a hundred, the 99th is the most.
 pub fn percentile(mut of: Vec<f64>, of_hundred: usize) -> f64 {
     of.sort_by(f64::total_cmp);

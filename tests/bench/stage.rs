@@ -89,14 +89,14 @@ impl Stage {
     ) -> Result<Self> {
         let ports = [(); 4].map(|()| free_port());
         let seed = std::path::absolute("seed-data/shop")?;
-        let Name { instance, database } = name;
+        let instance = name.instance;
         let config = directory.join(format!("{instance}.yaml"));
         let data = directory.join(instance);
         std::fs::create_dir_all(&data)?;
         std::fs::write(&config, configuration(instance, &data, &seed, ports, place))?;
         let [main, operations, ..] = ports;
         let main = (Ipv4Addr::LOCALHOST, main).into();
-        let call = |word| call(word, &config, &github, (&ledger, database), &previews);
+        let call = |word| call(word, &config, &github, (&ledger, name), &previews);
         ensure!(
             call("migrate").stderr(Stdio::inherit()).status().await?.success(),
             "mayfly migrate failed"
@@ -140,7 +140,7 @@ impl Stage {
 
     /// Starts it again, and does not wait.
     pub fn start(&mut self) -> Result<()> {
-        let ledger = (&*self.ledger, self.name.database);
+        let ledger = (&*self.ledger, self.name);
         let mut serve = call("serve", &self.config, &self.github, ledger, &self.previews);
         self.mayfly = serve.spawn()?;
         Ok(())
@@ -203,6 +203,7 @@ pub async fn durable(directory: &Path) -> Result<Postgres> {
 }
 
 /// A body, and its signature.
+#[derive(Clone)]
 pub struct Signed {
     pub body: Vec<u8>,
     pub signature: String,
@@ -220,12 +221,12 @@ fn call(
     word: &str,
     config: &Path,
     github: &GitHubStandIn,
-    (ledger, database): (&Postgres, &str),
+    (ledger, name): (&Postgres, Name),
     previews: &Postgres,
 ) -> Command {
     let mut command = Command::new(binary());
     command.arg(word).arg("--config").arg(config);
-    command.env("MAYFLY_LEDGER__URL", ledger.url(database));
+    command.env("MAYFLY_LEDGER__URL", ledger.url(name.database));
     command.env("MAYFLY_DATABASES__ADMIN_URL", previews.url("postgres"));
     command.env("MAYFLY_GITHUB__API_URL", github.api_url());
     command.env("MAYFLY_GITHUB__TOKEN", github.token());

@@ -180,13 +180,9 @@ async fn a_previews_whole_life_needs_no_right_beyond_the_charts() {
     std::fs::write(&kubeconfig, serde_json::to_string(&of_account).unwrap()).unwrap();
     let (changes, mut changed) = tokio::sync::mpsc::channel(64);
     let stop = CancellationToken::new();
-    let cluster = KubernetesCluster::connect(
-        config(&kubeconfig, &instance),
-        Arc::new(ServerClock::default()),
-        changes,
-        stop.clone(),
-    );
-    let cluster = cluster.await.unwrap();
+    let clock = Arc::new(ServerClock::default());
+    let cluster = KubernetesCluster::connect(config(&kubeconfig, &instance), clock).await.unwrap();
+    cluster.watch(&changes, &stop);
     let name = PreviewName::parse(&format!("pr-{}", 700_000 + std::process::id())).unwrap();
     let (first, second, third) = (order('a', "shop"), order('b', "shop"), order('c', "crash-loop"));
 

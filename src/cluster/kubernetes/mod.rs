@@ -67,15 +67,9 @@ pub struct KubernetesCluster {
 }
 
 impl KubernetesCluster {
-    /// Prepares the client and the watches, which send names to `changes` when a look at them is due,
-    /// until told to stop. Asks the API server nothing yet: a cluster that is down is no reason not
-    /// to start. Must be called within a Tokio runtime.
-    pub async fn connect(
-        config: KubernetesConfig,
-        clock: Arc<dyn Clock>,
-        changes: Sender<PreviewName>,
-        stop: CancellationToken,
-    ) -> Result<Self, Fault> {
+    /// Prepares the client. Asks the API server nothing yet: a cluster that is down is no reason not to
+    /// start.
+    pub async fn connect(config: KubernetesConfig, clock: Arc<dyn Clock>) -> Result<Self, Fault> {
         const DOING: &str = "preparing the Kubernetes client";
         let fail = |why: String| {
             let cure = "set cluster.kubernetes.kubeconfig, KUBECONFIG, or run in a pod";
@@ -93,10 +87,15 @@ impl KubernetesCluster {
         };
         let client = Client::try_from(client).map_err(|error| fail(error.to_string()))?;
         let calls = Calls::new(client, config.timeout);
-        watch::start(&calls, &config, &changes, &stop);
         let (patience, fresh) = (Patience::default(), Fresh::default());
         let (entrance, version) = (Entrance::default(), Version::default());
         Ok(Self { config, calls, clock, patience, fresh, entrance, version })
+    }
+
+    /// Begins to send names to `changes` when a look at them is due, until told to stop. Must be called
+    /// within a Tokio runtime.
+    pub fn watch(&self, changes: &Sender<PreviewName>, stop: &CancellationToken) {
+        watch::start(&self.calls, &self.config, changes, stop);
     }
 
     /// Sets annotations of the preview's route, or takes those away that have no value. A route that is

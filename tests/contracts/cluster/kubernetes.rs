@@ -72,8 +72,8 @@ impl RealCluster {
         let stop = CancellationToken::new();
         let clock = Arc::new(HandClock::at(chrono::DateTime::UNIX_EPOCH));
         let told: Arc<dyn Clock> = clock.clone();
-        let cluster = KubernetesCluster::connect(config, told, sender, stop.clone());
-        let cluster = Arc::new(cluster.await.unwrap());
+        let cluster = Arc::new(KubernetesCluster::connect(config, told).await.unwrap());
+        cluster.watch(&sender, &stop);
         let pretended = plane.pretended;
         Some(Self { cluster, changes, client, clock, pretended, prefix, stop })
     }
