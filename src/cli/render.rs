@@ -9,8 +9,6 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use clap::Args;
 use similar::TextDiff;
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use super::{ConfigArg, ledger, wrong};
 use crate::clock::{Clock, ServerClock};

@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use super::deliveries::is_over;
 use super::previews::Preview;
 use super::remember::{HINT_PAUSE_DOUBLED, PAUSE_MOST};
 use super::rows::read;
@@ -75,20 +76,21 @@ impl Ledger {
         lease_for: TimeDelta,
         now: DateTime<Utc>,
     ) -> Result<Vec<Lease>, LedgerError> {
-        let rows = sqlx::query(
-            "UPDATE previews SET lease_owner = $1, lease_until = $2, epoch = epoch + 1
-             WHERE id IN (
-                 SELECT id FROM previews
-                 WHERE wake_at <= $3 AND (lease_until IS NULL OR lease_until <= $3)
-                 ORDER BY wake_at LIMIT $4 FOR UPDATE SKIP LOCKED)
-             RETURNING *",
-        )
-        .bind(owner)
-        .bind(now + lease_for)
-        .bind(now)
-        .bind(limit)
-        .fetch_all(&self.pool)
-        .await?;
+        let claim = || {
+            let claim = sqlx::query(
+                "UPDATE previews SET lease_owner = $1, lease_until = $2, epoch = epoch + 1
+                 WHERE id IN (
+                     SELECT id FROM previews
+                     WHERE wake_at <= $3 AND (lease_until IS NULL OR lease_until <= $3)
+                     ORDER BY wake_at LIMIT $4 FOR UPDATE SKIP LOCKED)
+                 RETURNING *",
+            );
+            claim.bind(owner).bind(now + lease_for).bind(now).bind(limit).fetch_all(&self.due)
+        };
+        let rows = match claim().await {
+            Err(error) if is_over(&error) => claim().await?,
+            other => other?,
+        };
         let mut leases = Vec::with_capacity(rows.len());
         for row in &rows {
             use sqlx::Row;
@@ -112,7 +114,7 @@ impl Ledger {
             "SELECT wake_at FROM previews
              WHERE wake_at IS NOT NULL AND lease_until IS NULL ORDER BY wake_at LIMIT 1",
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.due)
         .await?)
     }
 

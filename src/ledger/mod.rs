@@ -98,6 +98,8 @@ pub struct Ledger {
     /// commits do not wait for the disk: what a crash of the server loses is learned again, and whatever
     /// follows from it is behind it in the server's log, and waits.
     intake: PgPool,
+    /// For the loop's questions what is due, one after the other.
+    due: PgPool,
     /// How long a row rests before the next hint.
     pause: Arc<Pause>,
 }
@@ -116,9 +118,11 @@ impl Ledger {
         };
         let learned = options.clone().options([("synchronous_commit", "off")]);
         // Not asked first whether they are still there: what fails because of that is done once more.
-        let intake = bounded(LEARNERS).test_before_acquire(false).connect_lazy_with(learned);
+        let unasked = |most| bounded(most).test_before_acquire(false);
+        let intake = unasked(LEARNERS).connect_lazy_with(learned);
+        let due = unasked(1).connect_lazy_with(options.clone());
         let pool = bounded(max_connections).connect_with(options).await?;
-        Ok(Self { pool, intake, pause: Arc::default() })
+        Ok(Self { pool, intake, due, pause: Arc::default() })
     }
 
     /// Brings the schema up to date; forward only. Waits a bounded time for another replica that
@@ -182,7 +186,7 @@ impl Ledger {
 
     /// Closes every connection.
     pub async fn close(&self) {
-        tokio::join!(self.pool.close(), self.intake.close());
+        tokio::join!(self.pool.close(), self.intake.close(), self.due.close());
     }
 
     /// The pool, for tests that read the truth behind the ledger's back.

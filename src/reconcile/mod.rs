@@ -143,12 +143,6 @@ impl Reconciler {
         let mut leases: HashMap<Id, Lease> = HashMap::new();
         let mut followed: Option<Instant> = None;
         while !stop.is_cancelled() {
-            if followed.is_none_or(|at| at.elapsed() >= FOLLOW_EVERY)
-                && let Ok(time) = self.ledger.server_time().await
-            {
-                self.clock.follow(time);
-                followed = Some(Instant::now());
-            }
             let sleep_until = match self.start_due(&mut running, &mut leases).await {
                 Ok(next) => next,
                 Err(error) => {
@@ -156,6 +150,13 @@ impl Reconciler {
                     self.limits.poll
                 }
             };
+            // Afterwards: what is due does not wait for it.
+            if followed.is_none_or(|at| at.elapsed() >= FOLLOW_EVERY)
+                && let Ok(time) = self.ledger.server_time().await
+            {
+                self.clock.follow(time);
+                followed = Some(Instant::now());
+            }
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = self.wake.notified() => {}
