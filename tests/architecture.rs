@@ -152,12 +152,14 @@ const LONG: [(&str, &str); 0] = [];
 const CHANGES: [&str; 3] = [".ensure_", ".remove_", ".publish("];
 
 /// Sleeps that are allowed: a poll with a deadline, and moments that chance chooses to kill at.
-const SLEEPS: [(&str, usize); 10] = [
+const SLEEPS: [(&str, usize); 12] = [
     ("bench/data.rs", 1),
     // A benchmark of idleness is idle.
     ("bench/fleet.rs", 5),
     // An answer that takes as long as it is told to.
     ("bench/protocol.rs", 1),
+    ("bench/intake.rs", 1),
+    ("bench/pickup.rs", 4),
     ("bench/real.rs", 1),
     ("bench/rounds.rs", 1),
     ("world/wait.rs", 1),

@@ -34,11 +34,6 @@ pub struct DatabasesSeen {
 }
 
 impl DatabasesSeen {
-    /// Nothing of it is there.
-    pub fn nothing() -> Self {
-        Self { database: Seen::Absent, role: Seen::Absent, components: Vec::new() }
-    }
-
     /// A look that failed.
     pub fn unknown(why: &str) -> Self {
         let (database, role) = (Seen::Unknown(why.to_owned()), Seen::Unknown(why.to_owned()));

@@ -48,42 +48,54 @@ pub(super) fn start(reconciler: Arc<Reconciler>) -> mpsc::Sender<Heard> {
         let mut look = interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut storm = 0;
-        while let Some((batch, is_fresh)) = gather(&mut waiting, &mut look, &reconciler).await {
-            let is_storm = is_fresh && batch.len() >= STORM;
+        while let Some((batch, from)) = gather(&mut waiting, &mut look, &reconciler).await {
+            let count = batch.len();
             let ids: Vec<_> = batch.iter().filter_map(|it| it.delivery.clone()).collect();
             let learner = reconciler.clone();
             // In a task of its own, so that a bug ends one batch and not the learning.
-            if tokio::spawn(async move { learn(&learner, batch).await }).await.is_err() {
-                put_off(&reconciler, &ids).await;
-            }
+            let learning = tokio::spawn(async move { learn(&learner, batch).await });
+            let is_settled = match learning.await {
+                Ok(is_settled) => is_settled,
+                Err(_) => put_off(&reconciler, &ids).await,
+            };
+            // As many a second as began it keep it going, however long it waits by now.
+            let is_storm = from == From::Queue && count >= STORM * storm.max(1) as usize;
             storm = if is_storm { LONG_STORM.min(storm + 1) } else { 0 };
             tokio::time::sleep(BREATH * storm).await;
+            if from == (From::LeftBehind { is_all: false }) && is_settled {
+                look.reset_immediately();
+            }
         }
     });
     sender
 }
 
-/// Waits for one, and takes with it what else is there; now and then, what was left behind. With them,
-/// whether they just came. `None` when nobody can send any more.
+/// Where a batch is from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum From {
+    /// They just came.
+    Queue,
+    /// Somebody left them behind: these, and perhaps more.
+    LeftBehind { is_all: bool },
+}
+
+/// Waits for one, and takes with it what else is there; now and then, what was left behind. `None` when
+/// nobody can send any more.
 async fn gather(
     waiting: &mut mpsc::Receiver<Heard>,
     look: &mut Interval,
     reconciler: &Arc<Reconciler>,
-) -> Option<(Vec<Heard>, bool)> {
+) -> Option<(Vec<Heard>, From)> {
     loop {
         let mut batch = Vec::new();
         tokio::select! {
-            count = waiting.recv_many(&mut batch, WAITING) => return (count > 0).then_some((batch, true)),
+            count = waiting.recv_many(&mut batch, WAITING) => return (count > 0).then_some((batch, From::Queue)),
             _ = look.tick() => {}
         }
         let reconciler = reconciler.clone();
         match tokio::spawn(async move { left_behind(&reconciler).await }).await {
-            Ok(Ok(found)) if found.is_empty() => {}
-            Ok(Ok(found)) => {
-                // There may be more.
-                look.reset_immediately();
-                return Some((found, false));
-            }
+            Ok(Ok((found, _))) if found.is_empty() => {}
+            Ok(Ok((found, is_all))) => return Some((found, From::LeftBehind { is_all })),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "deliveries that were left behind are not looked for");
             }
@@ -92,11 +104,14 @@ async fn gather(
     }
 }
 
-/// What was stored a while ago and never learned from: a process ended in between, or had no room.
-async fn left_behind(reconciler: &Reconciler) -> Result<Vec<Heard>, LedgerError> {
+/// What was stored a while ago and never learned from, a process having ended in between, or having had no
+/// room; and whether that is all.
+async fn left_behind(reconciler: &Reconciler) -> Result<(Vec<Heard>, bool), LedgerError> {
     let (ledger, now) = (&reconciler.ledger, reconciler.clock.now());
     let (mut heard, mut unread) = (Vec::new(), Vec::new());
-    for delivery in ledger.unlearned(now, LEFT_BEHIND).await? {
+    let left = ledger.unlearned(now, LEFT_BEHIND).await?;
+    let is_all = (left.len() as i64) < LEFT_BEHIND;
+    for delivery in left {
         match understand(reconciler, &delivery.event, &delivery.body) {
             Ok(Said::Pull(hint)) => {
                 heard.push(Heard { hint: *hint, delivery: Some(delivery.id), at: delivery.at });
@@ -114,20 +129,23 @@ async fn left_behind(reconciler: &Reconciler) -> Result<Vec<Heard>, LedgerError>
     if !unread.is_empty() {
         ledger.put_off(&unread, now + REST).await?;
     }
-    Ok(heard)
+    Ok((heard, is_all))
 }
 
-/// Has these learned from again later. What the ledger does not take now stays due.
-async fn put_off(reconciler: &Reconciler, ids: &[String]) {
+/// Has these learned from again later; whether that was written down. What the ledger does not take now
+/// stays due.
+async fn put_off(reconciler: &Reconciler, ids: &[String]) -> bool {
     let until = reconciler.clock.now() + REST;
-    if let Err(error) = reconciler.ledger.put_off(ids, until).await {
+    let done = reconciler.ledger.put_off(ids, until).await;
+    if let Err(error) = &done {
         tracing::debug!(%error, "deliveries could not be put off");
     }
+    done.is_ok()
 }
 
 /// Learns from all of these; where the ledger refuses, from one at a time, so that one does not take the
-/// others with it.
-async fn learn(reconciler: &Reconciler, heard: Vec<Heard>) {
+/// others with it. Whether none of them is still due.
+async fn learn(reconciler: &Reconciler, heard: Vec<Heard>) -> bool {
     let ledger = &reconciler.ledger;
     let outcomes = match ledger.learn_all(&heard).await {
         Ok(outcomes) => outcomes,
@@ -157,10 +175,8 @@ async fn learn(reconciler: &Reconciler, heard: Vec<Heard>) {
             }
         }
     }
-    if !failed.is_empty() {
-        put_off(reconciler, &failed).await;
-    }
     if is_due {
         reconciler.wake.notify_one();
     }
+    failed.is_empty() || put_off(reconciler, &failed).await
 }

@@ -88,7 +88,10 @@ impl Ledger {
             claim.bind(owner).bind(now + lease_for).bind(now).bind(limit).fetch_all(&self.due)
         };
         let rows = match claim().await {
-            Err(error) if is_over(&error) => claim().await?,
+            Err(error) if is_over(&error) => {
+                tracing::warn!(%error, "a session ended while it leased; what it did lease rests as long as a lease");
+                claim().await?
+            }
             other => other?,
         };
         let mut leases = Vec::with_capacity(rows.len());

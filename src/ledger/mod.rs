@@ -29,8 +29,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection, PgPool};
 
 pub use brake::Brake;
 pub use deliveries::{Delivery, Writer};
@@ -55,6 +55,9 @@ pub(crate) const WRITERS: u32 = 2;
 
 /// How many learn at once in this process: from deliveries, and from what a sweep finds.
 const LEARNERS: u32 = 2;
+
+/// How long a session that was used is believed to be there.
+const TRUSTED: Duration = Duration::from_secs(2);
 
 /// How long the migrator waits for another replica that is migrating.
 const MIGRATION_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
@@ -117,8 +120,18 @@ impl Ledger {
             PgPoolOptions::new().max_connections(most).acquire_timeout(Duration::from_secs(10))
         };
         let learned = options.clone().options([("synchronous_commit", "off")]);
-        // Not asked first whether they are still there: what fails because of that is done once more.
-        let unasked = |most| bounded(most).test_before_acquire(false);
+        // One that was used just now is not asked whether it is still there: what fails because of that is
+        // done once more.
+        let unasked = |most| {
+            bounded(most).test_before_acquire(false).before_acquire(|session, used| {
+                Box::pin(async move {
+                    if used.idle_for > TRUSTED {
+                        session.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
+        };
         let intake = unasked(LEARNERS).connect_lazy_with(learned);
         let due = unasked(1).connect_lazy_with(options.clone());
         let pool = bounded(max_connections).connect_with(options).await?;

@@ -10,7 +10,6 @@ use super::hosts::{self, Resolved};
 use super::image::{is_by_commit, pinned};
 use super::rehearsal::remembered;
 use crate::cluster::ClusterSeen;
-use crate::database::DatabasesSeen;
 use crate::fault::Disposition;
 use crate::ledger::{FIRST_EPOCH, Lease, LeaseLost, LedgerError, Preview};
 use crate::preview::observed::{Confirmation, ImageSeen, Resolution, RouteSeen, Served, Standing};
@@ -63,27 +62,22 @@ pub(super) async fn look(
             None => confirm(this, preview, memory, policy, now).await,
         }
     };
-    let made = async || {
-        tokio::join!(
-            this.seams.cluster.observe(name, &repository.shape),
-            this.seams.databases.observe(name, &preview.password),
-        )
+    let cluster = async {
+        match is_new {
+            true => ClusterSeen::nothing(),
+            false => this.seams.cluster.observe(name, &repository.shape).await,
+        }
     };
-    let (read, mut seen, records) = tokio::join!(
+    let (read, mut cluster, databases, records) = tokio::join!(
         confirmed,
-        async {
-            match is_new {
-                true => (ClusterSeen::nothing(), DatabasesSeen::nothing()),
-                false => made().await,
-            }
-        },
+        cluster,
+        this.seams.databases.observe(name, &preview.password),
         hosts::records(this, hosts::known(preview, &repository.shape)),
     );
     let desired = memory.desired(policy, now);
     if is_new && matches!(desired, Desired::Down(_)) {
-        seen = made().await;
+        cluster = this.seams.cluster.observe(name, &repository.shape).await;
     }
-    let (cluster, databases) = seen;
     let nothing_left = [
         cluster.namespace.is_gone(),
         cluster.route.is_gone(),
@@ -158,8 +152,9 @@ pub(super) async fn look(
     Ok(Ok(Look { seen, unread, repository: effective }))
 }
 
-/// Whether a preview that is to be there never was: the ledger knows of no intent. What is there of its
-/// name all the same, an ensure meets, and then the next look. On the way down everybody is asked.
+/// Whether a preview that is to be there never was: the ledger knows of no intent, and the cluster need not
+/// be asked. What is there of its name all the same, an ensure meets, and then the next look. On the way
+/// down it is asked.
 async fn is_new(this: &Reconciler, lease: &Lease, desired: &Desired) -> Result<bool, LedgerError> {
     let preview = &lease.preview;
     let may_be = preview.phase == Phase::Pending && matches!(desired, Desired::Up(_));

@@ -14,6 +14,7 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1::SendRequest;
 use mayfly::clock::fresh_id;
 use mayfly::demo::postgres::binaries;
+use sqlx::{Connection, PgConnection};
 use tokio::process::Command;
 
 use super::plain::connect;
@@ -22,6 +23,9 @@ use super::stage::{Signed, Stage, run};
 
 /// How long deliveries come in before anything is measured.
 const STORM: Duration = Duration::from_secs(20);
+
+/// How long learning from what it left may take.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A connection over which deliveries come; another one when it was closed for its silence.
 pub struct Sender {
@@ -145,6 +149,18 @@ async fn pgbench(
     Ok((per_second, after("latency average = ").with_context(failed)?))
 }
 
+/// Waits until all is learned from: what one storm leaves is not measured with the next.
+async fn learned(stage: &Stage) -> Result<()> {
+    let mut session = PgConnection::connect(&stage.ledger.url("mayfly")).await?;
+    let begun = Instant::now();
+    let left = "SELECT EXISTS (SELECT FROM unlearned)";
+    while sqlx::query_scalar(left).fetch_one(&mut session).await? {
+        ensure!(begun.elapsed() < PATIENCE, "not all is learned from in {PATIENCE:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(session.close().await?)
+}
+
 /// Measures both rows.
 pub async fn measure(
     stage: &Stage,
@@ -176,6 +192,7 @@ pub async fn measure(
         let mut halves = Vec::new();
         for _ in 0..rounds {
             let mut best = 0_f64;
+            learned(stage).await?;
             for clients in [1, 4, 16, 32] {
                 let (per_second, mean) = pgbench(stage, (&script, body), clients, length).await?;
                 if clients == 1 {
@@ -184,6 +201,7 @@ pub async fn measure(
                 best = best.max(per_second);
             }
             let mut most = 0_f64;
+            learned(stage).await?;
             for connections in [1, 4, 16, 32] {
                 let heard = deliver(stage.main, &deliveries, connections, length).await;
                 ensure!(heard.errors == 0, "{} deliveries were not taken", heard.errors);

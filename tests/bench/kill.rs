@@ -76,6 +76,16 @@ pub async fn measure(directory: &Path) -> Result<Row> {
         Ok(left.fetch_one(&mut session).await?)
     })
     .await?;
+    // The same that was said at once is one entry, which says how often.
+    let learned: i64 = sqlx::query_scalar(
+        "SELECT sum(COALESCE(substring(reason FROM ', (\\d+) times$')::bigint, 1))::bigint
+         FROM journal WHERE action = 'learned'",
+    )
+    .fetch_one(&mut session)
+    .await?;
+    let stored: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM deliveries").fetch_one(&mut session).await?;
+    ensure!(learned == stored, "{stored} are there, and {learned} were learned from");
     Ok(Row::new(
         "1",
         "after SIGKILL of Mayfly and of PostgreSQL amid row 1: 202s that are in the ledger ÷ 202s",
