@@ -159,7 +159,7 @@ const SLEEPS: [(&str, usize); 12] = [
     // An answer that takes as long as it is told to.
     ("bench/protocol.rs", 1),
     ("bench/intake.rs", 1),
-    ("bench/pickup.rs", 4),
+    ("bench/pickup.rs", 5),
     ("bench/real.rs", 1),
     ("bench/rounds.rs", 1),
     ("world/wait.rs", 1),

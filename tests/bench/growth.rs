@@ -25,9 +25,9 @@ use super::stage::{SHOP, SHOP_ID, durable, run};
 const FEW: i64 = 100;
 const MANY: i64 = 10_000;
 
-/// How many databases a server has: each costs a second of a disk.
-const FEW_DATABASES: usize = 20;
-const MANY_DATABASES: usize = 200;
+/// How many databases a server has: each costs a part of a second of a disk.
+const DATABASES: (usize, usize) = (20, 200);
+const QUICK_DATABASES: (usize, usize) = (10, 60);
 
 /// What a page of the API asks the ledger for.
 const PAGE: i64 = 51;
@@ -157,10 +157,10 @@ pub async fn measure(server: &Postgres, directory: &Path, quick: bool) -> Result
 
 /// A hand-out and a drop, on a server with few databases and on one with many.
 async fn databases(directory: &Path, quick: bool) -> Result<Vec<Row>> {
-    let rounds = if quick { 15 } else { 50 };
+    let (rounds, counts) = if quick { (10, QUICK_DATABASES) } else { (50, DATABASES) };
     let servers = (durable(directory).await?, durable(directory).await?);
     let (mut few, mut many) = (Site::new(&servers.0, 1).await?, Site::new(&servers.1, 1).await?);
-    for (site, count) in [(&mut few, FEW_DATABASES), (&mut many, MANY_DATABASES)] {
+    for (site, count) in [(&mut few, counts.0), (&mut many, counts.1)] {
         for _ in 0..count {
             site.open().await?;
         }
@@ -180,8 +180,9 @@ async fn databases(directory: &Path, quick: bool) -> Result<Vec<Row>> {
             took[1][at].push(microseconds(begun));
         }
     }
-    let size = MANY_DATABASES as f64 / FEW_DATABASES as f64;
-    let row = |what: &str, of| grown(&format!("{what}: 20 → 200 databases"), of, size);
+    let size = counts.1 as f64 / counts.0 as f64;
+    let named = |what: &str| format!("{what}: {} → {} databases", counts.0, counts.1);
+    let row = |what: &str, of| grown(&named(what), of, size);
     Ok(vec![row("hand-out", &took[0]), row("drop", &took[1])])
 }
 

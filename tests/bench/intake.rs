@@ -171,7 +171,7 @@ pub async fn measure(
     run(&stage.ledger, "mayfly", &["CREATE TABLE bench (LIKE deliveries INCLUDING ALL)"]).await?;
     // A storm that goes on: the forge's budget is spent, and the loop has found its pace.
     let storm = Arc::new(stage.deliveries(1_000));
-    let first = if rounds > 1 { STORM } else { STORM / 2 };
+    let first = if rounds > 1 { STORM } else { STORM / 4 };
     let begun = deliver(stage.main, &storm, 8, first).await;
     ensure!(begun.errors == 0, "{} of the first deliveries were not taken", begun.errors);
     let mut rows = Vec::new();

@@ -42,7 +42,7 @@ use stage::{CLUSTERED, Stage, binary};
 #[tokio::main]
 async fn main() -> Result<()> {
     let quick = std::env::var("QUICK").is_ok_and(|it| it == "1");
-    let (rounds, length) = if quick { (1, 2) } else { (5, 3) };
+    let (rounds, length) = if quick { (1, 1) } else { (5, 3) };
     let base = tempfile::Builder::new().prefix("mayfly-bench-").tempdir_in(disk())?;
     open(base.path())?;
     let begin = Ticks::now();

@@ -30,6 +30,9 @@ pub async fn measure(stage: &Stage, quick: bool) -> Result<Vec<Row>> {
     let mut session = PgConnection::connect(&stage.ledger.url("mayfly")).await?;
     sqlx::raw_sql("CREATE TABLE bench_commits (at timestamptz)").execute(&mut session).await?;
     let (mut commits, mut picked, mut flood) = (Vec::new(), Vec::new(), Vec::new());
+    // Nobody has heard of any yet.
+    steady(stage, &mut session).await?;
+    sleep(REST).await;
     for _ in 0..turns {
         quiet(stage, &mut session, &mut commits, &mut picked).await?;
     }

@@ -24,11 +24,9 @@ use super::stage::{REAL, Stage};
 const FIRST: u32 = 30_001;
 const COPIES: u32 = 300_000;
 
-/// How many previews are there in the end.
-const FLEET: u32 = 500;
-
-/// How many are opened at once.
-const CROWD: u32 = 50;
+/// How many previews are there in the end, and how many of them are opened at once.
+const FLEET: (u32, u32) = (500, 50);
+const QUICK_FLEET: (u32, u32) = (150, 20);
 
 /// How many objects are made at once where the fleet is made.
 const AT_ONCE: usize = 32;
@@ -37,20 +35,27 @@ const AT_ONCE: usize = 32;
 const QUIET: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(180);
 
-const WHAT: [(&str, f64); 5] = [
-    ("a real control plane: webhook → 10 objects, in ms, no other previews: p50", 45.0),
-    ("the same among 500 previews, in ms: p50", 50.0),
-    ("50 pull requests at once → 10 objects of each, in ms: p50", 1200.0),
-    ("requests to a real API server for one open, no other previews", 16.0),
-    ("the same among 500 previews", 16.0),
-];
+/// What is measured, and its goals.
+fn lines((fleet, crowd): (u32, u32)) -> [(String, f64); 5] {
+    [
+        (
+            "a real control plane: webhook → 10 objects, no other previews, in ms: p50".to_owned(),
+            45.0,
+        ),
+        (format!("the same among {fleet} previews"), 50.0),
+        (format!("{crowd} pull requests at once → 10 objects of each, in ms: p50"), 1200.0),
+        ("requests to a real API server for one open, no other previews".to_owned(), 16.0),
+        (format!("the same among {fleet} previews"), 16.0),
+    ]
+}
 
 pub async fn measure(stage: &Stage, directory: &Path, quick: bool) -> Result<Vec<Row>> {
-    let count = if quick { 5 } else { 25 };
+    let (count, fleet) = if quick { (5, QUICK_FLEET) } else { (25, FLEET) };
+    let lines = lines(fleet);
     let Some(plane) = Plane::start(directory).await? else {
         let why = "no control plane here: tests/tools/build control-plane";
-        let row = |(what, goal)| Row::not_run("8b", what, Goal::AtMost(goal), why);
-        return Ok(WHAT.into_iter().map(row).collect());
+        let row = |(what, goal): (String, _)| Row::not_run("8b", &what, Goal::AtMost(goal), why);
+        return Ok(lines.into_iter().map(row).collect());
     };
     let place = Place::Cluster(&plane.kubeconfig, plane.entry);
     let stage = stage.beside(directory, REAL, &place).await?;
@@ -60,8 +65,9 @@ pub async fn measure(stage: &Stage, directory: &Path, quick: bool) -> Result<Vec
     let first = rounds.open().await?;
     rounds.rest(&first).await?;
     let alone = open(&mut rounds, &plane, count).await?;
-    let crowd: Vec<f64> = rounds.open_at_once(CROWD).await?.into_iter().map(milliseconds).collect();
-    fill(&stage, &plane, first.number).await?;
+    let crowd: Vec<f64> =
+        rounds.open_at_once(fleet.1).await?.into_iter().map(milliseconds).collect();
+    fill(&stage, &plane, first.number, fleet.0).await?;
     let among = open(&mut rounds, &plane, count).await?;
     let figures = [
         (alone.took, "ms"),
@@ -70,12 +76,12 @@ pub async fn measure(stage: &Stage, directory: &Path, quick: bool) -> Result<Vec
         (alone.asked, "requests"),
         (among.asked, "requests"),
     ];
-    let row = |((what, goal), (figures, unit))| {
+    let row = |((what, goal), (figures, unit)): ((String, _), _)| {
         let spread = Spread::of(figures);
         let ours = format!("{:.0} {unit}", spread.median);
-        Row::new("8b", what, Goal::AtMost(goal), (String::new(), ours), spread)
+        Row::new("8b", &what, Goal::AtMost(goal), (String::new(), ours), spread)
     };
-    Ok(WHAT.into_iter().zip(figures).map(row).collect())
+    Ok(lines.into_iter().zip(figures).map(row).collect())
 }
 
 /// What opening some, one after the other, takes.
@@ -98,11 +104,11 @@ async fn open(rounds: &mut Rounds<'_>, plane: &Plane, count: usize) -> Result<Ta
 
 /// Makes copies of this preview, in the ledger and in the cluster, until there are as many as the fleet has.
 /// None of them is looked at.
-async fn fill(stage: &Stage, plane: &Plane, number: u32) -> Result<()> {
+async fn fill(stage: &Stage, plane: &Plane, number: u32, fleet: u32) -> Result<()> {
     let mut session = PgConnection::connect(&stage.ledger.url(stage.name.database)).await?;
     let there: i64 =
         sqlx::query_scalar("SELECT count(*) FROM previews").fetch_one(&mut session).await?;
-    let count = FLEET.saturating_sub(u32::try_from(there)?);
+    let count = fleet.saturating_sub(u32::try_from(there)?);
     let copies = COPIES..COPIES + count;
     multiply(&mut session, i64::from(number), (COPIES.into(), i64::from(copies.end) - 1)).await?;
     let of_copies =

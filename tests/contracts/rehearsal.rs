@@ -376,21 +376,24 @@ async fn a_template_that_was_left_open_is_closed_and_not_built_again(admin: Admi
 async fn a_lost_session_of_the_administrator_makes_a_gap_and_the_watch_goes_on() {
     let stage = Stage::new(Administrator::Creator).await;
     stage.watch('a').await;
-    let samplers = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+    let samplers = "SELECT pid FROM pg_stat_activity
                     WHERE usename = $1 AND application_name = 'mayfly' AND query LIKE '%held AS MATERIALIZED%'";
     let mut session = stage.place.admin().await;
+    let mut pids = async || -> Vec<i32> {
+        let pids = sqlx::query_scalar(samplers).bind(&stage.place.admin);
+        pids.fetch_all(&mut session).await.unwrap()
+    };
+    let mut ended = Vec::new();
     until("a sampler to end", async || {
-        let ended = sqlx::query_scalar::<_, i64>(samplers).bind(&stage.place.admin);
-        ended.fetch_one(&mut session).await.unwrap() > 0
+        ended = pids().await;
+        !ended.is_empty()
     })
     .await;
-    let there = "SELECT count(*) FROM pg_stat_activity
-                 WHERE usename = $1 AND application_name = 'mayfly' AND query LIKE '%held AS MATERIALIZED%'";
-    until("the watch to go on", async || {
-        let there = sqlx::query_scalar::<_, i64>(there).bind(&stage.place.admin);
-        there.fetch_one(&mut session).await.unwrap() > 0
-    })
-    .await;
+    let mut other = stage.place.admin().await;
+    let end = sqlx::query("SELECT pg_terminate_backend(pid) FROM UNNEST($1::int[]) pid");
+    end.bind(&ended).execute(&mut other).await.unwrap();
+    // Those that were ended take a moment to go.
+    until("the watch to go on", async || pids().await.iter().any(|it| !ended.contains(it))).await;
     stage.migrate(&["ALTER TABLE items ALTER COLUMN price TYPE bigint"]).await;
     let report = stage.report('a').await;
     assert!(report.is_partial() && report.watch.gap.is_some(), "{report:?}");

@@ -23,6 +23,9 @@ use crate::fault::Fault;
 /// How often to look whether there are as many as there should be, when nobody takes one.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
+/// How often while another replica does it, which need not know what we know.
+const HELD_AGAIN: Duration = Duration::from_secs(2);
+
 /// How long whoever has just got one is left alone: its first sessions come now.
 const BREATH: Duration = Duration::from_millis(500);
 
@@ -82,15 +85,19 @@ pub(super) async fn hand_out(
 pub(super) async fn keep(inner: Weak<Inner>) {
     loop {
         let Some(there) = inner.upgrade() else { return };
-        match turn(&there).await {
+        let again = match turn(&there).await {
             // None are wanted, and none are left.
             Ok(true) if there.config.spare_bytes == 0 => return,
-            Ok(_) => {}
-            Err(fault) => tracing::warn!(%fault, "spare databases could not be seen to"),
-        }
+            Ok(false) => HELD_AGAIN,
+            Ok(true) => LOOK_AGAIN,
+            Err(fault) => {
+                tracing::warn!(%fault, "spare databases could not be seen to");
+                LOOK_AGAIN
+            }
+        };
         let called = there.spares.called.clone();
         drop(there);
-        if timeout(LOOK_AGAIN, called.notified()).await.is_ok() {
+        if timeout(again, called.notified()).await.is_ok() {
             tokio::time::sleep(BREATH).await;
         }
     }
