@@ -79,7 +79,7 @@ pub async fn measure(directory: &Path) -> Result<Row> {
     // The same that was said at once is one entry, which says how often.
     let learned: i64 = sqlx::query_scalar(
         "SELECT sum(COALESCE(substring(reason FROM ', (\\d+) times$')::bigint, 1))::bigint
-         FROM journal WHERE action = 'learned'",
+         FROM journal WHERE action = 'learned' AND delivery_id IS NOT NULL",
     )
     .fetch_one(&mut session)
     .await?;
