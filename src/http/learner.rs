@@ -48,7 +48,7 @@ pub(super) fn start(reconciler: Arc<Reconciler>) -> mpsc::Sender<Heard> {
         let mut look = interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut storm = 0;
-        while let Some((batch, from)) = gather(&mut waiting, &mut look, &reconciler).await {
+        while let Some((batch, origin)) = gather(&mut waiting, &mut look, &reconciler).await {
             let count = batch.len();
             let ids: Vec<_> = batch.iter().filter_map(|it| it.delivery.clone()).collect();
             let learner = reconciler.clone();
@@ -59,10 +59,13 @@ pub(super) fn start(reconciler: Arc<Reconciler>) -> mpsc::Sender<Heard> {
                 Err(_) => put_off(&reconciler, &ids).await,
             };
             // As many a second as began it keep it going, however long it waits by now.
-            let is_storm = from == From::Queue && count >= STORM * storm.max(1) as usize;
+            let is_storm = origin == Origin::Queue && count >= STORM * storm.max(1) as usize;
             storm = if is_storm { LONG_STORM.min(storm + 1) } else { 0 };
-            tokio::time::sleep(BREATH * storm).await;
-            if from == (From::LeftBehind { is_all: false }) && is_settled {
+            // Without one, not even for the millisecond that a timer takes at least.
+            if storm > 0 {
+                tokio::time::sleep(BREATH * storm).await;
+            }
+            if origin == (Origin::LeftBehind { is_all: false }) && is_settled {
                 look.reset_immediately();
             }
         }
@@ -72,7 +75,7 @@ pub(super) fn start(reconciler: Arc<Reconciler>) -> mpsc::Sender<Heard> {
 
 /// Where a batch is from.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum From {
+enum Origin {
     /// They just came.
     Queue,
     /// Somebody left them behind: these, and perhaps more.
@@ -85,17 +88,17 @@ async fn gather(
     waiting: &mut mpsc::Receiver<Heard>,
     look: &mut Interval,
     reconciler: &Arc<Reconciler>,
-) -> Option<(Vec<Heard>, From)> {
+) -> Option<(Vec<Heard>, Origin)> {
     loop {
         let mut batch = Vec::new();
         tokio::select! {
-            count = waiting.recv_many(&mut batch, WAITING) => return (count > 0).then_some((batch, From::Queue)),
+            count = waiting.recv_many(&mut batch, WAITING) => return (count > 0).then_some((batch, Origin::Queue)),
             _ = look.tick() => {}
         }
         let reconciler = reconciler.clone();
         match tokio::spawn(async move { left_behind(&reconciler).await }).await {
             Ok(Ok((found, _))) if found.is_empty() => {}
-            Ok(Ok((found, is_all))) => return Some((found, From::LeftBehind { is_all })),
+            Ok(Ok((found, is_all))) => return Some((found, Origin::LeftBehind { is_all })),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "deliveries that were left behind are not looked for");
             }

@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{Connection, PgConnection, PgExecutor, PgPool, Row};
 use tokio::time::timeout;
 
-use super::{Ledger, LedgerError};
+use super::{Ledger, LedgerError, is_over};
 
 /// How long whoever stored a delivery has to come to it, before others look.
 const LEFT_AFTER: TimeDelta = TimeDelta::seconds(5);
@@ -66,13 +66,6 @@ impl Writer {
         self.session = done.is_ok().then_some(session);
         done
     }
-}
-
-/// Whether it is the session that failed, and not what was asked: SQLSTATE classes 57P and 08.
-pub(super) fn is_over(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|it| it.code());
-    let ended = code.is_some_and(|code| code.starts_with("57P") || code.starts_with("08"));
-    ended || matches!(error, sqlx::Error::Io(_) | sqlx::Error::Protocol(_))
 }
 
 /// Has these learned from, again or still, not before then.

@@ -13,12 +13,12 @@ use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use super::births;
-use super::deliveries::{is_over, put_off};
+use super::deliveries::put_off;
 use super::previews::Preview;
 use super::remember::{Remembered, remember};
 use super::rows::read;
 use super::shapes::storable;
-use super::{CHANNEL, Ledger, LedgerError};
+use super::{CHANNEL, Ledger, LedgerError, is_over};
 use crate::forge::RepositoryRef;
 use crate::preview::{Memory, PreviewName, PullFacts, PullKey, PullState};
 

@@ -7,13 +7,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::deliveries::is_over;
 use super::previews::Preview;
 use super::remember::{HINT_PAUSE_DOUBLED, PAUSE_MOST};
 use super::rows::read;
 use super::shapes::{ConditionShape, FactsShape, OverridesShape, ReceiptShape, storable};
 use super::told::ToldShape;
-use super::{Ledger, LedgerError};
+use super::{Ledger, LedgerError, is_over};
 use crate::preview::condition::Condition;
 use crate::preview::phase::Phase;
 use crate::preview::{Memory, Reason, Receipt, Told};

@@ -208,6 +208,13 @@ impl Ledger {
     }
 }
 
+/// Whether it is the session that failed, and not what was asked: SQLSTATE classes 57P and 08.
+fn is_over(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|it| it.code());
+    let ended = code.is_some_and(|code| code.starts_with("57P") || code.starts_with("08"));
+    ended || matches!(error, sqlx::Error::Io(_) | sqlx::Error::Protocol(_))
+}
+
 fn waited_in_vain(error: &sqlx::migrate::MigrateError) -> bool {
     use sqlx::migrate::MigrateError::{Execute, ExecuteMigration};
     let (Execute(cause) | ExecuteMigration(cause, _)) = error else { return false };
