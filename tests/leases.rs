@@ -2,6 +2,7 @@
 //! what comes in while a pass is under way.
 
 mod claims;
+mod learning;
 mod passes;
 mod wakeups;
 

@@ -107,6 +107,7 @@ fn start_with(
         metrics: Arc::default(),
         wake: Arc::default(),
         recorded: Default::default(),
+        room: Default::default(),
         replica: fresh_id(),
     });
     (replica.clone(), tokio::spawn(replica.run(stop)))

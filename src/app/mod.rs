@@ -32,7 +32,7 @@ use crate::http::{self, AppState};
 use crate::image::{self, oci::OciImages};
 use crate::ledger::{Ledger, LedgerError};
 use crate::preview::PreviewName;
-use crate::reconcile::{Reconciler, Seams};
+use crate::reconcile::{Reconciler, Room, Seams};
 use crate::sweep::Sweeper;
 use crate::telemetry::Metrics;
 use crate::visit::HttpVisitor;
@@ -138,6 +138,7 @@ impl App {
             metrics: Arc::new(metrics),
             wake,
             recorded: Notify::new(),
+            room: Room::default(),
             replica: fresh_id(),
         });
         let state =

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::webhook::{Said, understand};
-use crate::ledger::{Heard, Learned, LedgerError};
+use crate::ledger::{Heard, LedgerError, Lesson, Term};
 use crate::reconcile::Reconciler;
 
 /// How many wait in this process; as many may share one transaction.
@@ -147,27 +147,39 @@ async fn put_off(reconciler: &Reconciler, ids: &[String]) -> bool {
 }
 
 /// Learns from all of these; where the ledger refuses, from one at a time, so that one does not take the
-/// others with it. Whether none of them is still due.
+/// others with it. What is due by that is leased where there is room for passes. Whether none of them is
+/// still to be learned from.
 async fn learn(reconciler: &Reconciler, heard: Vec<Heard>) -> bool {
-    let ledger = &reconciler.ledger;
-    let outcomes = match ledger.learn_all(&heard).await {
-        Ok(outcomes) => outcomes,
-        Err(error) if heard.len() == 1 => vec![Err(error)],
+    let (ledger, now) = (&reconciler.ledger, reconciler.clock.now());
+    let room = reconciler.room.take(heard.len());
+    let term = room.as_ref().map(|room| Term {
+        owner: reconciler.replica,
+        now,
+        until: now + reconciler.limits.lease,
+        most: room.num_permits(),
+    });
+    let lesson = match ledger.learn_all(&heard, term).await {
+        Ok(lesson) => lesson,
         Err(error) => {
             tracing::debug!(%error, "learning one at a time");
-            let mut outcomes = Vec::with_capacity(heard.len());
+            let mut lesson = Lesson { is_due: true, ..Lesson::default() };
             for one in &heard {
-                outcomes.push(ledger.learn(one).await);
+                lesson.outcomes.push(ledger.learn(one).await);
             }
-            outcomes
+            lesson
         }
     };
-    let (mut is_due, mut failed) = (false, Vec::new());
-    for (one, outcome) in heard.iter().zip(outcomes) {
+    if let Some(room) = room {
+        reconciler.room.hand(lesson.leases, room);
+    }
+    if lesson.is_due {
+        reconciler.wake.notify_one();
+    }
+    let mut failed = Vec::new();
+    for (one, outcome) in heard.iter().zip(lesson.outcomes) {
         let (preview, action) = (&one.hint.name, &one.hint.what);
         match outcome {
             Ok(learned) => {
-                is_due |= matches!(learned, Learned::New(_) | Learned::Known(_));
                 tracing::debug!(delivery = one.delivery, %preview, %action, ?learned, "learned");
             }
             Err(error) => {
@@ -177,9 +189,6 @@ async fn learn(reconciler: &Reconciler, heard: Vec<Heard>) -> bool {
                 failed.extend(one.delivery.clone());
             }
         }
-    }
-    if is_due {
-        reconciler.wake.notify_one();
     }
     failed.is_empty() || put_off(reconciler, &failed).await
 }

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::{Connection, PgConnection, PgExecutor, PgPool, Row};
+use sqlx::{Connection, PgConnection, PgPool, Row};
 use tokio::time::timeout;
 
 use super::{Ledger, LedgerError, is_over};
@@ -68,23 +68,6 @@ impl Writer {
     }
 }
 
-/// Has these learned from, again or still, not before then.
-pub(super) async fn put_off(
-    executor: impl PgExecutor<'_>,
-    ids: &[String],
-    until: DateTime<Utc>,
-) -> Result<(), LedgerError> {
-    sqlx::query(
-        "INSERT INTO unlearned (delivery_id, due_at) SELECT UNNEST($1::text[]), $2
-         ON CONFLICT (delivery_id) DO UPDATE SET due_at = EXCLUDED.due_at",
-    )
-    .bind(ids)
-    .bind(until)
-    .execute(executor)
-    .await?;
-    Ok(())
-}
-
 async fn store(
     session: &mut PgConnection,
     deliveries: &[&Delivery],
@@ -142,9 +125,14 @@ impl Ledger {
         rows.iter().map(read).collect()
     }
 
-    /// Has these learned from again, not before then.
+    /// Has those of these that nobody has learned from yet learned from not before then.
     pub async fn put_off(&self, ids: &[String], until: DateTime<Utc>) -> Result<(), LedgerError> {
-        put_off(&self.intake, ids, until).await
+        sqlx::query("UPDATE unlearned SET due_at = $2 WHERE delivery_id = ANY($1)")
+            .bind(ids)
+            .bind(until)
+            .execute(&self.intake)
+            .await?;
+        Ok(())
     }
 
     /// Gives up learning from these, which say nothing that concerns this installation.

@@ -1,29 +1,29 @@
 //! What was said of pull requests becomes what is remembered of their previews.
 //!
-//! Learning from what was said, making the rows due and crossing it off is one transaction, however much
-//! there is; so a delivery is learned from once, by whoever comes first. Refuses to decide anything: it
-//! remembers and pokes.
+//! One reading, and one writing of what was not changed in between, however much there is: learning from
+//! what was said, making a row due and crossing the delivery off is one statement; so it is learned from
+//! once, by whoever comes first. Refuses to decide anything: it remembers and pokes.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
-use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::{PgConnection, Row};
+use chrono::{DateTime, Utc};
+use sqlx::{Connection, PgConnection, Row};
 use uuid::Uuid;
 
-use super::births;
-use super::deliveries::put_off;
-use super::previews::Preview;
-use super::remember::{Remembered, remember};
+use super::births::known;
+use super::changes::Changes;
+use super::leases::{Lease, Term};
+use super::remember::remember;
 use super::rows::read;
-use super::shapes::storable;
-use super::{CHANNEL, Ledger, LedgerError, is_over};
+use super::{Ledger, LedgerError, is_over};
 use crate::forge::RepositoryRef;
-use crate::preview::{Memory, PreviewName, PullFacts, PullKey, PullState};
+use crate::preview::{PreviewName, PullFacts, PullKey, PullState};
 
-/// How often it is tried where it gets into a deadlock with others' changes, or the session has ended.
-const TRIES: usize = 3;
+/// How often it is tried where others have just written the same rows, or the session has ended.
+const TRIES: usize = 8;
+
+/// How many of these take no lock: reading and writing is all that it takes when nobody comes between.
+const UNLOCKED: usize = 3;
 
 /// SQLSTATE `deadlock_detected`.
 const DEADLOCK: &str = "40P01";
@@ -81,7 +81,7 @@ pub enum Learned {
 }
 
 impl Learned {
-    fn preview(self) -> Option<Uuid> {
+    pub(super) fn preview(self) -> Option<Uuid> {
         match self {
             Self::New(id) | Self::Known(id) | Self::Awaited(id) => Some(id),
             Self::Duplicate | Self::Ignored => None,
@@ -89,186 +89,149 @@ impl Learned {
     }
 }
 
+/// What came of several.
+#[derive(Debug, Default)]
+pub struct Lesson {
+    /// Of each, in their order.
+    pub outcomes: Vec<Result<Learned, LedgerError>>,
+    /// What is leased by this.
+    pub leases: Vec<Lease>,
+    /// Whether something is due that is not leased by this.
+    pub is_due: bool,
+}
+
 impl Ledger {
     /// Learns from one hint.
     pub async fn learn(&self, heard: &Heard) -> Result<Learned, LedgerError> {
-        let mut learned = self.learn_all(std::slice::from_ref(heard)).await?;
-        learned.pop().unwrap_or(Ok(Learned::Ignored))
+        let mut lesson = self.learn_all(std::slice::from_ref(heard), None).await?;
+        lesson.outcomes.pop().unwrap_or(Ok(Learned::Ignored))
     }
 
-    /// Learns from all of these, in their order, in one transaction. What is wrong with one of them is
-    /// its own outcome, and leaves the others alone; its delivery is still to be learned from.
+    /// Learns from all of these, in their order, and leases what is due by that, as far as the term says.
+    /// What is wrong with one of them is its own outcome, and leaves the others alone; its delivery is still
+    /// to be learned from.
     pub async fn learn_all(
         &self,
         heard: &[Heard],
-    ) -> Result<Vec<Result<Learned, LedgerError>>, LedgerError> {
-        let mut tried = 1;
-        loop {
-            match self.try_to_learn(heard).await {
-                Err(LedgerError::Database(error))
-                    if (is_deadlock(&error) || is_over(&error)) && tried < TRIES =>
-                {
-                    tried += 1;
-                }
-                other => return other,
+        term: Option<Term>,
+    ) -> Result<Lesson, LedgerError> {
+        let mut lesson = Learning { heard, term, ..Learning::default() };
+        let mut left: Vec<usize> = (0..heard.len()).collect();
+        for tried in 0..TRIES {
+            left = match self.try_to_learn(&mut lesson, &left, tried >= UNLOCKED).await {
+                Ok(left) => left,
+                Err(LedgerError::Database(error)) if is_deadlock(&error) || is_over(&error) => left,
+                Err(error) => return Err(error),
+            };
+            if left.is_empty() {
+                break;
             }
         }
+        Ok(lesson.done())
     }
 
     async fn try_to_learn(
         &self,
-        heard: &[Heard],
-    ) -> Result<Vec<Result<Learned, LedgerError>>, LedgerError> {
-        let mut tx = self.intake.begin().await?;
-        let mut known = births::known(&mut tx, heard).await?;
+        lesson: &mut Learning<'_>,
+        left: &[usize],
+        lock: bool,
+    ) -> Result<Vec<usize>, LedgerError> {
+        let mut session = self.intake.acquire().await?;
+        if !lock {
+            return self.learn_from(lesson, left, (&mut session, lock)).await;
+        }
+        let mut transaction = session.begin().await?;
+        let left = self.learn_from(lesson, left, (&mut transaction, lock)).await?;
+        transaction.commit().await?;
+        Ok(left)
+    }
+
+    /// Learns from those that are left; which of them still are, their rows having been written by others
+    /// meanwhile.
+    async fn learn_from(
+        &self,
+        lesson: &mut Learning<'_>,
+        left: &[usize],
+        (session, lock): (&mut PgConnection, bool),
+    ) -> Result<Vec<usize>, LedgerError> {
+        let heard = lesson.heard;
+        let mut known = known(session, left.iter().map(|&at| &heard[at]), lock).await?;
         self.pause.set(known.rows.len());
-        let mut changes = Changes { pause: self.pause.get(), ..Changes::default() };
-        let mut outcomes = Vec::with_capacity(heard.len());
-        for (at, one) in heard.iter().enumerate() {
-            let again = one.delivery.as_ref().is_some_and(|it| !known.taken.remove(it));
-            outcomes.push(match known.rows.get(&one.hint.facts.key) {
-                _ if again => Ok(Learned::Duplicate),
-                Some((row, Some(born_of))) if *born_of == at => {
-                    Ok(Learned::New(row.try_get("id")?))
+        let mut changes = Changes::new(self.pause.get());
+        let (mut said, mut learned) = (Vec::new(), Vec::new());
+        for &at in left {
+            let one = &heard[at];
+            let key = one.hint.facts.key;
+            let again = one.delivery.as_ref().is_some_and(|it| !known.unlearned.remove(it));
+            let outcome = if again {
+                Ok(Learned::Duplicate)
+            } else if let Some(row) = known.rows.get(&key) {
+                changes.hear(row, one)
+            } else if !one.hint.begins() && !changes.has(key) {
+                learned.extend(one.delivery.as_deref().map(|it| (it, None)));
+                Ok(Learned::Ignored)
+            } else if lesson.refused.contains(&key) {
+                Err(LedgerError::NameTaken(one.hint.name.namespace()))
+            } else {
+                Ok(changes.begin(one))
+            };
+            match &outcome {
+                Ok(outcome) if let Some(preview) = outcome.preview() => {
+                    learned.extend(one.delivery.as_deref().map(|it| (it, Some(preview))));
+                    said.push((at, preview, *outcome));
                 }
-                Some((row, born_of)) if born_of.is_none_or(|it| it < at) => changes.hear(row, one),
-                _ if one.hint.begins() => Err(LedgerError::NameTaken(one.hint.name.namespace())),
-                _ => Ok(Learned::Ignored),
-            });
+                _ => drop(lesson.outcomes.insert(at, outcome)),
+            }
         }
-        remember(&mut tx, &changes.remembered()).await?;
-        note(&mut tx, heard, &outcomes).await?;
-        let failed = || heard.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_err());
-        let ids: Vec<_> = failed().filter_map(|(one, _)| one.delivery.clone()).collect();
-        if let Some((one, _)) = failed().next().filter(|_| !ids.is_empty()) {
-            put_off(&mut *tx, &ids, one.at).await?;
+        let room = lesson.term.map(|it| Term { most: it.most - lesson.leases.len(), ..it });
+        let of_said = said.iter().map(|&(at, preview, _)| (preview, &heard[at]));
+        let news = changes.news(of_said, learned, room);
+        let leased = news.rows.iter().filter(|it| it.is_leased).map(|it| it.preview.id);
+        let leased: HashSet<_> = leased.collect();
+        let mut written = HashSet::new();
+        for row in remember(session, &news).await? {
+            let id: Uuid = row.try_get("id")?;
+            written.insert(id);
+            if let (true, Some((owner, _))) = (leased.contains(&id), news.lease) {
+                let (preview, epoch) = (read(&row)?, row.try_get("epoch")?);
+                lesson.leases.push(Lease { preview, owner, epoch });
+            }
         }
-        tx.commit().await?;
-        Ok(outcomes)
+        lesson.is_due |= news.is_due;
+        let mut left = Vec::new();
+        for (at, preview, outcome) in said {
+            if written.contains(&preview) {
+                lesson.outcomes.insert(at, Ok(outcome));
+                continue;
+            }
+            left.push(at);
+            // Another one has the name, or was quicker: in that case there is a row now.
+            if !known.rows.contains_key(&heard[at].hint.facts.key) {
+                lesson.refused.insert(heard[at].hint.facts.key);
+            }
+        }
+        Ok(left)
     }
 }
 
-/// What becomes of rows that were read, each written once, however much was said of it.
+/// What came of those that were tried so far.
 #[derive(Default)]
-struct Changes {
-    of: HashMap<PullKey, Change>,
-    pause: TimeDelta,
+struct Learning<'a> {
+    heard: &'a [Heard],
+    term: Option<Term>,
+    outcomes: HashMap<usize, Result<Learned, LedgerError>>,
+    leases: Vec<Lease>,
+    is_due: bool,
+    /// Those of which no row could be begun.
+    refused: HashSet<PullKey>,
 }
 
-struct Change {
-    preview: Preview,
-    repository: RepositoryRef,
-    /// What was Ready is so no longer.
-    rechosen: bool,
-    at: DateTime<Utc>,
-}
-
-impl Change {
-    fn remembered(&self, pause: TimeDelta) -> Remembered<'_> {
-        let (preview, repository) = (&self.preview, &self.repository);
-        Remembered { preview, repository, rechosen: self.rechosen, at: self.at, pause }
+impl Learning<'_> {
+    fn done(mut self) -> Lesson {
+        let outcomes = (0..self.heard.len())
+            .map(|at| self.outcomes.remove(&at).unwrap_or(Err(LedgerError::Contended)));
+        Lesson { outcomes: outcomes.collect(), leases: self.leases, is_due: self.is_due }
     }
-}
-
-impl Changes {
-    fn hear(&mut self, row: &sqlx::postgres::PgRow, one: &Heard) -> Result<Learned, LedgerError> {
-        let hint = &one.hint;
-        let key = hint.facts.key;
-        let repository = hint.repository.clone();
-        let change = match self.of.entry(key) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(place) => place.insert(Change {
-                preview: read(row)?,
-                repository: repository.clone(),
-                rechosen: false,
-                at: one.at,
-            }),
-        };
-        // One that was left behind is no news of the past.
-        let at = one.at.max(change.preview.memory.hinted_at).max(change.at);
-        let memory = &mut change.preview.memory;
-        let chosen = |memory: &Memory| -> Vec<bool> {
-            hint.choosing.iter().map(|it| memory.facts.labels.contains(it)).collect()
-        };
-        let before = chosen(memory);
-        memory.hear(hint.facts.clone(), at);
-        change.rechosen |= chosen(memory) != before;
-        (change.repository, change.at) = (repository, at);
-        let id = change.preview.id;
-        Ok(if change.remembered(self.pause).hastens() {
-            Learned::Known(id)
-        } else {
-            Learned::Awaited(id)
-        })
-    }
-
-    fn remembered(&self) -> Vec<Remembered<'_>> {
-        self.of.values().map(|change| change.remembered(self.pause)).collect()
-    }
-}
-
-/// Notes in the journal what was learned, and says that there is something to do.
-async fn note(
-    connection: &mut PgConnection,
-    heard: &[Heard],
-    outcomes: &[Result<Learned, LedgerError>],
-) -> Result<(), LedgerError> {
-    let learned = || {
-        let all = heard.iter().zip(outcomes);
-        all.filter_map(|(one, outcome)| Some((one, outcome.as_ref().ok()?)))
-    };
-    let noted = noted(learned().filter_map(|(one, it)| Some((it.preview()?, one))));
-    if noted.is_empty() {
-        return Ok(());
-    }
-    sqlx::query(
-        "WITH noted AS (
-             INSERT INTO journal (at, preview_id, actor, action, reason, delivery_id)
-             SELECT said.at, preview_id, actor, 'learned', reason, delivery_id
-             FROM UNNEST($1::timestamptz[], $2::uuid[], $3::text[], $4::text[], $5::text[])
-                 WITH ORDINALITY AS said(at, preview_id, actor, reason, delivery_id, place)
-             ORDER BY place)
-         SELECT pg_notify($6, '') WHERE $7",
-    )
-    .bind(noted.iter().map(|it| it.last.at).collect::<Vec<_>>())
-    .bind(noted.iter().map(|it| it.preview).collect::<Vec<_>>())
-    .bind(noted.iter().map(|it| it.last.hint.source).collect::<Vec<_>>())
-    .bind(noted.iter().map(Noted::reason).collect::<Vec<_>>())
-    .bind(noted.iter().map(|it| it.last.delivery.as_deref()).collect::<Vec<_>>())
-    .bind(CHANNEL)
-    .bind(learned().any(|(_, it)| matches!(it, Learned::New(_) | Learned::Known(_))))
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-/// What the journal says of one preview: what was said, and how often at once.
-struct Noted<'a> {
-    preview: Uuid,
-    last: &'a Heard,
-    times: usize,
-}
-
-impl Noted<'_> {
-    fn reason(&self) -> Cow<'_, str> {
-        let what = storable(&self.last.hint.what);
-        if self.times == 1 { what } else { format!("{what}, {} times", self.times).into() }
-    }
-}
-
-/// The same that was said of one preview several times at once is one entry, where it was said last.
-fn noted<'a>(learned: impl Iterator<Item = (Uuid, &'a Heard)>) -> Vec<Noted<'a>> {
-    let (mut noted, mut places) = (Vec::<Noted<'_>>::new(), HashMap::new());
-    for (preview, one) in learned {
-        let said = (preview, one.hint.source, &one.hint.what);
-        let place = *places.entry(said).or_insert(noted.len());
-        match noted.get_mut(place) {
-            Some(known) => (known.last, known.times) = (one, known.times + 1),
-            None => noted.push(Noted { preview, last: one, times: 1 }),
-        }
-    }
-    noted.sort_by_key(|it| it.last.at);
-    noted
 }
 
 fn is_deadlock(error: &sqlx::Error) -> bool {

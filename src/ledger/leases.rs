@@ -31,6 +31,19 @@ pub struct Lease {
     pub epoch: i64,
 }
 
+/// Whoever has room for passes leases what it learns.
+#[derive(Clone, Copy, Debug)]
+pub struct Term {
+    /// For whom.
+    pub owner: Uuid,
+    /// What is due by now.
+    pub now: DateTime<Utc>,
+    /// Until when.
+    pub until: DateTime<Utc>,
+    /// At most so many.
+    pub most: usize,
+}
+
 /// The lease ended before the pass did; its findings were discarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the lease was lost to another replica")]
@@ -120,18 +133,19 @@ impl Ledger {
         .await?)
     }
 
-    /// Records what a pass found, ends its lease, and keeps a poke that came meanwhile.
+    /// Records what a pass found, ends its lease, and keeps a poke that came meanwhile; when the row is due
+    /// next.
     pub async fn record(
         &self,
         lease: &Lease,
         findings: &Findings,
         now: DateTime<Utc>,
-    ) -> Result<Result<(), LeaseLost>, LedgerError> {
+    ) -> Result<Result<Option<DateTime<Utc>>, LeaseLost>, LedgerError> {
         let conditions: Vec<_> = findings.conditions.iter().map(ConditionShape::of).collect();
         let mut tx = self.pool.begin().await?;
         // Facts, life, confirmation and overrides are one reading: all of it is taken, or, where
         // somebody gave a hint meanwhile, none. Half of it would call old hearsay confirmed.
-        let recorded = sqlx::query(
+        let recorded: Option<Option<DateTime<Utc>>> = sqlx::query_scalar(
             "UPDATE previews SET
                  facts = CASE WHEN hints = $20 THEN $5 ELSE facts END,
                  confirmed_at = CASE WHEN hints = $20 THEN $6 ELSE confirmed_at END,
@@ -158,7 +172,7 @@ impl Ledger {
                  wake_at = CASE WHEN pokes = $4 THEN $18 WHEN hints = $20 THEN $16
                                 ELSE $16 + LEAST($23 * power(2, LEAST($19, $24)), $25) END,
                  failures = $19, lease_owner = NULL, lease_until = NULL, updated_at = $16
-             WHERE id = $1 AND lease_owner = $2 AND epoch = $3",
+             WHERE id = $1 AND lease_owner = $2 AND epoch = $3 RETURNING wake_at",
         )
         .bind(lease.preview.id)
         .bind(lease.owner)
@@ -185,11 +199,9 @@ impl Ledger {
         .bind(self.pause.get())
         .bind(i32::try_from(HINT_PAUSE_DOUBLED).unwrap_or(0))
         .bind(PAUSE_MOST)
-        .execute(&mut *tx)
+        .fetch_optional(&mut *tx)
         .await?;
-        if recorded.rows_affected() == 0 {
-            return Ok(Err(LeaseLost));
-        }
+        let Some(wake_at) = recorded else { return Ok(Err(LeaseLost)) };
         let mut entries: Vec<_> =
             findings.deeds.iter().map(|(action, reason)| (*action, storable(reason))).collect();
         if findings.phase != lease.preview.phase {
@@ -228,7 +240,7 @@ impl Ledger {
             .await?;
         }
         tx.commit().await?;
-        Ok(Ok(()))
+        Ok(Ok(wake_at))
     }
 
     /// Writes, before the forge is told anything, that what it was told is not known any more.

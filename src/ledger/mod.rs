@@ -6,6 +6,7 @@
 
 mod births;
 mod brake;
+mod changes;
 mod chores;
 mod commits;
 mod deliveries;
@@ -35,9 +36,9 @@ use sqlx::{Connection, PgPool};
 pub use brake::Brake;
 pub use deliveries::{Delivery, Writer};
 pub use journal::{Entry, JournalPage};
-pub use learn::{Heard, Learned, PullHint};
+pub use learn::{Heard, Learned, Lesson, PullHint};
 pub(crate) use leases::FIRST_EPOCH;
-pub use leases::{Findings, Lease, LeaseLost};
+pub use leases::{Findings, Lease, LeaseLost, Term};
 pub use previews::{Filter, Going, Preview};
 pub use resources::Kind;
 pub use survey::Survey;
@@ -91,6 +92,9 @@ pub enum LedgerError {
     /// Another repository's preview has this name.
     #[error("preview name {0} is taken by another repository; give one of them a prefix")]
     NameTaken(String),
+    /// Whenever it was to be written, somebody had just done so.
+    #[error("ledger: others wrote the same row again and again; try again")]
+    Contended,
 }
 
 /// Mayfly's memory; clones share one pool of connections.
@@ -119,7 +123,10 @@ impl Ledger {
         let bounded = |most| {
             PgPoolOptions::new().max_connections(most).acquire_timeout(Duration::from_secs(10))
         };
-        let learned = options.clone().options([("synchronous_commit", "off")]);
+        // One plan for all sizes: to make one costs as much as to learn.
+        let learned = options
+            .clone()
+            .options([("synchronous_commit", "off"), ("plan_cache_mode", "force_generic_plan")]);
         // One that was used just now is not asked whether it is still there: what fails because of that is
         // done once more.
         let unasked = |most| {

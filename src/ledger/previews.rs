@@ -6,10 +6,10 @@ use chrono::{DateTime, Utc};
 use sqlx::Row;
 use uuid::Uuid;
 
-use super::remember::{HINT_PAUSE, Remembered, remember};
+use super::remember::{HINT_PAUSE, News, Remembered, Said, remember};
 use super::rows::{read, readable};
 use super::shapes::storable;
-use super::{CHANNEL, Ledger, LedgerError, logins};
+use super::{Ledger, LedgerError, logins};
 use crate::database::Password;
 use crate::forge::RepositoryRef;
 use crate::preview::condition::Condition;
@@ -195,10 +195,11 @@ impl Ledger {
         E: Send,
     {
         let mut tx = self.pool.begin().await?;
-        let row = sqlx::query("SELECT * FROM previews WHERE id = $1 FOR UPDATE")
-            .bind(id)
-            .fetch_optional(&mut *tx)
-            .await?;
+        let row =
+            sqlx::query("SELECT *, xmin::text AS version FROM previews WHERE id = $1 FOR UPDATE")
+                .bind(id)
+                .fetch_optional(&mut *tx)
+                .await?;
         let Some(row) = row else { return Ok(None) };
         let mut preview = read(&row)?;
         let rotations = preview.memory.overrides.rotations;
@@ -208,24 +209,22 @@ impl Ledger {
         };
         let wanted = preview.memory.overrides.rotations;
         let rotates = wanted != rotations;
-        let (preview, repository) = (&preview, &preview.repository);
-        let pause = HINT_PAUSE;
-        let new = Remembered { preview, repository, rechosen: rotates, at: now, pause };
-        remember(&mut tx, &[new]).await?;
+        let row = Remembered {
+            preview: &preview,
+            version: row.try_get("version")?,
+            repository: &preview.repository,
+            rechosen: rotates,
+            at: now,
+            pause: HINT_PAUSE,
+            is_leased: false,
+        };
+        let (reason, delivery) = (storable(&reason), None);
+        let said = Said { at: now, preview: id, actor, action, reason, delivery };
+        let (rows, journal) = (vec![row], vec![said]);
+        remember(&mut *tx, &News { rows, journal, is_due: true, ..News::default() }).await?;
         if rotates {
             logins::renew(&mut tx, id, wanted).await?;
         }
-        sqlx::query(
-            "INSERT INTO journal (at, preview_id, actor, action, reason) VALUES ($1, $2, $3, $4, $5)",
-        )
-        .bind(now)
-        .bind(id)
-        .bind(actor)
-        .bind(action)
-        .bind(storable(&reason))
-        .execute(&mut *tx)
-        .await?;
-        sqlx::query("SELECT pg_notify($1, '')").bind(CHANNEL).execute(&mut *tx).await?;
         tx.commit().await?;
         Ok(Some(Ok(value)))
     }

@@ -21,33 +21,38 @@ use crate::preview::phase::phase;
 use crate::preview::{Desired, Outlook, Plan, Receipt, plan};
 
 impl Reconciler {
-    /// Runs a pass under its deadline and records what came of it, whatever that is.
-    pub(super) async fn guarded_pass(&self, lease: &Lease) {
+    /// Runs a pass under its deadline and records what came of it, whatever that is; when the row is due
+    /// next.
+    pub(super) async fn guarded_pass(&self, lease: &Lease) -> Option<DateTime<Utc>> {
         let name = lease.preview.name.namespace();
         let replica = self.replica;
         let span = tracing::info_span!("pass", preview = %name, epoch = lease.epoch, %replica);
-        tracing::Instrument::instrument(self.bounded_pass(lease), span).await;
+        tracing::Instrument::instrument(self.bounded_pass(lease), span).await
     }
 
-    async fn bounded_pass(&self, lease: &Lease) {
+    async fn bounded_pass(&self, lease: &Lease) -> Option<DateTime<Utc>> {
         let begun = Instant::now();
-        match tokio::time::timeout(self.limits.pass_deadline, self.pass(lease)).await {
+        let due = match tokio::time::timeout(self.limits.pass_deadline, self.pass(lease)).await {
             Ok(Ok(Some(findings))) => self.record(lease, findings).await,
-            Ok(Ok(None)) => tracing::debug!("lease lost; findings discarded"),
+            Ok(Ok(None)) => {
+                tracing::debug!("lease lost; findings discarded");
+                None
+            }
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the ledger failed during a pass");
-                self.record_failure(lease, "the ledger failed during the pass").await;
+                self.record_failure(lease, "the ledger failed during the pass").await
             }
             Err(_) => {
                 tracing::warn!("a pass exceeded its deadline");
-                self.record_failure(lease, "the pass exceeded its deadline").await;
+                self.record_failure(lease, "the pass exceeded its deadline").await
             }
-        }
+        };
         self.metrics.pass_took(begun.elapsed());
+        due
     }
 
     /// Records that a pass came to nothing, and when to try again.
-    pub(super) async fn record_failure(&self, lease: &Lease, why: &str) {
+    pub(super) async fn record_failure(&self, lease: &Lease, why: &str) -> Option<DateTime<Utc>> {
         let preview = &lease.preview;
         let failures = preview.failures.saturating_add(1);
         let ending = Ending::Faulted(Disposition::Permanent, failures);
@@ -55,10 +60,11 @@ impl Reconciler {
         findings.error = Some(why.to_owned());
         findings.failures = failures;
         findings.wake_at = wake_at(ending, &self.pacing, jitter(), self.clock.now());
-        self.record(lease, findings).await;
+        self.record(lease, findings).await
     }
 
-    async fn record(&self, lease: &Lease, findings: Findings) {
+    /// When the row is due next. Where that is not known, others found it, or its lease ends by itself.
+    async fn record(&self, lease: &Lease, findings: Findings) -> Option<DateTime<Utc>> {
         let now = self.clock.now();
         let name = lease.preview.name.namespace();
         if findings.phase != lease.preview.phase {
@@ -66,7 +72,7 @@ impl Reconciler {
                 to = findings.phase.as_str(), "phase");
         }
         match self.ledger.record(lease, &findings, now).await {
-            Ok(Ok(())) => {
+            Ok(Ok(due)) => {
                 self.recorded.notify_waiters();
                 self.metrics.pass(if findings.error.is_some() { "fault" } else { "ok" });
                 if findings.phase != lease.preview.phase
@@ -75,6 +81,7 @@ impl Reconciler {
                     let wanted = lease.preview.memory.revision(&repository.policy);
                     self.metrics.phase_changed(&lease.preview, &wanted, findings.phase, now);
                 }
+                return due;
             }
             Ok(Err(_)) => self.metrics.pass("lease_lost"),
             Err(error) => {
@@ -82,6 +89,7 @@ impl Reconciler {
                 tracing::warn!(preview = %name, %error, "a pass could not be recorded");
             }
         }
+        None
     }
 
     /// `None` when the lease was lost.

@@ -162,6 +162,7 @@ pub fn reconciler(
         metrics: Arc::new(Metrics::default()),
         wake: Arc::default(),
         recorded: Default::default(),
+        room: Default::default(),
         replica: fresh_id(),
     })
 }

@@ -247,6 +247,7 @@ impl World {
             metrics: Arc::new(metrics),
             wake: Arc::default(),
             recorded: Default::default(),
+            room: Default::default(),
             replica: old.replica,
         });
     }
@@ -308,6 +309,12 @@ impl World {
 
     /// Delivers an event, true or not.
     pub async fn deliver(&self, what: &str, facts: PullFacts) -> Learned {
+        let heard = self.store(what, facts).await;
+        self.ledger.learn(&heard).await.unwrap()
+    }
+
+    /// Stores an event that nobody learns from yet.
+    pub async fn store(&self, what: &str, facts: PullFacts) -> Heard {
         let id = format!("delivery-{}", self.deliveries.fetch_add(1, Ordering::Relaxed));
         let hint = PullHint {
             name: PreviewName::new(None, facts.key.number),
@@ -321,7 +328,7 @@ impl World {
         let (event, at) = ("pull_request".to_owned(), self.now());
         let delivery = Delivery { id: id.clone(), event, body: b"{}".to_vec(), at };
         self.writer.lock().await.store(&[&delivery]).await.unwrap();
-        self.ledger.learn(&Heard { hint, delivery: Some(id), at }).await.unwrap()
+        Heard { hint, delivery: Some(id), at }
     }
 
     pub async fn open(&self, n: u32, digit: char) {
@@ -472,6 +479,7 @@ fn replica(
         metrics: Arc::new(Metrics::default()),
         wake: Arc::default(),
         recorded: Default::default(),
+        room: Default::default(),
         replica: fresh_id(),
     })
 }

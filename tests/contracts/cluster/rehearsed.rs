@@ -96,6 +96,7 @@ async fn migrations_of_each_push_run_on_a_real_database_and_the_last_good_commit
         metrics: Default::default(),
         wake: Arc::default(),
         recorded: Default::default(),
+        room: Default::default(),
         replica: given.replica,
     });
     let stop = CancellationToken::new();

@@ -1,0 +1,120 @@
+//! Learning writes what nobody else has written since, and leases what it has room for.
+
+use chrono::TimeDelta;
+use futures_util::future::join_all;
+use mayfly::clock::fresh_id;
+use mayfly::ledger::{Learned, Term};
+use sqlx::PgPool;
+
+use super::as_before;
+use crate::world::World;
+
+/// What a term of a new owner is that has this much room.
+fn term(world: &World, most: usize) -> Term {
+    let now = world.now();
+    Term { owner: fresh_id(), now, until: now + TimeDelta::seconds(60), most }
+}
+
+async fn count(pool: &PgPool, what: &'static str) -> i64 {
+    sqlx::query_scalar(what).fetch_one(pool).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_is_learned_is_leased_as_far_as_there_is_room() {
+    let world = World::new().await;
+    let mut heard = Vec::new();
+    for n in 1..=3 {
+        heard.push(world.store("opened", world.facts(n, 'a')).await);
+    }
+    let term = term(&world, 2);
+    let lesson = world.ledger.learn_all(&heard, Some(term)).await.unwrap();
+    assert!(lesson.outcomes.iter().all(|it| matches!(it, Ok(Learned::New(_)))), "{lesson:?}");
+    assert_eq!(lesson.leases.len(), 2);
+    assert!(lesson.is_due, "the third is for whoever has room");
+    let left =
+        world.ledger.claim(fresh_id(), 9, TimeDelta::seconds(60), world.now()).await.unwrap();
+    assert_eq!(left.len(), 1, "and for nobody else is there anything");
+    for lease in &lesson.leases {
+        assert_eq!((lease.owner, lease.epoch), (term.owner, 1));
+        let recorded = world.ledger.record(lease, &as_before(lease), world.now()).await.unwrap();
+        assert!(recorded.is_ok(), "it is as good as one that was claimed");
+    }
+}
+
+#[tokio::test]
+async fn what_somebody_works_on_is_not_leased_by_who_hears_of_it() {
+    let world = World::new().await;
+    world.open(1, 'a').await;
+    let now = world.now();
+    let held = world.ledger.claim(fresh_id(), 1, TimeDelta::seconds(60), now).await.unwrap();
+    let heard = world.store("synchronize", world.facts(1, 'b')).await;
+    let room = Some(term(&world, 9));
+    let lesson = world.ledger.learn_all(std::slice::from_ref(&heard), room).await.unwrap();
+    assert!(lesson.leases.is_empty());
+    let next = world.ledger.record(&held[0], &as_before(&held[0]), now).await.unwrap().unwrap();
+    assert!(next.is_some(), "the pass that ends says that its row is due");
+    // Once the lease is over, and the row has rested, it is anybody's.
+    world.clock.advance(TimeDelta::seconds(61));
+    let heard = world.store("synchronize", world.facts(1, 'c')).await;
+    let room = Some(term(&world, 9));
+    let lesson = world.ledger.learn_all(std::slice::from_ref(&heard), room).await.unwrap();
+    assert_eq!(lesson.leases.len(), 1);
+    assert!(!lesson.is_due);
+}
+
+#[tokio::test]
+async fn one_delivery_is_learned_from_once_by_whoever_comes_first() {
+    let world = World::new().await;
+    let heard = world.store("opened", world.facts(1, 'a')).await;
+    let learned = join_all((0..6).map(|_| world.ledger.learn(&heard))).await;
+    let (fresh, again): (Vec<_>, Vec<_>) =
+        learned.into_iter().map(Result::unwrap).partition(|it| matches!(it, Learned::New(_)));
+    assert_eq!(fresh.len(), 1);
+    assert!(again.iter().all(|it| *it == Learned::Duplicate), "{again:?}");
+    let pool = world.ledger.pool();
+    assert_eq!(count(pool, "SELECT count(*) FROM previews").await, 1);
+    assert_eq!(count(pool, "SELECT count(*) FROM journal WHERE action = 'learned'").await, 1);
+}
+
+#[tokio::test]
+async fn who_learns_and_who_wishes_at_once_lose_nothing() {
+    let world = World::new().await;
+    for n in 1..=3 {
+        world.open(n, 'a').await;
+    }
+    let id = world.preview(1).await.id;
+    let pool = world.ledger.pool();
+    let heard_of = "SELECT sum(hints)::bigint FROM previews";
+    let before = count(pool, heard_of).await;
+    let mut all = Vec::new();
+    for round in 0..40 {
+        // In either order.
+        let mut heard = Vec::new();
+        for n in if round % 2 == 0 { [1, 2, 3] } else { [3, 2, 1] } {
+            heard.push(world.store("edited", world.facts(n, 'b')).await);
+        }
+        all.push(heard);
+    }
+    let learning = join_all(all.iter().map(async |heard| {
+        let lesson = world.ledger.learn_all(heard, None).await.unwrap();
+        assert!(lesson.outcomes.iter().all(Result::is_ok), "{lesson:?}");
+    }));
+    let wishing = join_all((0..20).map(async |_| {
+        let pin = |preview: &mut mayfly::ledger::Preview| {
+            preview.memory.overrides.redeploys += 1;
+            Ok::<_, ()>(((), "again".to_owned()))
+        };
+        world
+            .ledger
+            .amend(id, "ada", "redeploy", world.now(), pin)
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
+    }));
+    tokio::join!(learning, wishing);
+    assert_eq!(count(pool, heard_of).await - before, 3 * 40 + 20);
+    assert_eq!(count(pool, "SELECT count(*) FROM unlearned").await, 0);
+    let after = world.preview(1).await;
+    assert_eq!(after.memory.overrides.redeploys, 20, "no wish is overwritten by who learns");
+}
