@@ -4,6 +4,7 @@
 //! has looked since, and everything this pass found is discarded.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::PgExecutor;
 use sqlx::types::Json;
 use uuid::Uuid;
 
@@ -141,104 +142,22 @@ impl Ledger {
         findings: &Findings,
         now: DateTime<Utc>,
     ) -> Result<Result<Option<DateTime<Utc>>, LeaseLost>, LedgerError> {
-        let conditions: Vec<_> = findings.conditions.iter().map(ConditionShape::of).collect();
+        let preview = &lease.preview;
+        if findings.phase != Phase::Ready || preview.phase == Phase::Ready {
+            return Ok(recorded(lease, findings, self.pause.get(), now, &self.pool).await?);
+        }
         let mut tx = self.pool.begin().await?;
-        // Facts, life, confirmation and overrides are one reading: all of it is taken, or, where
-        // somebody gave a hint meanwhile, none. Half of it would call old hearsay confirmed.
-        let recorded: Option<Option<DateTime<Utc>>> = sqlx::query_scalar(
-            "UPDATE previews SET
-                 facts = CASE WHEN hints = $20 THEN $5 ELSE facts END,
-                 confirmed_at = CASE WHEN hints = $20 THEN $6 ELSE confirmed_at END,
-                 born_at = CASE WHEN hints = $20 THEN $7 ELSE born_at END,
-                 active_at = CASE WHEN hints = $20 THEN $8 ELSE active_at END,
-                 overrides = CASE WHEN hints = $20 THEN $21 ELSE overrides END,
-                 phase = CASE WHEN $9 = 'Ready' AND hints <> $20
-                               AND (facts->>'head', facts->'labels', rotations,
-                                    overrides->>'redeploys', overrides->>'data_generation',
-                                    COALESCE(overrides->>'rolled_back', ''))
-                                <> ($5->>'head', $5->'labels', $22,
-                                    $21->>'redeploys', $21->>'data_generation',
-                                    COALESCE($21->>'rolled_back', ''))
-                              THEN 'Updating' ELSE $9 END,
-                 conditions = $10, outlook = $11, last_error = $12, told = COALESCE($13, told),
-                 expires_at = $14,
-                 going_since = CASE WHEN $15::text IS NULL THEN NULL
-                                    ELSE COALESCE(going_since, $16) END,
-                 going_reason = $15,
-                 receipt = $17,
-                 gone_at = CASE WHEN $17::jsonb IS NULL THEN NULL
-                                WHEN hints = $20 THEN COALESCE(gone_at, $16)
-                                ELSE gone_at END,
-                 wake_at = CASE WHEN pokes = $4 THEN $18 WHEN hints = $20 THEN $16
-                                ELSE $16 + LEAST($23 * power(2, LEAST($19, $24)), $25) END,
-                 failures = $19, lease_owner = NULL, lease_until = NULL, updated_at = $16
-             WHERE id = $1 AND lease_owner = $2 AND epoch = $3 RETURNING wake_at",
-        )
-        .bind(lease.preview.id)
-        .bind(lease.owner)
-        .bind(lease.epoch)
-        .bind(lease.preview.pokes)
-        .bind(Json(FactsShape::of(&findings.memory.facts)))
-        .bind(findings.memory.confirmed_at)
-        .bind(findings.memory.life.born_at)
-        .bind(findings.memory.life.active_at)
-        .bind(findings.phase.as_str())
-        .bind(Json(conditions))
-        .bind(storable(&findings.outlook))
-        .bind(findings.error.as_deref().map(storable))
-        .bind(findings.told.as_ref().map(|told| Json(ToldShape::of(told))))
-        .bind(findings.expires_at)
-        .bind(findings.going.map(Reason::as_str))
-        .bind(now)
-        .bind(findings.receipt.as_ref().map(|receipt| Json(ReceiptShape::of(receipt))))
-        .bind(findings.wake_at)
-        .bind(i32::try_from(findings.failures).unwrap_or(i32::MAX))
-        .bind(lease.preview.hints)
-        .bind(Json(OverridesShape::of(&findings.memory.overrides)))
-        .bind(i32::try_from(findings.memory.overrides.rotations).unwrap_or(i32::MAX))
-        .bind(self.pause.get())
-        .bind(i32::try_from(HINT_PAUSE_DOUBLED).unwrap_or(0))
-        .bind(PAUSE_MOST)
-        .fetch_optional(&mut *tx)
-        .await?;
-        let Some(wake_at) = recorded else { return Ok(Err(LeaseLost)) };
-        let mut entries: Vec<_> =
-            findings.deeds.iter().map(|(action, reason)| (*action, storable(reason))).collect();
-        if findings.phase != lease.preview.phase {
-            entries.push(("phase", findings.phase.as_str().into()));
-        }
-        if !entries.is_empty() {
-            let (actions, reasons): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
-            sqlx::query(
-                "INSERT INTO journal (at, preview_id, actor, action, reason)
-                 SELECT $1, $2, 'mayfly', action, reason
-                 FROM UNNEST($3::text[], $4::text[]) WITH ORDINALITY AS it(action, reason, place)
-                 ORDER BY place",
-            )
-            .bind(now)
-            .bind(lease.preview.id)
-            .bind(actions)
-            .bind(reasons)
-            .execute(&mut *tx)
-            .await?;
-        }
-        if findings.phase == Phase::Ready && lease.preview.phase != Phase::Ready {
-            sqlx::query("UPDATE commits SET served_at = $3 WHERE preview_id = $1 AND sha = $2")
-                .bind(lease.preview.id)
-                .bind(findings.memory.commit().as_str())
-                .bind(now)
-                .execute(&mut *tx)
-                .await?;
-        }
-        if findings.receipt.is_some() {
-            sqlx::query(
-                "UPDATE resources SET gone_at = $2 WHERE preview_id = $1 AND gone_at IS NULL",
-            )
-            .bind(lease.preview.id)
+        let wake_at = match recorded(lease, findings, self.pause.get(), now, &mut *tx).await? {
+            Ok(wake_at) => wake_at,
+            Err(lost) => return Ok(Err(lost)),
+        };
+        // In a statement of its own: the commit may have become known by the one before.
+        sqlx::query("UPDATE commits SET served_at = $3 WHERE preview_id = $1 AND sha = $2")
+            .bind(preview.id)
+            .bind(findings.memory.commit().as_str())
             .bind(now)
             .execute(&mut *tx)
             .await?;
-        }
         tx.commit().await?;
         Ok(Ok(wake_at))
     }
@@ -268,4 +187,90 @@ impl Ledger {
         .await?;
         Ok(released.rows_affected())
     }
+}
+
+/// Writes what a pass found: its row, the journal, and, with a receipt, that each of its things is gone.
+async fn recorded(
+    lease: &Lease,
+    findings: &Findings,
+    pause: TimeDelta,
+    now: DateTime<Utc>,
+    to: impl PgExecutor<'_>,
+) -> Result<Result<Option<DateTime<Utc>>, LeaseLost>, sqlx::Error> {
+    let conditions: Vec<_> = findings.conditions.iter().map(ConditionShape::of).collect();
+    let mut entries: Vec<_> =
+        findings.deeds.iter().map(|(action, reason)| (*action, storable(reason))).collect();
+    if findings.phase != lease.preview.phase {
+        entries.push(("phase", findings.phase.as_str().into()));
+    }
+    let (actions, reasons): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
+    let recorded: Option<Option<DateTime<Utc>>> = sqlx::query_scalar(
+        "WITH recorded AS (
+         UPDATE previews SET
+                     facts = CASE WHEN hints = $20 THEN $5 ELSE facts END,
+                     confirmed_at = CASE WHEN hints = $20 THEN $6 ELSE confirmed_at END,
+                     born_at = CASE WHEN hints = $20 THEN $7 ELSE born_at END,
+                     active_at = CASE WHEN hints = $20 THEN $8 ELSE active_at END,
+                     overrides = CASE WHEN hints = $20 THEN $21 ELSE overrides END,
+                     phase = CASE WHEN $9 = 'Ready' AND hints <> $20
+                                   AND (facts->>'head', facts->'labels', rotations,
+                                        overrides->>'redeploys', overrides->>'data_generation',
+                                        COALESCE(overrides->>'rolled_back', ''))
+                                    <> ($5->>'head', $5->'labels', $22,
+                                        $21->>'redeploys', $21->>'data_generation',
+                                        COALESCE($21->>'rolled_back', ''))
+                                  THEN 'Updating' ELSE $9 END,
+                     conditions = $10, outlook = $11, last_error = $12, told = COALESCE($13, told),
+                     expires_at = $14,
+                     going_since = CASE WHEN $15::text IS NULL THEN NULL
+                                        ELSE COALESCE(going_since, $16) END,
+                     going_reason = $15,
+                     receipt = $17,
+                     gone_at = CASE WHEN $17::jsonb IS NULL THEN NULL
+                                    WHEN hints = $20 THEN COALESCE(gone_at, $16)
+                                    ELSE gone_at END,
+                     wake_at = CASE WHEN pokes = $4 THEN $18 WHEN hints = $20 THEN $16
+                                    ELSE $16 + LEAST($23 * power(2, LEAST($19, $24)), $25) END,
+                     failures = $19, lease_owner = NULL, lease_until = NULL, updated_at = $16
+                 WHERE id = $1 AND lease_owner = $2 AND epoch = $3 RETURNING id, wake_at),
+         noted AS (
+             INSERT INTO journal (at, preview_id, actor, action, reason)
+             SELECT $16, id, 'mayfly', action, reason
+             FROM recorded, UNNEST($26::text[], $27::text[]) WITH ORDINALITY AS it(action, reason, place)
+             ORDER BY place),
+         gone AS (
+             UPDATE resources SET gone_at = $16 FROM recorded
+             WHERE $17::jsonb IS NOT NULL AND preview_id = recorded.id AND gone_at IS NULL)
+         SELECT wake_at FROM recorded",
+    )
+    .bind(lease.preview.id)
+    .bind(lease.owner)
+    .bind(lease.epoch)
+    .bind(lease.preview.pokes)
+    .bind(Json(FactsShape::of(&findings.memory.facts)))
+    .bind(findings.memory.confirmed_at)
+    .bind(findings.memory.life.born_at)
+    .bind(findings.memory.life.active_at)
+    .bind(findings.phase.as_str())
+    .bind(Json(conditions))
+    .bind(storable(&findings.outlook))
+    .bind(findings.error.as_deref().map(storable))
+    .bind(findings.told.as_ref().map(|told| Json(ToldShape::of(told))))
+    .bind(findings.expires_at)
+    .bind(findings.going.map(Reason::as_str))
+    .bind(now)
+    .bind(findings.receipt.as_ref().map(|receipt| Json(ReceiptShape::of(receipt))))
+    .bind(findings.wake_at)
+    .bind(i32::try_from(findings.failures).unwrap_or(i32::MAX))
+    .bind(lease.preview.hints)
+    .bind(Json(OverridesShape::of(&findings.memory.overrides)))
+    .bind(i32::try_from(findings.memory.overrides.rotations).unwrap_or(i32::MAX))
+    .bind(pause)
+    .bind(i32::try_from(HINT_PAUSE_DOUBLED).unwrap_or(0))
+    .bind(PAUSE_MOST)
+    .bind(actions)
+    .bind(reasons)
+    .fetch_optional(to)
+    .await?;
+    Ok(recorded.ok_or(LeaseLost))
 }

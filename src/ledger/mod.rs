@@ -57,6 +57,16 @@ pub(crate) const WRITERS: u32 = 2;
 /// How many learn at once in this process: from deliveries, and from what a sweep finds.
 const LEARNERS: u32 = 2;
 
+/// How sessions for learning are set. One plan for all, since to make one costs as much as to learn; and by
+/// the keys, since it may have been made when the tables were small.
+const LEARNED: [(&str, &str); 5] = [
+    ("synchronous_commit", "off"),
+    ("plan_cache_mode", "force_generic_plan"),
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+];
+
 /// How long a session that was used is believed to be there.
 const TRUSTED: Duration = Duration::from_secs(2);
 
@@ -123,10 +133,7 @@ impl Ledger {
         let bounded = |most| {
             PgPoolOptions::new().max_connections(most).acquire_timeout(Duration::from_secs(10))
         };
-        // One plan for all sizes: to make one costs as much as to learn.
-        let learned = options
-            .clone()
-            .options([("synchronous_commit", "off"), ("plan_cache_mode", "force_generic_plan")]);
+        let learned = options.clone().options(LEARNED);
         // One that was used just now is not asked whether it is still there: what fails because of that is
         // done once more.
         let unasked = |most| {

@@ -26,6 +26,10 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind of what a preview is made of.
+    pub const ALL: [Self; 5] =
+        [Self::Namespace, Self::Database, Self::Route, Self::Record, Self::Notice];
+
     /// The kind's name in the table.
     pub fn as_str(self) -> &'static str {
         match self {

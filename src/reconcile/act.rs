@@ -25,6 +25,8 @@ pub(super) struct Ground<'a> {
     pub(super) desired: &'a Desired,
     pub(super) seen: &'a Observed,
     pub(super) receipt: Option<&'a Receipt>,
+    /// What was written down to be made already.
+    pub(super) intended: &'a [Kind],
 }
 
 impl Reconciler {
@@ -48,7 +50,7 @@ impl Reconciler {
             underway: None,
         };
         let mut steps: VecDeque<Step> = plan.steps.iter().cloned().collect();
-        let mut intended = Vec::new();
+        let mut intended = ground.intended.to_vec();
         let mut unfinished: Vec<Step> = Vec::new();
         while let Some(wave) = next_wave(&mut steps) {
             let is_tried = |step: &Step| {

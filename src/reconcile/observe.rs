@@ -1,6 +1,6 @@
 //! One look at the world, all backends at once.
 //!
-//! Changes nothing. A look that fails is `Unknown`; it never ends the pass, so that one backend
+//! Changes nothing out there. A look that fails is `Unknown`; it never ends the pass, so that one backend
 //! that is down does not hide the others.
 
 use chrono::{DateTime, Utc};
@@ -11,7 +11,7 @@ use super::image::{is_by_commit, pinned};
 use super::rehearsal::remembered;
 use crate::cluster::ClusterSeen;
 use crate::fault::Disposition;
-use crate::ledger::{FIRST_EPOCH, Lease, LeaseLost, LedgerError, Preview};
+use crate::ledger::{FIRST_EPOCH, Kind, Lease, LeaseLost, LedgerError, Preview};
 use crate::preview::observed::{Confirmation, ImageSeen, Resolution, RouteSeen, Served, Standing};
 use crate::preview::parity::Versions;
 use crate::preview::phase::Phase;
@@ -28,6 +28,8 @@ pub(super) struct Look {
     /// The repository as it is for this preview: with what its labels choose, and the image of the
     /// wanted commit where that is known.
     pub(super) repository: Repository,
+    /// What was written down to be made, beside looking.
+    pub(super) intended: &'static [Kind],
 }
 
 /// Asks every backend, and re-reads the pull request into `memory` where hearsay is not enough.
@@ -68,12 +70,24 @@ pub(super) async fn look(
             false => this.seams.cluster.observe(name, &repository.shape).await,
         }
     };
-    let (read, mut cluster, databases, records) = tokio::join!(
+    // What has never been there is about to be made: that is written down while the forge answers.
+    let intended: &[Kind] = if is_new { &Kind::ALL } else { &[] };
+    let intending = async {
+        match intended {
+            [] => Ok(Ok(())),
+            kinds => this.ledger.intend(lease, kinds, &this.site.suffix, now).await,
+        }
+    };
+    let (written, read, mut cluster, databases, records) = tokio::join!(
+        intending,
         confirmed,
         cluster,
         this.seams.databases.observe(name, &preview.password),
         hosts::records(this, hosts::known(preview, &repository.shape)),
     );
+    if let Err(lost) = written? {
+        return Ok(Err(lost));
+    }
     let desired = memory.desired(policy, now);
     if is_new && matches!(desired, Desired::Down(_)) {
         cluster = this.seams.cluster.observe(name, &repository.shape).await;
@@ -149,7 +163,7 @@ pub(super) async fn look(
         told: preview.told.clone(),
         parity,
     };
-    Ok(Ok(Look { seen, unread, repository: effective }))
+    Ok(Ok(Look { seen, unread, repository: effective, intended }))
 }
 
 /// Whether a preview that is to be there never was: the ledger knows of no intent, and the cluster need not

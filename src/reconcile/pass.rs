@@ -103,7 +103,7 @@ impl Reconciler {
         let Ok(looked) = look(self, lease, &mut memory, repository, now).await? else {
             return Ok(None);
         };
-        let Look { seen, unread, repository } = looked;
+        let Look { seen, unread, repository, intended } = looked;
         let repository = &repository;
         if let Some((disposition, _)) = &unread {
             self.metrics.fault("forge", *disposition);
@@ -125,8 +125,13 @@ impl Reconciler {
             Desired::Down(_) => Receipt::of(&seen, &preview.name, &self.site.suffix, now),
             Desired::Up(_) => None,
         };
-        let ground =
-            Ground { memory: &memory, desired: &desired, seen: &seen, receipt: receipt.as_ref() };
+        let ground = Ground {
+            memory: &memory,
+            desired: &desired,
+            seen: &seen,
+            receipt: receipt.as_ref(),
+            intended,
+        };
         let Some(deeds) = self.act(lease, repository, &plan, ground).await? else {
             return Ok(None);
         };

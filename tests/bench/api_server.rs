@@ -92,7 +92,7 @@ impl ApiServer {
 
     /// Writes a file that leads here.
     pub fn kubeconfig(&self, directory: &Path) -> Result<PathBuf> {
-        let path = directory.join("kubeconfig");
+        let path = directory.join(format!("kubeconfig-{}", self.address.port()));
         let config = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "bench",
             "clusters": [{ "name": "bench", "cluster": { "server": format!("http://{}", self.address) } }],

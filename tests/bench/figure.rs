@@ -71,7 +71,7 @@ fn svg(rows: &[(&Row, Spread)]) -> String {
 
 /// A figure as a share of its goal. A goal of nothing is met by nothing alone.
 fn share(row: &Row, figure: f64) -> f64 {
-    let (Goal::AtLeast(goal) | Goal::AtMost(goal)) = row.goal;
+    let Some(Goal::AtLeast(goal) | Goal::AtMost(goal)) = row.goal else { return f64::NAN };
     if goal > 0.0 { figure / goal } else { 1.0 + figure }
 }
 

@@ -14,6 +14,7 @@ use tokio::time::interval;
 
 use super::intake::Sender;
 use super::report::{Goal, Row, Spread};
+use super::setup::Place;
 use super::stage::Stage;
 
 const CONNECTIONS: usize = 16;
@@ -24,11 +25,11 @@ const ANSWERED: usize = 2_000;
 /// How long each of this may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub async fn measure(directory: &Path) -> Result<Row> {
+pub async fn measure(directory: &Path, place: &Place<'_>) -> Result<Row> {
     let directory = directory.join("killed");
     std::fs::create_dir_all(&directory)?;
     super::open(&directory)?;
-    let mut stage = Stage::set(&directory).await?;
+    let mut stage = Stage::set(&directory, place).await?;
     let deliveries = Arc::new(stage.deliveries(22_000));
     let answered: Arc<Mutex<Vec<String>>> = Arc::default();
     let senders: Vec<_> = (0..CONNECTIONS)

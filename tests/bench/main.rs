@@ -30,14 +30,14 @@ mod stage;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use api_server::ApiServer;
 use machine::{Ticks, resident_mebibytes};
 use report::{Goal, Report, Row, Spread};
 use rounds::Rounds;
-use setup::Place;
-use stage::{CLUSTERED, Stage, binary};
+use setup::{LIMITED, Place, UNLIMITED};
+use stage::{CLUSTERED, PICKING, PULLS, Stage, binary};
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -46,36 +46,47 @@ async fn main() -> Result<()> {
     let base = tempfile::Builder::new().prefix("mayfly-bench-").tempdir_in(disk())?;
     open(base.path())?;
     let begin = Ticks::now();
-    let stage = Stage::set(base.path()).await?;
+    let server = ApiServer::start().await?;
+    let kubeconfig = server.kubeconfig(base.path())?;
+    let place = |limits| Place { kubeconfig: &kubeconfig, entry: server.address, limits };
+    let stage = Stage::set(base.path(), &place(LIMITED)).await?;
     let last = if is_wanted(&["14"]) { small(&stage)? } else { Vec::new() };
     let length = Duration::from_secs(length);
-    let mut rows = Vec::new();
+    // What fails takes no other row with it.
+    let (mut rows, mut failed) = (last, 0);
+    let mut take = |number: &'static str, measured: Result<Vec<Row>>| match measured {
+        Ok(measured) => rows.extend(measured),
+        Err(error) => {
+            eprintln!("row {number} could not be measured: {error:#}");
+            rows.push(Row::failed(number, &error));
+            failed += 1;
+        }
+    };
     if is_wanted(&["4"]) {
-        rows.extend(pickup::measure(&stage, quick).await?);
+        take("4", picked(&stage, base.path(), &place(UNLIMITED), quick).await);
     }
     if is_wanted(&["1", "2"]) {
-        rows.extend(intake::measure(&stage, base.path(), rounds, length).await?);
-        rows.push(kill::measure(base.path()).await?);
+        take("1", intake::measure(&stage, base.path(), rounds, length).await);
+        take("1", kill::measure(base.path(), &place(LIMITED)).await.map(|row| vec![row]));
     }
     if is_wanted(&["3"]) {
-        rows.push(clones::beside(&stage, quick).await?);
+        take("3", clones::beside(&stage, quick).await.map(|row| vec![row]));
     }
     if is_wanted(&["6"]) {
-        rows.extend(clones::cold(&stage.previews, quick).await?);
+        take("6", clones::cold(&stage.previews, quick).await);
     }
     if is_wanted(&["5", "7"]) {
-        rows.extend(data::measure(&stage.previews, quick).await?);
+        take("5", data::measure(&stage.previews, quick).await);
     }
     if is_wanted(&["8", "9", "10", "11", "13"]) {
-        rows.extend(in_cluster(&stage, base.path(), quick).await?);
+        take("8", in_cluster(&stage, base.path(), quick).await);
     }
     if is_wanted(&["8b"]) {
-        rows.extend(real::measure(&stage, base.path(), quick).await?);
+        take("8b", real::measure(&stage, base.path(), quick).await);
     }
     if is_wanted(&["12"]) {
-        rows.extend(growth::measure(&stage.ledger, base.path(), quick).await?);
+        take("12", growth::measure(&stage.ledger, base.path(), quick).await);
     }
-    rows.extend(last);
     rows.sort_by_key(|row| row.number.trim_end_matches(char::is_alphabetic).parse::<u32>().ok());
     let foreign_cpu = Ticks::now().foreign_since(begin);
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
@@ -85,6 +96,7 @@ async fn main() -> Result<()> {
     std::fs::write(&place, serde_json::to_vec_pretty(&report)?)?;
     figure::write(&report, &scratch()?)?;
     println!("the same as JSON, and as pictures beside it: {}", place.display());
+    ensure!(failed == 0, "{failed} of the measurements failed; the table says why");
     Ok(())
 }
 
@@ -94,12 +106,23 @@ fn is_wanted(rows: &[&str]) -> bool {
     only.is_empty() || only.split(',').any(|it| rows.contains(&it.trim()))
 }
 
+/// Row 4, on an installation of its own.
+async fn picked(
+    stage: &Stage,
+    directory: &Path,
+    place: &Place<'_>,
+    quick: bool,
+) -> Result<Vec<Row>> {
+    let picking = stage.beside(directory, PICKING, PULLS, place).await?;
+    pickup::measure(&picking, quick).await
+}
+
 /// Rows 8 to 11 and 13, on an installation of their own.
 async fn in_cluster(stage: &Stage, directory: &Path, quick: bool) -> Result<Vec<Row>> {
     let server = ApiServer::start().await?;
     let kubeconfig = server.kubeconfig(directory)?;
-    let place = Place::Cluster(&kubeconfig, server.address);
-    let mut clustered = stage.beside(directory, CLUSTERED, &place).await?;
+    let place = &Place { kubeconfig: &kubeconfig, entry: server.address, limits: UNLIMITED };
+    let mut clustered = stage.beside(directory, CLUSTERED, 0, place).await?;
     let mut rows = Vec::new();
     if is_wanted(&["8", "9", "10"]) {
         let sight = |namespace: &str| cluster::there(&server, namespace);

@@ -27,7 +27,7 @@ const CONNECTIONS: u32 = 8;
 
 pub async fn measure(stage: &Stage, quick: bool) -> Result<Vec<Row>> {
     let turns = if quick { 1 } else { 3 };
-    let mut session = PgConnection::connect(&stage.ledger.url("mayfly")).await?;
+    let mut session = PgConnection::connect(&stage.ledger.url(stage.name.database)).await?;
     sqlx::raw_sql("CREATE TABLE bench_commits (at timestamptz)").execute(&mut session).await?;
     let (mut commits, mut picked, mut flood) = (Vec::new(), Vec::new(), Vec::new());
     // Nobody has heard of any yet.

@@ -17,7 +17,7 @@ use super::kinds::OBJECTS;
 use super::plane::{Plane, api};
 use super::report::{Goal, Row, Spread, milliseconds};
 use super::rounds::Rounds;
-use super::setup::Place;
+use super::setup::{Place, UNLIMITED};
 use super::stage::{REAL, Stage};
 
 /// The numbers of pull requests begin here, and those of copies there.
@@ -57,8 +57,8 @@ pub async fn measure(stage: &Stage, directory: &Path, quick: bool) -> Result<Vec
         let row = |(what, goal): (String, _)| Row::not_run("8b", &what, Goal::AtMost(goal), why);
         return Ok(lines.into_iter().map(row).collect());
     };
-    let place = Place::Cluster(&plane.kubeconfig, plane.entry);
-    let stage = stage.beside(directory, REAL, &place).await?;
+    let place = Place { kubeconfig: &plane.kubeconfig, entry: plane.entry, limits: UNLIMITED };
+    let stage = stage.beside(directory, REAL, 0, &place).await?;
     let sight = |namespace: &str| plane.there(namespace);
     let mut rounds = Rounds::new(&stage, FIRST, &sight).await?;
     // The first one finds no template.
@@ -132,6 +132,13 @@ async fn fill(stage: &Stage, plane: &Plane, number: u32, fleet: u32) -> Result<(
     }
     let making = copies.map(|copy| make(plane, &originals, &from, format!("pr-{copy}")));
     stream::iter(making).buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await?;
+    // Controllers make an account in each of them, slowly: they are waited for too.
+    let (begun, accounts) = (Instant::now(), api(&plane.client, "serviceaccounts", None)?);
+    let default = ListParams::default().fields("metadata.name=default");
+    while accounts.list(&default).await?.items.len() < fleet as usize {
+        ensure!(begun.elapsed() < PATIENCE, "the controllers are not done in {PATIENCE:?}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
     let (begun, mut quiet, mut heard) = (Instant::now(), Instant::now(), 0_i64);
     while quiet.elapsed() < QUIET {
         ensure!(begun.elapsed() < PATIENCE, "the copies are not quiet in {PATIENCE:?}");

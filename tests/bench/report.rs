@@ -65,7 +65,8 @@ pub struct Row {
     /// Which row of docs/performance.md.
     pub number: &'static str,
     pub what: String,
-    pub goal: Goal,
+    /// `None` where measuring failed before it was known what.
+    pub goal: Option<Goal>,
     /// What it is measured against, in its own unit; empty where the goal is absolute.
     pub baseline: String,
     pub ours: String,
@@ -83,13 +84,20 @@ impl Row {
         figure: Spread,
     ) -> Self {
         let held = Some(goal.is_met(figure.median));
+        let goal = Some(goal);
         Self { number, what: what.to_owned(), goal, baseline, ours, figure: Some(figure), held }
     }
 
     /// What this machine cannot measure, and why.
     pub fn not_run(number: &'static str, what: &str, goal: Goal, why: &str) -> Self {
-        let (what, ours) = (what.to_owned(), why.to_owned());
+        let (what, ours, goal) = (what.to_owned(), why.to_owned(), Some(goal));
         Self { number, what, goal, baseline: String::new(), ours, figure: None, held: None }
+    }
+
+    /// What was begun, and came to nothing.
+    pub fn failed(number: &'static str, why: &anyhow::Error) -> Self {
+        let (what, ours) = ("this row, and those measured with it".to_owned(), format!("{why:#}"));
+        Self { number, what, goal: None, baseline: String::new(), ours, figure: None, held: None }
     }
 }
 
@@ -116,7 +124,7 @@ impl Report {
             [
                 row.number.to_owned(),
                 row.what.clone(),
-                row.goal.text(),
+                row.goal.map(Goal::text).unwrap_or_default(),
                 row.baseline.clone(),
                 row.ours.clone(),
                 row.figure.map(figure).unwrap_or_default(),

@@ -14,7 +14,7 @@ use super::intake::Sender;
 use super::stage::{SHOP, SHOP_ID, Stage, open_pull};
 
 /// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// How often the ledger is asked for what is waited for.
 const LOOK_EVERY: Duration = Duration::from_millis(1);

@@ -8,62 +8,52 @@ use std::path::Path;
 use super::api_server::CLASS;
 use super::stage::SHOP;
 
-/// Where previews run.
-pub enum Place<'a> {
-    /// On this machine.
-    Local,
-    /// Where this kubeconfig leads; visitors come in at that address.
-    Cluster(&'a Path, SocketAddr),
+/// Where previews run, and how much GitHub may be asked.
+pub struct Place<'a> {
+    /// Where this leads.
+    pub kubeconfig: &'a Path,
+    /// Visitors come in here.
+    pub entry: SocketAddr,
+    pub limits: &'static str,
 }
 
+/// As in production.
+pub const LIMITED: &str = "github: {}";
+
 /// GitHub's limits are not what is measured there, and no sweep begins while something is.
-const OF_CLUSTER: &str = "\
+pub const UNLIMITED: &str = "\
 github: {limits: {points_per_minute: 1000000, writes_per_minute: 100000, writes_per_hour: 1000000}}
-registries: [{host: registry.example}]
 sweep: {pull_requests_every: 6h, orphans_every: 6h}";
 
 pub fn configuration(
     instance: &str,
     data: &Path,
     seed: &Path,
-    [main, operations, dns, proxy]: [u16; 4],
-    place: &Place<'_>,
+    [main, operations, dns]: [u16; 3],
+    Place { kubeconfig, entry, limits }: &Place<'_>,
 ) -> String {
-    let (data, seed) = (data.display(), seed.display());
-    let (cluster, workload, port, more) = match place {
-        Place::Local => (
-            format!("local: {{data_dir: '{data}', proxy_listen: '127.0.0.1:{proxy}'}}"),
-            "command: ['/bin/true']".to_owned(),
-            proxy,
-            "github: {}",
-        ),
-        Place::Cluster(kubeconfig, entry) => (
-            format!(
-                "kubernetes: {{kubeconfig: '{}', ingress: {{class: {CLASS}}}, \
-                 network: {{database: [{{cidr: 127.0.0.1/32}}]}}}}",
-                kubeconfig.display()
-            ),
-            format!("image: 'registry.example/shop@sha256:{}'", "0".repeat(64)),
-            entry.port(),
-            OF_CLUSTER,
-        ),
-    };
+    let (data, seed, kubeconfig) = (data.display(), seed.display(), kubeconfig.display());
+    let (port, digest) = (entry.port(), "0".repeat(64));
     format!(
         "instance: {instance}
 listen: 127.0.0.1:{main}
 operations_listen: 127.0.0.1:{operations}
 ledger: {{}}
 previews: {{suffix: preview.localhost, port: {port}}}
-{more}
+{limits}
+registries: [{{host: registry.example}}]
 cluster:
-  {cluster}
+  kubernetes:
+    kubeconfig: '{kubeconfig}'
+    ingress: {{class: {CLASS}}}
+    network: {{database: [{{cidr: 127.0.0.1/32}}]}}
 dns:
   embedded: {{listen: '127.0.0.1:{dns}', target: 127.0.0.1, data_dir: '{data}'}}
 databases: {{}}
 policy: {{skip_label: no-preview}}
 repositories:
   - name: {SHOP}
-    workload: {{{workload}}}
+    workload: {{image: 'registry.example/shop@sha256:{digest}'}}
     seed: {{directories: ['{seed}/migrations']}}
 "
     )

@@ -40,6 +40,9 @@ pub struct Name {
 /// The one that only hears of pull requests.
 const ALONE: Name = Name { instance: "bench", database: "mayfly" };
 
+/// The one of which it is measured how soon it works on what it heard.
+pub const PICKING: Name = Name { instance: "benchpick", database: "mayfly_pickup" };
+
 /// The one whose previews run in a stand-in for a cluster.
 pub const CLUSTERED: Name = Name { instance: "benchk8s", database: "mayfly_cluster" };
 
@@ -62,21 +65,28 @@ pub struct Stage {
 
 impl Stage {
     /// Servers, and an installation whose previews none of its pull requests is to have.
-    pub async fn set(directory: &Path) -> Result<Self> {
+    pub async fn set(directory: &Path, place: &Place<'_>) -> Result<Self> {
         let servers = (Arc::new(durable(directory).await?), Arc::new(durable(directory).await?));
         run(&servers.0, "postgres", &["CREATE DATABASE mayfly"]).await?;
         let github = forge(PULLS).await?;
-        Self::begin(directory, servers, github, ALONE, &Place::Local).await
+        Self::begin(directory, servers, github, ALONE, place).await
     }
 
-    /// Another installation on the same servers, whose previews run in that cluster.
-    pub async fn beside(&self, directory: &Path, name: Name, place: &Place<'_>) -> Result<Self> {
+    /// Another installation on the same servers, that hears of so many pull requests that are to have no
+    /// preview.
+    pub async fn beside(
+        &self,
+        directory: &Path,
+        name: Name,
+        pulls: u32,
+        place: &Place<'_>,
+    ) -> Result<Self> {
         let mut session = PgConnection::connect(&self.ledger.url("postgres")).await?;
         let create = AssertSqlSafe(format!("CREATE DATABASE {}", name.database));
         sqlx::raw_sql(create).execute(&mut session).await?;
         session.close().await?;
         let servers = (self.ledger.clone(), self.previews.clone());
-        let github = forge(0).await?;
+        let github = forge(pulls).await?;
         Self::begin(directory, servers, github, name, place).await
     }
 
@@ -87,7 +97,7 @@ impl Stage {
         name: Name,
         place: &Place<'_>,
     ) -> Result<Self> {
-        let ports = [(); 4].map(|()| free_port());
+        let ports = [(); 3].map(|()| free_port());
         let seed = std::path::absolute("seed-data/shop")?;
         let instance = name.instance;
         let config = directory.join(format!("{instance}.yaml"));

@@ -27,13 +27,13 @@ async fn place(admin: Administrator) -> Place {
 }
 
 /// The names and oids of databases that begin so.
-async fn named(place: &Place, begin: &str) -> Vec<(String, i64)> {
+pub async fn named(place: &Place, begin: &str) -> Vec<(String, i64)> {
     let begin = begin.replace("$", &place.instance);
     let sql = "SELECT datname::text, oid::int8 FROM pg_database WHERE starts_with(datname, $1)";
     sqlx::query_as(sql).bind(begin).fetch_all(&mut place.admin().await).await.unwrap()
 }
 
-async fn spares(place: &Place) -> Vec<(String, i64)> {
+pub async fn spares(place: &Place) -> Vec<(String, i64)> {
     let mut all = named(place, "$_spare_").await;
     all.retain(|(name, _)| !name.contains("_spare_new_"));
     all

@@ -3,6 +3,7 @@
 pub mod cluster;
 #[macro_use]
 mod database;
+mod database_cut;
 mod database_outage;
 mod database_rotation;
 mod database_server;

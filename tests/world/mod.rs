@@ -7,6 +7,7 @@
 pub mod bind;
 pub mod cluster;
 pub mod control_plane;
+pub mod cut;
 pub mod database;
 pub mod dns;
 pub mod external_dns;
