@@ -22,7 +22,7 @@ use proptest::sample::Index;
 use proptest::test_runner::{Config, TestRunner};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
-use sqlx::Connection;
+use sqlx::{Connection, PgConnection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -339,7 +339,11 @@ async fn a_session_that_the_server_ended_meanwhile_costs_no_delivery() {
         .unwrap();
         assert!(ended >= 3, "each keeps its session");
     }
-    assert_eq!(site.count("previews").await, 3);
+    let options = site.world.ledger.pool().connect_options();
+    let mut session = PgConnection::connect_with(&options).await.unwrap();
+    let previews = sqlx::query_scalar("SELECT count(*) FROM previews");
+    let previews: i64 = previews.fetch_one(&mut session).await.unwrap();
+    assert_eq!(previews, 3);
 }
 
 #[tokio::test]

@@ -236,7 +236,8 @@ async fn poke_changed(
 ) {
     while let Some(Some(name)) = stop.run_until_cancelled(changed.recv()).await {
         match reconciler.ledger.poke_named(&name, reconciler.clock.now()).await {
-            Ok(_) => reconciler.wake.notify_one(),
+            Ok(true) => reconciler.wake.notify_one(),
+            Ok(false) => {}
             Err(error) => tracing::warn!(preview = %name, %error, "a change could not be noted"),
         }
     }

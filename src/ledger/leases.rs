@@ -4,8 +4,8 @@
 //! has looked since, and everything this pass found is discarded.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::PgExecutor;
 use sqlx::types::Json;
+use sqlx::{Connection, PgConnection, PgExecutor};
 use uuid::Uuid;
 
 use super::previews::Preview;
@@ -142,24 +142,15 @@ impl Ledger {
         findings: &Findings,
         now: DateTime<Utc>,
     ) -> Result<Result<Option<DateTime<Utc>>, LeaseLost>, LedgerError> {
-        let preview = &lease.preview;
-        if findings.phase != Phase::Ready || preview.phase == Phase::Ready {
-            return Ok(recorded(lease, findings, self.pause.get(), now, &self.pool).await?);
+        let pause = self.pause.get();
+        let mut session = self.pool.acquire().await?;
+        match record(&mut session, lease, findings, pause, now).await {
+            // Otherwise the row would rest until its lease ends.
+            Err(error) if is_over(&error) => {
+                Ok(record(&mut *self.alive().await?, lease, findings, pause, now).await?)
+            }
+            other => Ok(other?),
         }
-        let mut tx = self.pool.begin().await?;
-        let wake_at = match recorded(lease, findings, self.pause.get(), now, &mut *tx).await? {
-            Ok(wake_at) => wake_at,
-            Err(lost) => return Ok(Err(lost)),
-        };
-        // In a statement of its own: the commit may have become known by the one before.
-        sqlx::query("UPDATE commits SET served_at = $3 WHERE preview_id = $1 AND sha = $2")
-            .bind(preview.id)
-            .bind(findings.memory.commit().as_str())
-            .bind(now)
-            .execute(&mut *tx)
-            .await?;
-        tx.commit().await?;
-        Ok(Ok(wake_at))
     }
 
     /// Writes, before the forge is told anything, that what it was told is not known any more.
@@ -187,6 +178,33 @@ impl Ledger {
         .await?;
         Ok(released.rows_affected())
     }
+}
+
+async fn record(
+    session: &mut PgConnection,
+    lease: &Lease,
+    findings: &Findings,
+    pause: TimeDelta,
+    now: DateTime<Utc>,
+) -> Result<Result<Option<DateTime<Utc>>, LeaseLost>, sqlx::Error> {
+    let preview = &lease.preview;
+    if findings.phase != Phase::Ready || preview.phase == Phase::Ready {
+        return recorded(lease, findings, pause, now, session).await;
+    }
+    let mut tx = session.begin().await?;
+    let wake_at = match recorded(lease, findings, pause, now, &mut *tx).await? {
+        Ok(wake_at) => wake_at,
+        Err(lost) => return Ok(Err(lost)),
+    };
+    // In a statement of its own: the commit may have become known by the one before.
+    sqlx::query("UPDATE commits SET served_at = $3 WHERE preview_id = $1 AND sha = $2")
+        .bind(preview.id)
+        .bind(findings.memory.commit().as_str())
+        .bind(now)
+        .execute(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    Ok(Ok(wake_at))
 }
 
 /// Writes what a pass found: its row, the journal, and, with a receipt, that each of its things is gone.

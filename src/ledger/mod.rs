@@ -30,8 +30,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, PgPool};
+use sqlx::{Connection, PgPool, Postgres};
 
 pub use brake::Brake;
 pub use deliveries::{Delivery, Writer};
@@ -111,8 +112,8 @@ pub enum LedgerError {
 #[derive(Clone, Debug)]
 pub struct Ledger {
     pool: PgPool,
-    /// For learning alone, so that nothing else that asks the ledger can keep a delivery waiting. Its
-    /// commits do not wait for the disk: what a crash of the server loses is learned again, and whatever
+    /// For learning, and for pokes, so that nothing else that asks the ledger can keep a delivery waiting.
+    /// Its commits do not wait for the disk: what a crash of the server loses is learned again, and whatever
     /// follows from it is behind it in the server's log, and waits.
     intake: PgPool,
     /// For the loop's questions what is due, one after the other.
@@ -130,14 +131,13 @@ impl Ledger {
             ("statement_timeout", "15s"),
             ("idle_in_transaction_session_timeout", "15s"),
         ]);
-        let bounded = |most| {
-            PgPoolOptions::new().max_connections(most).acquire_timeout(Duration::from_secs(10))
-        };
         let learned = options.clone().options(LEARNED);
-        // One that was used just now is not asked whether it is still there: what fails because of that is
-        // done once more.
-        let unasked = |most| {
-            bounded(most).test_before_acquire(false).before_acquire(|session, used| {
+        // One that was used just now is not asked whether it is still there, which takes as long as most of
+        // what it is for.
+        let bounded = |most| {
+            let pool =
+                PgPoolOptions::new().max_connections(most).acquire_timeout(Duration::from_secs(10));
+            pool.test_before_acquire(false).before_acquire(|session, used| {
                 Box::pin(async move {
                     if used.idle_for > TRUSTED {
                         session.ping().await?;
@@ -146,8 +146,8 @@ impl Ledger {
                 })
             })
         };
-        let intake = unasked(LEARNERS).connect_lazy_with(learned);
-        let due = unasked(1).connect_lazy_with(options.clone());
+        let intake = bounded(LEARNERS).connect_lazy_with(learned);
+        let due = bounded(1).connect_lazy_with(options.clone());
         let pool = bounded(max_connections).connect_with(options).await?;
         Ok(Self { pool, intake, due, pause: Arc::default() })
     }
@@ -209,6 +209,17 @@ impl Ledger {
                 .fetch_one(&self.pool)
                 .await?;
         Ok(have.unwrap_or(0) >= wanted)
+    }
+
+    /// A session that has just answered: where one is over, others may be.
+    async fn alive(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+        loop {
+            let mut session = self.pool.acquire().await?;
+            if session.ping().await.is_ok() {
+                return Ok(session);
+            }
+            let _ = session.close().await;
+        }
     }
 
     /// Closes every connection.

@@ -37,7 +37,10 @@ impl Ledger {
         Ok(Wakeups(listener))
     }
 
-    /// Makes one preview due now, by the name of its things; `false` when there is none.
+    /// Makes one preview due now, by the name of its things; whether it is now for anybody to look at: not
+    /// when there is none, and not while somebody does, who hears of it at the end.
+    ///
+    /// Does not wait for the disk: what a crash of the server takes back, the next look finds.
     pub async fn poke_named(
         &self,
         name: &PreviewName,
@@ -47,14 +50,15 @@ impl Ledger {
             "WITH poked AS (
                  UPDATE previews SET pokes = pokes + 1,
                      wake_at = LEAST(COALESCE(wake_at, $2), $2)
-                 WHERE name = $1 RETURNING id),
-             told AS (SELECT pg_notify($3, '') FROM poked)
+                 WHERE name = $1 RETURNING lease_until),
+             told AS (SELECT pg_notify($3, '') FROM poked
+                      WHERE lease_until IS NULL OR lease_until <= $2)
              SELECT count(*) FROM told",
         )
         .bind(name.namespace())
         .bind(now)
         .bind(CHANNEL)
-        .fetch_one(&self.pool)
+        .fetch_one(&self.intake)
         .await?;
         Ok(poked > 0)
     }

@@ -135,7 +135,7 @@ async fn steady(stage: &Stage, session: &mut PgConnection) -> Result<Vec<f64>> {
                 leased.entry(number).or_insert_with(Instant::now);
             }
         }
-        sleep(Duration::from_micros(500)).await;
+        sleep(Duration::from_millis(1)).await;
     }
     let mut took = Vec::new();
     for lane in sending.join_all().await {

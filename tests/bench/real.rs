@@ -136,12 +136,10 @@ async fn fill(stage: &Stage, plane: &Plane, number: u32, fleet: u32) -> Result<(
     let (begun, accounts) = (Instant::now(), api(&plane.client, "serviceaccounts", None)?);
     let default = ListParams::default().fields("metadata.name=default");
     while accounts.list(&default).await?.items.len() < fleet as usize {
-        ensure!(begun.elapsed() < PATIENCE, "the controllers are not done in {PATIENCE:?}");
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        pause(begun, "the controllers are not done").await?;
     }
     let (begun, mut quiet, mut heard) = (Instant::now(), Instant::now(), 0_i64);
     while quiet.elapsed() < QUIET {
-        ensure!(begun.elapsed() < PATIENCE, "the copies are not quiet in {PATIENCE:?}");
         let pokes = AssertSqlSafe(format!(
             "SELECT sum(pokes)::bigint FROM previews WHERE number >= {COPIES}"
         ));
@@ -149,11 +147,17 @@ async fn fill(stage: &Stage, plane: &Plane, number: u32, fleet: u32) -> Result<(
         if now != heard {
             (heard, quiet) = (now, Instant::now());
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        pause(begun, "the copies are not quiet").await?;
     }
     let idle = "lease_owner = NULL, lease_until = NULL, wake_at = now() + interval '1 year'";
     sqlx::raw_sql(of_copies(idle)).execute(&mut session).await?;
     Ok(session.close().await?)
+}
+
+async fn pause(begun: Instant, what: &str) -> Result<()> {
+    ensure!(begun.elapsed() < PATIENCE, "{what} in {PATIENCE:?}");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    Ok(())
 }
 
 /// An object as it can be made again: without what the server adds, and without pods, which the controllers

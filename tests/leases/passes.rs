@@ -45,7 +45,8 @@ async fn a_poke_amid_a_pass_makes_the_row_due_again_at_once() {
     world.settle().await;
     world.ledger.poke_named(&pr(1), world.now()).await.unwrap();
     amid_a_pass(&world, async || {
-        assert!(world.ledger.poke_named(&pr(1), world.now()).await.unwrap());
+        let is_free = world.ledger.poke_named(&pr(1), world.now()).await.unwrap();
+        assert!(!is_free, "somebody is at it, and hears of it at the end");
     })
     .await;
     let preview = world.preview(1).await;
