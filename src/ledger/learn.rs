@@ -121,7 +121,11 @@ impl Ledger {
             left = match self.try_to_learn(&mut lesson, &left, tried >= UNLOCKED).await {
                 Ok(left) => left,
                 Err(LedgerError::Database(error)) if is_deadlock(&error) || is_over(&error) => left,
-                Err(error) => return Err(error),
+                Err(error) if lesson.outcomes.is_empty() => return Err(error),
+                Err(error) => {
+                    tracing::warn!(%error, "some of what was heard is not learned from");
+                    break;
+                }
             };
             if left.is_empty() {
                 break;
@@ -140,9 +144,11 @@ impl Ledger {
         if !lock {
             return self.learn_from(lesson, left, (&mut session, lock)).await;
         }
+        let leases = lesson.leases.len();
         let mut transaction = session.begin().await?;
         let left = self.learn_from(lesson, left, (&mut transaction, lock)).await?;
-        transaction.commit().await?;
+        // A lease that nobody gave is none.
+        transaction.commit().await.inspect_err(|_| lesson.leases.truncate(leases))?;
         Ok(left)
     }
 

@@ -112,8 +112,8 @@ pub enum LedgerError {
 #[derive(Clone, Debug)]
 pub struct Ledger {
     pool: PgPool,
-    /// For learning, and for pokes, so that nothing else that asks the ledger can keep a delivery waiting.
-    /// Its commits do not wait for the disk: what a crash of the server loses is learned again, and whatever
+    /// For learning alone, so that nothing else that asks the ledger can keep a delivery waiting. Its
+    /// commits do not wait for the disk: what a crash of the server loses is learned again, and whatever
     /// follows from it is behind it in the server's log, and waits.
     intake: PgPool,
     /// For the loop's questions what is due, one after the other.
