@@ -235,10 +235,18 @@ async fn poke_changed(
     stop: CancellationToken,
 ) {
     while let Some(Some(name)) = stop.run_until_cancelled(changed.recv()).await {
-        match reconciler.ledger.poke_named(&name, reconciler.clock.now()).await {
-            Ok(true) => reconciler.wake.notify_one(),
-            Ok(false) => {}
-            Err(error) => tracing::warn!(preview = %name, %error, "a change could not be noted"),
-        }
+        let noting = async {
+            loop {
+                match reconciler.ledger.poke_named(&name, reconciler.clock.now()).await {
+                    Ok(true) => return reconciler.wake.notify_one(),
+                    Ok(false) => return,
+                    Err(error) => {
+                        tracing::warn!(preview = %name, %error, "a change could not be noted yet");
+                    }
+                }
+                tokio::time::sleep(reconciler.limits.poll).await;
+            }
+        };
+        stop.run_until_cancelled(noting).await;
     }
 }

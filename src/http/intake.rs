@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use super::error::Problem;
-use super::learner;
+use super::learner::{self, Fresh};
 use crate::ledger::{Delivery, Heard, Ledger, LedgerError, PullHint, WRITERS, Writer};
 use crate::reconcile::Reconciler;
 
@@ -85,7 +86,7 @@ impl Intake {
 async fn write(
     ledger: Ledger,
     waiting: Arc<Mutex<mpsc::Receiver<Waiting>>>,
-    learner: mpsc::Sender<Heard>,
+    learner: mpsc::Sender<Fresh>,
 ) {
     let mut writer = ledger.writer();
     loop {
@@ -93,9 +94,9 @@ async fn write(
         let gathered = gather(&mut *waiting.lock().await).await;
         let Some(batch) = gathered else { return };
         // In a task of its own, so that a bug ends one batch and not the writer.
-        let learner = learner.clone();
+        let (reader, learner) = (ledger.clone(), learner.clone());
         let storing = tokio::spawn(async move {
-            store(&mut writer, &learner, batch).await;
+            store(&reader, &mut writer, &learner, batch).await;
             writer
         });
         writer = storing.await.unwrap_or_else(|_| ledger.writer());
@@ -114,16 +115,31 @@ async fn gather(waiting: &mut mpsc::Receiver<Waiting>) -> Option<Vec<Waiting>> {
     Some(batch)
 }
 
-async fn store(writer: &mut Writer, learner: &mpsc::Sender<Heard>, mut batch: Vec<Waiting>) {
+async fn store(
+    ledger: &Ledger,
+    writer: &mut Writer,
+    learner: &mpsc::Sender<Fresh>,
+    mut batch: Vec<Waiting>,
+) {
     batch.retain(|it| !it.tell.is_closed());
     let (said, mut tell): (Vec<_>, Vec<_>) =
         batch.into_iter().map(|it| ((it.delivery, it.hint), it.tell)).unzip();
     let deliveries: Vec<&Delivery> = said.iter().map(|(delivery, _)| delivery).collect();
+    // Alone, what it speaks of is read while the disk is flushed.
+    let mut ahead = match &said[..] {
+        [(_, hint)] => {
+            let (ledger, of) = (ledger.clone(), hint.facts.key);
+            Some(tokio::spawn(async move { ledger.read_ahead(of).await }))
+        }
+        _ => None,
+    };
     let stored = tokio::select! {
         stored = writer.store(&deliveries) => stored.map_err(Arc::new),
         // They were told to come again, and will.
         _ = join_all(tell.iter_mut().map(oneshot::Sender::closed)) => return,
     };
+    // What was read before the store was done, whoever learns from it has changed; later it may be after that.
+    ahead = ahead.filter(JoinHandle::is_finished);
     let mut fresh = match stored {
         Ok(fresh) => fresh,
         Err(error) => {
@@ -139,6 +155,7 @@ async fn store(writer: &mut Writer, learner: &mpsc::Sender<Heard>, mut batch: Ve
         }
         let _ = tell.send(Ok(Stored::Fresh));
         // Without room for it, it is learned from like those that others left behind.
-        let _ = learner.try_send(Heard { hint, delivery: Some(id), at });
+        let heard = Heard { hint, delivery: Some(id), at };
+        let _ = learner.try_send(Fresh { heard, ahead: ahead.take() });
     }
 }

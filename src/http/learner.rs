@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::webhook::{Said, understand};
-use crate::ledger::{Heard, LedgerError, Lesson, Term};
+use crate::ledger::{Ahead, Heard, LedgerError, Lesson, Term};
 use crate::reconcile::Reconciler;
 
-/// How many wait in this process; as many may share one transaction.
+/// How many wait in this process, and are learned from at once.
 const WAITING: usize = 4096;
 
 /// So many at once are a storm: then others are waited for, so that each preview is written less often.
@@ -40,8 +41,14 @@ const REST: TimeDelta = TimeDelta::minutes(1);
 /// configuration, may understand it.
 const KEPT: TimeDelta = TimeDelta::hours(1);
 
+/// One that has just been stored, and what is being read ahead of it.
+pub(super) struct Fresh {
+    pub(super) heard: Heard,
+    pub(super) ahead: Option<JoinHandle<Option<Ahead>>>,
+}
+
 /// Starts to learn, for as long as somebody may send. Must be called within a Tokio runtime.
-pub(super) fn start(reconciler: Arc<Reconciler>) -> mpsc::Sender<Heard> {
+pub(super) fn start(reconciler: Arc<Reconciler>) -> mpsc::Sender<Fresh> {
     let (sender, waiting) = mpsc::channel(WAITING);
     tokio::spawn(async move {
         let mut waiting = waiting;
@@ -50,7 +57,7 @@ pub(super) fn start(reconciler: Arc<Reconciler>) -> mpsc::Sender<Heard> {
         let mut storm = 0;
         while let Some((batch, origin)) = gather(&mut waiting, &mut look, &reconciler).await {
             let count = batch.len();
-            let ids: Vec<_> = batch.iter().filter_map(|it| it.delivery.clone()).collect();
+            let ids: Vec<_> = batch.iter().filter_map(|it| it.heard.delivery.clone()).collect();
             let learner = reconciler.clone();
             // In a task of its own, so that a bug ends one batch and not the learning.
             let learning = tokio::spawn(async move { learn(&learner, batch).await });
@@ -85,10 +92,10 @@ enum Origin {
 /// Waits for one, and takes with it what else is there; now and then, what was left behind. `None` when
 /// nobody can send any more.
 async fn gather(
-    waiting: &mut mpsc::Receiver<Heard>,
+    waiting: &mut mpsc::Receiver<Fresh>,
     look: &mut Interval,
     reconciler: &Arc<Reconciler>,
-) -> Option<(Vec<Heard>, Origin)> {
+) -> Option<(Vec<Fresh>, Origin)> {
     loop {
         let mut batch = Vec::new();
         tokio::select! {
@@ -98,7 +105,11 @@ async fn gather(
         let reconciler = reconciler.clone();
         match tokio::spawn(async move { left_behind(&reconciler).await }).await {
             Ok(Ok((found, _))) if found.is_empty() => {}
-            Ok(Ok((found, is_all))) => return Some((found, Origin::LeftBehind { is_all })),
+            Ok(Ok((found, is_all))) => {
+                let unread = |heard| Fresh { heard, ahead: None };
+                let found = found.into_iter().map(unread).collect();
+                return Some((found, Origin::LeftBehind { is_all }));
+            }
             Ok(Err(error)) => {
                 tracing::warn!(%error, "deliveries that were left behind are not looked for");
             }
@@ -149,18 +160,31 @@ async fn put_off(reconciler: &Reconciler, ids: &[String]) -> bool {
 /// Learns from all of these; where the ledger refuses, from one at a time, so that one does not take the
 /// others with it. What is due by that is leased where there is room for passes. Whether none of them is
 /// still to be learned from.
-async fn learn(reconciler: &Reconciler, heard: Vec<Heard>) -> bool {
+async fn learn(reconciler: &Reconciler, mut batch: Vec<Fresh>) -> bool {
+    let ahead = match &mut batch[..] {
+        [Fresh { ahead: Some(reading), .. }] => reading.await.ok().flatten(),
+        _ => None,
+    };
+    let heard: Vec<Heard> = batch.into_iter().map(|it| it.heard).collect();
     let (ledger, now) = (&reconciler.ledger, reconciler.clock.now());
-    let room = reconciler.room.take(heard.len());
+    // Whatever holds the ledger up, others begin passes meanwhile.
+    let most = reconciler.limits.concurrent_passes.div_ceil(2);
+    let room = reconciler.room.take(heard.len().min(most));
     let term = room.as_ref().map(|room| Term {
         owner: reconciler.replica,
         now,
         until: now + reconciler.limits.lease,
         most: room.num_permits(),
     });
-    let lesson = match ledger.learn_all(&heard, term).await {
-        Ok(lesson) => lesson,
+    let lesson = match ledger.learn_all(&heard, term, ahead).await {
+        Ok(mut lesson) => {
+            if let Some(room) = room {
+                reconciler.room.hand(std::mem::take(&mut lesson.leases), room);
+            }
+            lesson
+        }
         Err(error) => {
+            drop(room);
             tracing::debug!(%error, "learning one at a time");
             let mut lesson = Lesson { is_due: true, ..Lesson::default() };
             for one in &heard {
@@ -169,9 +193,6 @@ async fn learn(reconciler: &Reconciler, heard: Vec<Heard>) -> bool {
             lesson
         }
     };
-    if let Some(room) = room {
-        reconciler.room.hand(lesson.leases, room);
-    }
     if lesson.is_due {
         reconciler.wake.notify_one();
     }

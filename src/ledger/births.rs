@@ -9,7 +9,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 
 use super::LedgerError;
-use super::learn::Heard;
+use super::lesson::Heard;
 use super::previews::Preview;
 use crate::clock::{fresh_id, fresh_password};
 use crate::preview::phase::Phase;
@@ -24,46 +24,48 @@ pub(super) struct Known {
     pub(super) unlearned: HashSet<String>,
 }
 
-/// The question, and whether it locks the rows: in the order of their ids, as whoever writes does.
-macro_rules! known {
-    ($lock:literal) => {
-        concat!(
-            "WITH waiting AS (
-                 SELECT array_agg(delivery_id) AS unlearned FROM unlearned
-                 WHERE delivery_id = ANY($3)),
-             spoken_of AS (
-                 SELECT *, xmin::text AS version FROM previews
-                 WHERE (repository_id, number) IN
-                     (SELECT * FROM UNNEST($1::bigint[], $2::bigint[]))",
-            $lock,
-            ")
-             SELECT * FROM waiting LEFT JOIN spoken_of ON true"
-        )
-    };
-}
-
-/// Reads what is known of all that was heard. A lock lasts as long as the session's transaction.
-pub(super) async fn known<'a>(
+/// Reads what is known of these pull requests and deliveries. A lock lasts as long as the session's
+/// transaction.
+pub(super) async fn known(
     session: &mut PgConnection,
-    heard: impl Iterator<Item = &'a Heard> + Clone,
+    keys: &HashSet<PullKey>,
+    deliveries: &[&str],
     lock: bool,
 ) -> Result<Known, LedgerError> {
-    let keys: HashSet<_> = heard.clone().map(|it| it.hint.facts.key).collect();
-    let rows = sqlx::query(match lock {
-        false => known!(""),
-        true => known!(" ORDER BY id FOR UPDATE"),
-    })
-    .bind(keys.iter().map(|it| it.repository.0).collect::<Vec<_>>())
-    .bind(keys.iter().map(|it| i64::from(it.number.get())).collect::<Vec<_>>())
-    .bind(heard.filter_map(|it| it.delivery.as_deref()).collect::<Vec<_>>())
+    let repositories: Vec<_> = keys.iter().map(|it| it.repository.0).collect();
+    let numbers: Vec<_> = keys.iter().map(|it| i64::from(it.number.get())).collect();
+    if lock {
+        // By itself, so that what was read is as new as what was locked; in the order in which whoever
+        // writes does.
+        sqlx::query(
+            "SELECT id FROM previews
+             WHERE (repository_id, number) IN (SELECT * FROM UNNEST($1::bigint[], $2::bigint[]))
+             ORDER BY id FOR UPDATE",
+        )
+        .bind(&repositories)
+        .bind(&numbers)
+        .execute(&mut *session)
+        .await?;
+    }
+    let rows = sqlx::query(
+        "WITH waiting AS (
+             SELECT array_agg(delivery_id) AS ids FROM unlearned WHERE delivery_id = ANY($3)),
+         spoken_of AS (
+             SELECT *, xmin::text AS version FROM previews
+             WHERE (repository_id, number) IN (SELECT * FROM UNNEST($1::bigint[], $2::bigint[])))
+         SELECT CASE WHEN row_number() OVER () = 1 THEN ids END AS unlearned, spoken_of.*
+         FROM waiting LEFT JOIN spoken_of ON true",
+    )
+    .bind(repositories)
+    .bind(numbers)
+    .bind(deliveries)
     .fetch_all(session)
     .await?;
     let mut known = Known::default();
-    for (at, row) in rows.into_iter().enumerate() {
-        if at == 0 {
-            let unlearned: Option<Vec<String>> = row.try_get("unlearned")?;
-            known.unlearned.extend(unlearned.unwrap_or_default());
-        }
+    for row in rows {
+        // In one of them.
+        let unlearned: Option<Vec<String>> = row.try_get("unlearned")?;
+        known.unlearned.extend(unlearned.unwrap_or_default());
         // Of none of them there is a row.
         if row.try_get::<Option<uuid::Uuid>, _>("id")?.is_some() {
             known.rows.insert(key_of(&row)?, row);

@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 use super::LedgerError;
 use super::births::birth;
-use super::learn::{Heard, Learned};
 use super::leases::Term;
+use super::lesson::{Heard, Learned};
 use super::previews::Preview;
 use super::remember::{News, Remembered, Said};
 use super::rows::read;

@@ -5,19 +5,20 @@
 //! once, by whoever comes first. Refuses to decide anything: it remembers and pokes.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Instant;
 
-use chrono::{DateTime, Utc};
+use chrono::TimeDelta;
 use sqlx::{Connection, PgConnection, Row};
 use uuid::Uuid;
 
-use super::births::known;
+use super::births::{Known, known};
 use super::changes::Changes;
 use super::leases::{Lease, Term};
+use super::lesson::{Heard, Learned, Lesson};
 use super::remember::remember;
 use super::rows::read;
 use super::{Ledger, LedgerError, is_over};
-use crate::forge::RepositoryRef;
-use crate::preview::{PreviewName, PullFacts, PullKey, PullState};
+use crate::preview::PullKey;
 
 /// How often it is tried where others have just written the same rows, or the session has ended.
 const TRIES: usize = 8;
@@ -25,146 +26,119 @@ const TRIES: usize = 8;
 /// How many of these take no lock: reading and writing is all that it takes when nobody comes between.
 const UNLOCKED: usize = 3;
 
+/// Of how many previews one statement may be: what it does is nothing to wait for.
+const AT_ONCE: usize = 256;
+
 /// SQLSTATE `deadlock_detected`.
 const DEADLOCK: &str = "40P01";
 
-/// What somebody says about a pull request.
-#[derive(Clone, Debug)]
-pub struct PullHint {
-    /// What its preview is called.
-    pub name: PreviewName,
-    /// The repository as it is called now.
-    pub repository: RepositoryRef,
-    /// What was said.
-    pub facts: PullFacts,
-    /// Who said it, for the journal: `github`, `sweep`.
-    pub source: &'static str,
-    /// What happened, for the journal: `opened`.
-    pub what: String,
-    /// The labels that choose what runs: what was Ready is so no longer when one of them changes.
-    pub choosing: Vec<String>,
-    /// Something of it was found: remember it even when it is not open and was never heard of.
-    pub even_if_closed: bool,
-}
-
-impl PullHint {
-    /// Whether a preview begins with it.
-    pub(super) fn begins(&self) -> bool {
-        self.facts.state == PullState::Open || self.even_if_closed
-    }
-}
-
-/// A hint, when it came, and the delivery that brought it, if one did.
-#[derive(Clone, Debug)]
-pub struct Heard {
-    /// What was said.
-    pub hint: PullHint,
-    /// The id of what brought it, which was stored before.
-    pub delivery: Option<String>,
-    /// When.
-    pub at: DateTime<Utc>,
-}
-
-/// What came of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Learned {
-    /// A preview that was not known before.
-    New(Uuid),
-    /// A known one, which is due now, or sooner than it was.
-    Known(Uuid),
-    /// A known one, which is looked at as soon anyway.
-    Awaited(Uuid),
-    /// Somebody has learned from this delivery before, or it was not stored.
-    Duplicate,
-    /// Nothing to remember.
-    Ignored,
-}
-
-impl Learned {
-    pub(super) fn preview(self) -> Option<Uuid> {
-        match self {
-            Self::New(id) | Self::Known(id) | Self::Awaited(id) => Some(id),
-            Self::Duplicate | Self::Ignored => None,
-        }
-    }
-}
-
-/// What came of several.
-#[derive(Debug, Default)]
-pub struct Lesson {
-    /// Of each, in their order.
-    pub outcomes: Vec<Result<Learned, LedgerError>>,
-    /// What is leased by this.
-    pub leases: Vec<Lease>,
-    /// Whether something is due that is not leased by this.
-    pub is_due: bool,
-}
+/// What was read of a pull request before the delivery that speaks of it was stored.
+pub struct Ahead(Known);
 
 impl Ledger {
+    /// Reads ahead, for whoever learns from this as soon as it is stored; `None` where that failed.
+    pub async fn read_ahead(&self, of: PullKey) -> Option<Ahead> {
+        let mut session = self.intake.acquire().await.ok()?;
+        let known = known(&mut session, &HashSet::from([of]), &[], false).await;
+        known.ok().map(Ahead)
+    }
+
     /// Learns from one hint.
     pub async fn learn(&self, heard: &Heard) -> Result<Learned, LedgerError> {
-        let mut lesson = self.learn_all(std::slice::from_ref(heard), None).await?;
+        let mut lesson = self.learn_all(std::slice::from_ref(heard), None, None).await?;
         lesson.outcomes.pop().unwrap_or(Ok(Learned::Ignored))
     }
 
     /// Learns from all of these, in their order, and leases what is due by that, as far as the term says.
-    /// What is wrong with one of them is its own outcome, and leaves the others alone; its delivery is still
-    /// to be learned from.
+    /// What was read ahead of all of them, which have just been stored, is not read again. What is wrong with
+    /// one of them is its own outcome, and leaves the others alone; its delivery is still to be learned
+    /// from.
     pub async fn learn_all(
         &self,
         heard: &[Heard],
         term: Option<Term>,
+        ahead: Option<Ahead>,
     ) -> Result<Lesson, LedgerError> {
-        let mut lesson = Learning { heard, term, ..Learning::default() };
-        let mut left: Vec<usize> = (0..heard.len()).collect();
-        for tried in 0..TRIES {
-            left = match self.try_to_learn(&mut lesson, &left, tried >= UNLOCKED).await {
-                Ok(left) => left,
-                Err(LedgerError::Database(error)) if is_deadlock(&error) || is_over(&error) => left,
-                Err(error) if lesson.outcomes.is_empty() => return Err(error),
-                Err(error) => {
-                    tracing::warn!(%error, "some of what was heard is not learned from");
+        let mut learning = Learning { heard, term, ahead, ..Learning::default() };
+        for mut left in parts(heard) {
+            for tried in 0..TRIES {
+                left = match self.try_to_learn(&mut learning, &left, tried >= UNLOCKED).await {
+                    Ok(left) => left,
+                    Err(LedgerError::Database(error)) if is_deadlock(&error) => left,
+                    Err(LedgerError::Database(error)) if is_over(&error) => {
+                        tracing::warn!(%error, "a session ended while it learned; what it did lease rests as long as a lease");
+                        left
+                    }
+                    Err(error) if learning.outcomes.is_empty() => return Err(error),
+                    Err(error) => {
+                        tracing::warn!(%error, "some of what was heard is not learned from");
+                        break;
+                    }
+                };
+                if left.is_empty() {
                     break;
                 }
-            };
-            if left.is_empty() {
-                break;
+                // Whoever leases does not wait for others.
+                learning.term = None;
             }
         }
-        Ok(lesson.done())
+        Ok(learning.done())
     }
 
     async fn try_to_learn(
         &self,
-        lesson: &mut Learning<'_>,
+        learning: &mut Learning<'_>,
         left: &[usize],
         lock: bool,
     ) -> Result<Vec<usize>, LedgerError> {
+        let begun = Instant::now();
         let mut session = self.intake.acquire().await?;
-        if !lock {
-            return self.learn_from(lesson, left, (&mut session, lock)).await;
+        // Of the time that it took to get a session, nobody who has the lease is to be short.
+        let waited = TimeDelta::from_std(begun.elapsed()).unwrap_or_default();
+        learning.term = learning.term.map(|it| Term { until: it.until + waited, ..it });
+        let tried = match lock {
+            false => self.learn_from(learning, left, (&mut session, lock)).await?,
+            true => {
+                let mut transaction = session.begin().await?;
+                let tried = self.learn_from(learning, left, (&mut transaction, lock)).await?;
+                transaction.commit().await?;
+                tried
+            }
+        };
+        learning.outcomes.extend(tried.outcomes);
+        learning.refused.extend(tried.refused);
+        learning.is_due |= tried.is_due;
+        if let Some(term) = &mut learning.term {
+            term.most = term.most.saturating_sub(tried.leases.len());
         }
-        let leases = lesson.leases.len();
-        let mut transaction = session.begin().await?;
-        let left = self.learn_from(lesson, left, (&mut transaction, lock)).await?;
-        // A lease that nobody gave is none.
-        transaction.commit().await.inspect_err(|_| lesson.leases.truncate(leases))?;
-        Ok(left)
+        learning.leases.extend(tried.leases);
+        Ok(tried.left)
     }
 
-    /// Learns from those that are left; which of them still are, their rows having been written by others
-    /// meanwhile.
     async fn learn_from(
         &self,
-        lesson: &mut Learning<'_>,
+        learning: &mut Learning<'_>,
         left: &[usize],
         (session, lock): (&mut PgConnection, bool),
-    ) -> Result<Vec<usize>, LedgerError> {
-        let heard = lesson.heard;
-        let mut known = known(session, left.iter().map(|&at| &heard[at]), lock).await?;
+    ) -> Result<Tried, LedgerError> {
+        let heard = learning.heard;
+        let of_left = || left.iter().map(|&at| &heard[at]);
+        let deliveries: Vec<&str> = of_left().filter_map(|it| it.delivery.as_deref()).collect();
+        let ahead = learning.ahead.take();
+        let is_ahead = ahead.is_some();
+        let mut known = match ahead {
+            Some(Ahead(mut known)) => {
+                known.unlearned.extend(deliveries.iter().map(|&id| id.to_owned()));
+                known
+            }
+            None => {
+                let keys = of_left().map(|it| it.hint.facts.key).collect();
+                known(session, &keys, &deliveries, lock).await?
+            }
+        };
         self.pause.set(known.rows.len());
         let mut changes = Changes::new(self.pause.get());
-        let (mut said, mut learned) = (Vec::new(), Vec::new());
+        let (mut said, mut learned, mut tried) = (Vec::new(), Vec::new(), Tried::default());
         for &at in left {
             let one = &heard[at];
             let key = one.hint.facts.key;
@@ -173,10 +147,14 @@ impl Ledger {
                 Ok(Learned::Duplicate)
             } else if let Some(row) = known.rows.get(&key) {
                 changes.hear(row, one)
+            } else if is_ahead && !one.hint.begins() {
+                // It may have begun since.
+                tried.left.push(at);
+                continue;
             } else if !one.hint.begins() && !changes.has(key) {
                 learned.extend(one.delivery.as_deref().map(|it| (it, None)));
                 Ok(Learned::Ignored)
-            } else if lesson.refused.contains(&key) {
+            } else if learning.refused.contains(&key) {
                 Err(LedgerError::NameTaken(one.hint.name.namespace()))
             } else {
                 Ok(changes.begin(one))
@@ -186,12 +164,12 @@ impl Ledger {
                     learned.extend(one.delivery.as_deref().map(|it| (it, Some(preview))));
                     said.push((at, preview, *outcome));
                 }
-                _ => drop(lesson.outcomes.insert(at, outcome)),
+                _ => tried.outcomes.push((at, outcome)),
             }
         }
-        let room = lesson.term.map(|it| Term { most: it.most - lesson.leases.len(), ..it });
         let of_said = said.iter().map(|&(at, preview, _)| (preview, &heard[at]));
-        let news = changes.news(of_said, learned, room);
+        let news = changes.news(of_said, learned, learning.term);
+        tried.is_due = news.is_due;
         let leased = news.rows.iter().filter(|it| it.is_leased).map(|it| it.preview.id);
         let leased: HashSet<_> = leased.collect();
         let mut written = HashSet::new();
@@ -200,36 +178,47 @@ impl Ledger {
             written.insert(id);
             if let (true, Some((owner, _))) = (leased.contains(&id), news.lease) {
                 let (preview, epoch) = (read(&row)?, row.try_get("epoch")?);
-                lesson.leases.push(Lease { preview, owner, epoch });
+                tried.leases.push(Lease { preview, owner, epoch });
             }
         }
-        lesson.is_due |= news.is_due;
-        let mut left = Vec::new();
         for (at, preview, outcome) in said {
             if written.contains(&preview) {
-                lesson.outcomes.insert(at, Ok(outcome));
+                tried.outcomes.push((at, Ok(outcome)));
                 continue;
             }
-            left.push(at);
+            tried.left.push(at);
+            let key = heard[at].hint.facts.key;
             // Another one has the name, or was quicker: in that case there is a row now.
-            if !known.rows.contains_key(&heard[at].hint.facts.key) {
-                lesson.refused.insert(heard[at].hint.facts.key);
+            if !known.rows.contains_key(&key) {
+                tried.refused.push(key);
             }
         }
-        Ok(left)
+        Ok(tried)
     }
 }
 
-/// What came of those that were tried so far.
+/// What came of those that were learned from so far.
 #[derive(Default)]
 struct Learning<'a> {
     heard: &'a [Heard],
     term: Option<Term>,
+    ahead: Option<Ahead>,
     outcomes: HashMap<usize, Result<Learned, LedgerError>>,
     leases: Vec<Lease>,
     is_due: bool,
     /// Those of which no row could be begun.
     refused: HashSet<PullKey>,
+}
+
+/// What came of one try.
+#[derive(Default)]
+struct Tried {
+    outcomes: Vec<(usize, Result<Learned, LedgerError>)>,
+    leases: Vec<Lease>,
+    is_due: bool,
+    refused: Vec<PullKey>,
+    /// Those whose rows were written by others meanwhile.
+    left: Vec<usize>,
 }
 
 impl Learning<'_> {
@@ -238,6 +227,20 @@ impl Learning<'_> {
             .map(|at| self.outcomes.remove(&at).unwrap_or(Err(LedgerError::Contended)));
         Lesson { outcomes: outcomes.collect(), leases: self.leases, is_due: self.is_due }
     }
+}
+
+/// Where those are that are learned from in one statement, all of one preview in the same.
+fn parts(heard: &[Heard]) -> Vec<Vec<usize>> {
+    let (mut parts, mut places) = (Vec::<Vec<usize>>::new(), HashMap::new());
+    for (at, one) in heard.iter().enumerate() {
+        let next = places.len();
+        let place = *places.entry(one.hint.facts.key).or_insert(next) / AT_ONCE;
+        if place == parts.len() {
+            parts.push(Vec::new());
+        }
+        parts[place].push(at);
+    }
+    parts
 }
 
 fn is_deadlock(error: &sqlx::Error) -> bool {

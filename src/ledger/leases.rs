@@ -143,14 +143,7 @@ impl Ledger {
         now: DateTime<Utc>,
     ) -> Result<Result<Option<DateTime<Utc>>, LeaseLost>, LedgerError> {
         let pause = self.pause.get();
-        let mut session = self.pool.acquire().await?;
-        match record(&mut session, lease, findings, pause, now).await {
-            // Otherwise the row would rest until its lease ends.
-            Err(error) if is_over(&error) => {
-                Ok(record(&mut *self.alive().await?, lease, findings, pause, now).await?)
-            }
-            other => Ok(other?),
-        }
+        Ok(record(&mut *self.pool.acquire().await?, lease, findings, pause, now).await?)
     }
 
     /// Writes, before the forge is told anything, that what it was told is not known any more.

@@ -13,6 +13,7 @@ mod deliveries;
 mod journal;
 mod learn;
 mod leases;
+mod lesson;
 mod logins;
 mod previews;
 mod rehearsals;
@@ -30,16 +31,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, PgPool, Postgres};
+use sqlx::{Connection, PgPool};
 
 pub use brake::Brake;
 pub use deliveries::{Delivery, Writer};
 pub use journal::{Entry, JournalPage};
-pub use learn::{Heard, Learned, Lesson, PullHint};
+pub use learn::Ahead;
 pub(crate) use leases::FIRST_EPOCH;
 pub use leases::{Findings, Lease, LeaseLost, Term};
+pub use lesson::{Heard, Learned, Lesson, PullHint};
 pub use previews::{Filter, Going, Preview};
 pub use resources::Kind;
 pub use survey::Survey;
@@ -55,8 +56,9 @@ const CHANNEL: &str = "mayfly_due";
 /// filled.
 pub(crate) const WRITERS: u32 = 2;
 
-/// How many learn at once in this process: from deliveries, and from what a sweep finds.
-const LEARNERS: u32 = 2;
+/// How many learn at once in this process: from deliveries, and from what a sweep finds; and as many as
+/// store read ahead.
+const LEARNERS: u32 = 2 + WRITERS;
 
 /// How sessions for learning are set. One plan for all, since to make one costs as much as to learn; and by
 /// the keys, since it may have been made when the tables were small.
@@ -113,8 +115,8 @@ pub enum LedgerError {
 pub struct Ledger {
     pool: PgPool,
     /// For learning alone, so that nothing else that asks the ledger can keep a delivery waiting. Its
-    /// commits do not wait for the disk: what a crash of the server loses is learned again, and whatever
-    /// follows from it is behind it in the server's log, and waits.
+    /// commits do not wait for the disk: what a crash of the server loses is learned again, and whatever is
+    /// made because of it was intended behind it in the server's log, and waited.
     intake: PgPool,
     /// For the loop's questions what is due, one after the other.
     due: PgPool,
@@ -131,13 +133,13 @@ impl Ledger {
             ("statement_timeout", "15s"),
             ("idle_in_transaction_session_timeout", "15s"),
         ]);
-        let learned = options.clone().options(LEARNED);
-        // One that was used just now is not asked whether it is still there, which takes as long as most of
-        // what it is for.
         let bounded = |most| {
-            let pool =
-                PgPoolOptions::new().max_connections(most).acquire_timeout(Duration::from_secs(10));
-            pool.test_before_acquire(false).before_acquire(|session, used| {
+            PgPoolOptions::new().max_connections(most).acquire_timeout(Duration::from_secs(10))
+        };
+        // One that was used just now is not asked whether it is still there: what fails because of that is
+        // done once more.
+        let unasked = |most| {
+            bounded(most).test_before_acquire(false).before_acquire(|session, used| {
                 Box::pin(async move {
                     if used.idle_for > TRUSTED {
                         session.ping().await?;
@@ -146,8 +148,9 @@ impl Ledger {
                 })
             })
         };
-        let intake = bounded(LEARNERS).connect_lazy_with(learned);
-        let due = bounded(1).connect_lazy_with(options.clone());
+        let learned = options.clone().options(LEARNED);
+        let intake = unasked(LEARNERS).connect_lazy_with(learned);
+        let due = unasked(1).connect_lazy_with(options.clone());
         let pool = bounded(max_connections).connect_with(options).await?;
         Ok(Self { pool, intake, due, pause: Arc::default() })
     }
@@ -209,17 +212,6 @@ impl Ledger {
                 .fetch_one(&self.pool)
                 .await?;
         Ok(have.unwrap_or(0) >= wanted)
-    }
-
-    /// A session that has just answered: where one is over, others may be.
-    async fn alive(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
-        loop {
-            let mut session = self.pool.acquire().await?;
-            if session.ping().await.is_ok() {
-                return Ok(session);
-            }
-            let _ = session.close().await;
-        }
     }
 
     /// Closes every connection.

@@ -40,7 +40,8 @@ impl Ledger {
     /// Makes one preview due now, by the name of its things; whether it is now for anybody to look at: not
     /// when there is none, and not while somebody does, who hears of it at the end.
     ///
-    /// Does not wait for the disk: what a crash of the server takes back, the next look finds.
+    /// Does not wait for the disk: what a crash of the server takes back, the next look finds, or the next
+    /// sweep.
     pub async fn poke_named(
         &self,
         name: &PreviewName,

@@ -78,12 +78,17 @@ pub(super) async fn look(
             kinds => this.ledger.intend(lease, kinds, &this.site.suffix, now).await,
         }
     };
+    let records = async {
+        // The forge takes longest: its request goes out first.
+        tokio::task::yield_now().await;
+        hosts::records(this, hosts::known(preview, &repository.shape)).await
+    };
     let (written, read, mut cluster, databases, records) = tokio::join!(
         intending,
         confirmed,
         cluster,
         this.seams.databases.observe(name, &preview.password),
-        hosts::records(this, hosts::known(preview, &repository.shape)),
+        records,
     );
     if let Err(lost) = written? {
         return Ok(Err(lost));

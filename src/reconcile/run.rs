@@ -71,11 +71,13 @@ impl Reconciler {
                 () = tokio::time::sleep_until(look_at.into()), if !is_time => {}
             }
         }
-        // Each pass has a deadline of its own, so this ends.
-        while let Some(ended) = running.passes.join_next_with_id().await {
-            self.ended(ended, &mut running).await;
-        }
-        self.room.close(self.limits.concurrent_passes).await;
+        // Each pass has a deadline of its own, so this ends. What is free meanwhile is nobody's any more.
+        let draining = async {
+            while let Some(ended) = running.passes.join_next_with_id().await {
+                self.ended(ended, &mut running).await;
+            }
+        };
+        tokio::join!(self.room.close(self.limits.concurrent_passes), draining);
         if let Some(hear) = hear {
             hear.abort();
         }

@@ -3,11 +3,14 @@
 use chrono::TimeDelta;
 use futures_util::future::join_all;
 use mayfly::clock::fresh_id;
-use mayfly::ledger::{Learned, Term};
+use mayfly::ledger::{Heard, Learned, Term};
+use mayfly::preview::PullState;
 use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
 
-use super::as_before;
+use super::{as_before, leased};
 use crate::world::World;
+use crate::world::wait::{soon, until};
 
 /// What a term of a new owner is that has this much room.
 fn term(world: &World, most: usize) -> Term {
@@ -27,7 +30,7 @@ async fn what_is_learned_is_leased_as_far_as_there_is_room() {
         heard.push(world.store("opened", world.facts(n, 'a')).await);
     }
     let term = term(&world, 2);
-    let lesson = world.ledger.learn_all(&heard, Some(term)).await.unwrap();
+    let lesson = world.ledger.learn_all(&heard, Some(term), None).await.unwrap();
     assert!(lesson.outcomes.iter().all(|it| matches!(it, Ok(Learned::New(_)))), "{lesson:?}");
     assert_eq!(lesson.leases.len(), 2);
     assert!(lesson.is_due, "the third is for whoever has room");
@@ -49,7 +52,7 @@ async fn what_somebody_works_on_is_not_leased_by_who_hears_of_it() {
     let held = world.ledger.claim(fresh_id(), 1, TimeDelta::seconds(60), now).await.unwrap();
     let heard = world.store("synchronize", world.facts(1, 'b')).await;
     let room = Some(term(&world, 9));
-    let lesson = world.ledger.learn_all(std::slice::from_ref(&heard), room).await.unwrap();
+    let lesson = world.ledger.learn_all(std::slice::from_ref(&heard), room, None).await.unwrap();
     assert!(lesson.leases.is_empty());
     let next = world.ledger.record(&held[0], &as_before(&held[0]), now).await.unwrap().unwrap();
     assert!(next.is_some(), "the pass that ends says that its row is due");
@@ -57,7 +60,7 @@ async fn what_somebody_works_on_is_not_leased_by_who_hears_of_it() {
     world.clock.advance(TimeDelta::seconds(61));
     let heard = world.store("synchronize", world.facts(1, 'c')).await;
     let room = Some(term(&world, 9));
-    let lesson = world.ledger.learn_all(std::slice::from_ref(&heard), room).await.unwrap();
+    let lesson = world.ledger.learn_all(std::slice::from_ref(&heard), room, None).await.unwrap();
     assert_eq!(lesson.leases.len(), 1);
     assert!(!lesson.is_due);
 }
@@ -96,7 +99,7 @@ async fn who_learns_and_who_wishes_at_once_lose_nothing() {
         all.push(heard);
     }
     let learning = join_all(all.iter().map(async |heard| {
-        let lesson = world.ledger.learn_all(heard, None).await.unwrap();
+        let lesson = world.ledger.learn_all(heard, None, None).await.unwrap();
         assert!(lesson.outcomes.iter().all(Result::is_ok), "{lesson:?}");
     }));
     let wishing = join_all((0..20).map(async |_| {
@@ -117,4 +120,66 @@ async fn who_learns_and_who_wishes_at_once_lose_nothing() {
     assert_eq!(count(pool, "SELECT count(*) FROM unlearned").await, 0);
     let after = world.preview(1).await;
     assert_eq!(after.memory.overrides.redeploys, 20, "no wish is overwritten by who learns");
+}
+
+#[tokio::test]
+async fn what_was_read_ahead_and_is_not_so_any_more_is_read_again() {
+    let world = World::new().await;
+    let opened = world.store("opened", world.facts(1, 'a')).await;
+    let of = opened.hint.facts.key;
+    let mut facts = world.facts(1, 'a');
+    facts.state = PullState::Closed;
+    let closed = world.store("closed", facts).await;
+    // Both were read before anybody learned from either.
+    let (first, second) =
+        (world.ledger.read_ahead(of).await.unwrap(), world.ledger.read_ahead(of).await.unwrap());
+    let learn = async |heard: &Heard, ahead| {
+        let mut lesson =
+            world.ledger.learn_all(std::slice::from_ref(heard), None, Some(ahead)).await.unwrap();
+        lesson.outcomes.pop().unwrap().unwrap()
+    };
+    assert!(matches!(learn(&opened, first).await, Learned::New(_)));
+    let stale = world.ledger.read_ahead(of).await.unwrap();
+    assert!(matches!(learn(&closed, second).await, Learned::Known(_) | Learned::Awaited(_)));
+    assert_eq!(world.preview(1).await.memory.facts.state, PullState::Closed, "a close is not lost");
+    // What a person wished since the reading is not written over.
+    let id = world.preview(1).await.id;
+    let wish = |preview: &mut mayfly::ledger::Preview| {
+        preview.memory.overrides.redeploys += 1;
+        Ok::<_, ()>(((), "again".to_owned()))
+    };
+    world.ledger.amend(id, "ada", "redeploy", world.now(), wish).await.unwrap().unwrap().unwrap();
+    let pushed = world.store("reopened", world.facts(1, 'b')).await;
+    learn(&pushed, stale).await;
+    let memory = world.preview(1).await.memory;
+    assert_eq!((&memory.facts, memory.overrides.redeploys), (&pushed.hint.facts, 1));
+    let pool = world.ledger.pool();
+    assert_eq!(count(pool, "SELECT count(*) FROM journal WHERE action = 'learned'").await, 3);
+    assert_eq!(count(pool, "SELECT count(*) FROM unlearned").await, 0);
+}
+
+#[tokio::test]
+async fn who_was_told_to_stop_has_no_room_and_gives_back_what_comes_late() {
+    let world = World::new().await;
+    let reconciler = &world.reconciler;
+    assert!(reconciler.room.take(1).is_none(), "nobody works on anything before the loop runs");
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(reconciler.clone().run(stop.clone()));
+    let mut room = None;
+    until("there is room", async || {
+        room = reconciler.room.take(1);
+        room.is_some()
+    })
+    .await;
+    stop.cancel();
+    until("nobody else has any", async || reconciler.room.take(1).is_none()).await;
+    // Whoever had it before goes on.
+    let heard = world.store("opened", world.facts(1, 'a')).await;
+    let term = Term { owner: reconciler.replica, ..term(&world, 1) };
+    let lesson = world.ledger.learn_all(std::slice::from_ref(&heard), Some(term), None).await;
+    let leases = lesson.unwrap().leases;
+    assert_eq!((leases.len(), leased(&world.ledger).await), (1, 1));
+    reconciler.room.hand(leases, room.unwrap());
+    soon("the loop ends", running).await.unwrap();
+    assert_eq!(leased(&world.ledger).await, 0, "another replica can begin at once");
 }

@@ -68,7 +68,7 @@ async fn pass(
     }
 }
 
-/// Passes on what a client says, message by message: the first one has no type.
+/// Passes on what a client says, request by request: the first message has no type.
 async fn requests(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
@@ -76,14 +76,14 @@ async fn requests(
     asked: &AtomicUsize,
     cut: &CancellationToken,
 ) -> std::io::Result<()> {
-    let mut kind = None;
+    let (mut kind, mut request) = (None, Vec::new());
     loop {
         let length = from.read_u32().await?;
         let mut rest = vec![0; length as usize - 4];
         from.read_exact(&mut rest).await?;
-        let mut message = Vec::from_iter(kind);
-        message.extend(length.to_be_bytes());
-        message.extend(rest);
+        request.extend(kind);
+        request.extend(length.to_be_bytes());
+        request.extend(rest);
         // A statement by itself, or the end of what is to be done of one that was prepared.
         let is_request = matches!(kind, Some(b'Q' | b'S'));
         let count = if is_request { asked.fetch_add(1, Ordering::SeqCst) } else { 0 };
@@ -92,7 +92,10 @@ async fn requests(
             cut.cancel();
             return Ok(());
         }
-        to.write_all(&message).await?;
+        // Of a request that is several messages, the server hears all or nothing.
+        if is_request || kind.is_none_or(|kind| matches!(kind, b'p' | b'X')) {
+            to.write_all(&std::mem::take(&mut request)).await?;
+        }
         if matches!(at, At::After(number) if is_it(number)) {
             cut.cancel();
             return Ok(());
