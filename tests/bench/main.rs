@@ -28,7 +28,7 @@ mod setup;
 mod stage;
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
@@ -54,12 +54,19 @@ async fn main() -> Result<()> {
     let length = Duration::from_secs(length);
     // What fails takes no other row with it.
     let (mut rows, mut failed) = (last, 0);
-    let mut take = |number: &'static str, measured: Result<Vec<Row>>| match measured {
-        Ok(measured) => rows.extend(measured),
-        Err(error) => {
-            eprintln!("row {number} could not be measured: {error:#}");
-            rows.push(Row::failed(number, &error));
-            failed += 1;
+    let since = Instant::now();
+    let mut take = |number: &'static str, measured: Result<Vec<Row>>| {
+        eprintln!(
+            "after {} s: row {number}, and what is measured with it",
+            since.elapsed().as_secs()
+        );
+        match measured {
+            Ok(measured) => rows.extend(measured),
+            Err(error) => {
+                eprintln!("row {number} could not be measured: {error:#}");
+                rows.push(Row::failed(number, &error));
+                failed += 1;
+            }
         }
     };
     if is_wanted(&["4"]) {

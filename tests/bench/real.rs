@@ -26,7 +26,7 @@ const COPIES: u32 = 300_000;
 
 /// How many previews are there in the end, and how many of them are opened at once.
 const FLEET: (u32, u32) = (500, 50);
-const QUICK_FLEET: (u32, u32) = (150, 20);
+const QUICK_FLEET: (u32, u32) = (100, 12);
 
 /// How many objects are made at once where the fleet is made.
 const AT_ONCE: usize = 32;
