@@ -34,10 +34,13 @@ use anyhow::{Context, Result, ensure};
 
 use api_server::ApiServer;
 use machine::{Ticks, resident_mebibytes};
-use report::{Goal, Report, Row, Spread};
+use report::{Goal, Report, Row, Spread, milliseconds};
 use rounds::Rounds;
 use setup::{LIMITED, Place, UNLIMITED};
 use stage::{CLUSTERED, PICKING, PULLS, Stage, binary};
+
+/// How often it is started for row 14.
+const STARTS: usize = 5;
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -49,8 +52,8 @@ async fn main() -> Result<()> {
     let server = ApiServer::start().await?;
     let kubeconfig = server.kubeconfig(base.path())?;
     let place = |limits| Place { kubeconfig: &kubeconfig, entry: server.address, limits };
-    let stage = Stage::set(base.path(), &place(LIMITED)).await?;
-    let last = if is_wanted(&["14"]) { small(&stage)? } else { Vec::new() };
+    let mut stage = Stage::set(base.path(), &place(LIMITED)).await?;
+    let last = if is_wanted(&["14"]) { small(&mut stage).await? } else { Vec::new() };
     let length = Duration::from_secs(length);
     // What fails takes no other row with it.
     let (mut rows, mut failed) = (last, 0);
@@ -143,19 +146,29 @@ async fn in_cluster(stage: &Stage, directory: &Path, quick: bool) -> Result<Vec<
 }
 
 /// Row 14: what it takes to be there.
-fn small(stage: &Stage) -> Result<Vec<Row>> {
+async fn small(stage: &mut Stage) -> Result<Vec<Row>> {
+    // The first start of all reads the program from the disk, and makes the ledger's first sessions.
+    let mut starts = Vec::new();
+    for _ in 0..STARTS {
+        stage.stop().await?;
+        let begun = Instant::now();
+        stage.start()?;
+        stage.ready().await?;
+        starts.push(milliseconds(begun.elapsed()));
+    }
+
     let pid = stage.mayfly.id().context("mayfly serve has ended")?;
     let mebibytes = std::fs::metadata(binary())?.len() as f64 / 1024.0 / 1024.0;
-    let start = stage.started_in.as_secs_f64() * 1000.0;
     let idle = resident_mebibytes(pid);
-    let row = |what: &str, most: f64, figure: f64, unit: &str| {
-        let said = (String::new(), format!("{figure:.0} {unit}"));
-        Row::new("14", what, Goal::AtMost(most), said, Spread::of(vec![figure]))
+    let row = |what: &str, most: f64, figures: Vec<f64>, unit: &str| {
+        let figure = Spread::of(figures);
+        let said = (String::new(), format!("{:.0} {unit}", figure.median));
+        Row::new("14", what, Goal::AtMost(most), said, figure)
     };
     Ok(vec![
-        row("idle memory, in MiB", 25.0, idle, "MiB"),
-        row("the stripped binary, in MiB", 30.0, mebibytes, "MiB"),
-        row("exec → /readyz, in ms", 150.0, start, "ms"),
+        row("idle memory, in MiB", 25.0, vec![idle], "MiB"),
+        row("the stripped binary, in MiB", 30.0, vec![mebibytes], "MiB"),
+        row("exec → /readyz, in ms", 150.0, starts, "ms"),
     ])
 }
 

@@ -56,8 +56,6 @@ pub struct Stage {
     pub github: GitHubStandIn,
     pub main: SocketAddr,
     pub mayfly: Child,
-    /// From its start to its first good answer.
-    pub started_in: Duration,
     pub name: Name,
     operations: u16,
     config: PathBuf,
@@ -111,21 +109,9 @@ impl Stage {
             call("migrate").stderr(Stdio::inherit()).status().await?.success(),
             "mayfly migrate failed"
         );
-        let begun = Instant::now();
         let mayfly = call("serve").spawn().context("mayfly serve; cargo build --release")?;
-        let mut stage = Self {
-            ledger,
-            previews,
-            github,
-            main,
-            mayfly,
-            started_in: Duration::ZERO,
-            name,
-            operations,
-            config,
-        };
+        let stage = Self { ledger, previews, github, main, mayfly, name, operations, config };
         stage.ready().await?;
-        stage.started_in = begun.elapsed();
         Ok(stage)
     }
 
