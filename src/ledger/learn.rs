@@ -64,8 +64,12 @@ impl Ledger {
             for tried in 0..TRIES {
                 left = match self.try_to_learn(&mut learning, &left, tried >= UNLOCKED).await {
                     Ok(left) => left,
-                    Err(LedgerError::Database(error)) if is_deadlock(&error) => left,
-                    Err(LedgerError::Database(error)) if is_over(&error) => {
+                    Err(LedgerError::Database(error))
+                        if is_deadlock(&error) && tried + 1 < TRIES =>
+                    {
+                        left
+                    }
+                    Err(LedgerError::Database(error)) if is_over(&error) && tried + 1 < TRIES => {
                         tracing::warn!(%error, "a session ended while it learned; what it did lease rests as long as a lease");
                         left
                     }

@@ -217,33 +217,33 @@ async fn recorded(
     let (actions, reasons): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
     let recorded: Option<Option<DateTime<Utc>>> = sqlx::query_scalar(
         "WITH recorded AS (
-         UPDATE previews SET
-                     facts = CASE WHEN hints = $20 THEN $5 ELSE facts END,
-                     confirmed_at = CASE WHEN hints = $20 THEN $6 ELSE confirmed_at END,
-                     born_at = CASE WHEN hints = $20 THEN $7 ELSE born_at END,
-                     active_at = CASE WHEN hints = $20 THEN $8 ELSE active_at END,
-                     overrides = CASE WHEN hints = $20 THEN $21 ELSE overrides END,
-                     phase = CASE WHEN $9 = 'Ready' AND hints <> $20
-                                   AND (facts->>'head', facts->'labels', rotations,
-                                        overrides->>'redeploys', overrides->>'data_generation',
-                                        COALESCE(overrides->>'rolled_back', ''))
-                                    <> ($5->>'head', $5->'labels', $22,
-                                        $21->>'redeploys', $21->>'data_generation',
-                                        COALESCE($21->>'rolled_back', ''))
-                                  THEN 'Updating' ELSE $9 END,
-                     conditions = $10, outlook = $11, last_error = $12, told = COALESCE($13, told),
-                     expires_at = $14,
-                     going_since = CASE WHEN $15::text IS NULL THEN NULL
-                                        ELSE COALESCE(going_since, $16) END,
-                     going_reason = $15,
-                     receipt = $17,
-                     gone_at = CASE WHEN $17::jsonb IS NULL THEN NULL
-                                    WHEN hints = $20 THEN COALESCE(gone_at, $16)
-                                    ELSE gone_at END,
-                     wake_at = CASE WHEN pokes = $4 THEN $18 WHEN hints = $20 THEN $16
-                                    ELSE $16 + LEAST($23 * power(2, LEAST($19, $24)), $25) END,
-                     failures = $19, lease_owner = NULL, lease_until = NULL, updated_at = $16
-                 WHERE id = $1 AND lease_owner = $2 AND epoch = $3 RETURNING id, wake_at),
+             UPDATE previews SET
+                 facts = CASE WHEN hints = $20 THEN $5 ELSE facts END,
+                 confirmed_at = CASE WHEN hints = $20 THEN $6 ELSE confirmed_at END,
+                 born_at = CASE WHEN hints = $20 THEN $7 ELSE born_at END,
+                 active_at = CASE WHEN hints = $20 THEN $8 ELSE active_at END,
+                 overrides = CASE WHEN hints = $20 THEN $21 ELSE overrides END,
+                 phase = CASE WHEN $9 = 'Ready' AND hints <> $20
+                               AND (facts->>'head', facts->'labels', rotations,
+                                    overrides->>'redeploys', overrides->>'data_generation',
+                                    COALESCE(overrides->>'rolled_back', ''))
+                                <> ($5->>'head', $5->'labels', $22,
+                                    $21->>'redeploys', $21->>'data_generation',
+                                    COALESCE($21->>'rolled_back', ''))
+                              THEN 'Updating' ELSE $9 END,
+                 conditions = $10, outlook = $11, last_error = $12, told = COALESCE($13, told),
+                 expires_at = $14,
+                 going_since = CASE WHEN $15::text IS NULL THEN NULL
+                                    ELSE COALESCE(going_since, $16) END,
+                 going_reason = $15,
+                 receipt = $17,
+                 gone_at = CASE WHEN $17::jsonb IS NULL THEN NULL
+                                WHEN hints = $20 THEN COALESCE(gone_at, $16)
+                                ELSE gone_at END,
+                 wake_at = CASE WHEN pokes = $4 THEN $18 WHEN hints = $20 THEN $16
+                                ELSE $16 + LEAST($23 * power(2, LEAST($19, $24)), $25) END,
+                 failures = $19, lease_owner = NULL, lease_until = NULL, updated_at = $16
+             WHERE id = $1 AND lease_owner = $2 AND epoch = $3 RETURNING id, wake_at),
          noted AS (
              INSERT INTO journal (at, preview_id, actor, action, reason)
              SELECT $16, id, 'mayfly', action, reason

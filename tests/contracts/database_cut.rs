@@ -1,5 +1,6 @@
 //! The pool of databases is cut off at each of its steps in turn: refill, hand-out and drain. Whoever comes
-//! next finishes what was begun; nothing is lost, handed out twice, or left.
+//! next finishes what was begun; nothing is lost, handed out twice, or left. Refuses to choose the steps: each
+//! request that is made is one.
 
 use std::sync::Arc;
 use std::time::Duration;

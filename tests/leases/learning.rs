@@ -3,10 +3,11 @@
 use chrono::TimeDelta;
 use futures_util::future::join_all;
 use mayfly::clock::fresh_id;
-use mayfly::ledger::{Heard, Learned, Term};
+use mayfly::ledger::{Heard, Learned, Preview, Term};
 use mayfly::preview::PullState;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::{as_before, leased};
 use crate::world::World;
@@ -20,6 +21,16 @@ fn term(world: &World, most: usize) -> Term {
 
 async fn count(pool: &PgPool, what: &'static str) -> i64 {
     sqlx::query_scalar(what).fetch_one(pool).await.unwrap()
+}
+
+/// What a person may wish at any moment.
+async fn redeploy(world: &World, id: Uuid) {
+    let wish = |preview: &mut Preview| {
+        preview.memory.overrides.redeploys += 1;
+        Ok::<_, ()>(((), "again".to_owned()))
+    };
+    let amended = world.ledger.amend(id, "ada", "redeploy", world.now(), wish).await;
+    amended.unwrap().unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -102,19 +113,7 @@ async fn who_learns_and_who_wishes_at_once_lose_nothing() {
         let lesson = world.ledger.learn_all(heard, None, None).await.unwrap();
         assert!(lesson.outcomes.iter().all(Result::is_ok), "{lesson:?}");
     }));
-    let wishing = join_all((0..20).map(async |_| {
-        let pin = |preview: &mut mayfly::ledger::Preview| {
-            preview.memory.overrides.redeploys += 1;
-            Ok::<_, ()>(((), "again".to_owned()))
-        };
-        world
-            .ledger
-            .amend(id, "ada", "redeploy", world.now(), pin)
-            .await
-            .unwrap()
-            .unwrap()
-            .unwrap();
-    }));
+    let wishing = join_all((0..20).map(|_| redeploy(&world, id)));
     tokio::join!(learning, wishing);
     assert_eq!(count(pool, heard_of).await - before, 3 * 40 + 20);
     assert_eq!(count(pool, "SELECT count(*) FROM unlearned").await, 0);
@@ -144,11 +143,7 @@ async fn what_was_read_ahead_and_is_not_so_any_more_is_read_again() {
     assert_eq!(world.preview(1).await.memory.facts.state, PullState::Closed, "a close is not lost");
     // What a person wished since the reading is not written over.
     let id = world.preview(1).await.id;
-    let wish = |preview: &mut mayfly::ledger::Preview| {
-        preview.memory.overrides.redeploys += 1;
-        Ok::<_, ()>(((), "again".to_owned()))
-    };
-    world.ledger.amend(id, "ada", "redeploy", world.now(), wish).await.unwrap().unwrap().unwrap();
+    redeploy(&world, id).await;
     let pushed = world.store("reopened", world.facts(1, 'b')).await;
     learn(&pushed, stale).await;
     let memory = world.preview(1).await.memory;

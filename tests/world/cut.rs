@@ -1,7 +1,7 @@
 //! A way to a PostgreSQL server that is cut at the n-th request, as the death of the client cuts it.
 //!
 //! Before the server hears of that request, or just after: then it does what it was asked, and nobody hears
-//! the answer.
+//! the answer. Refuses to let half of a request through.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
